@@ -1,0 +1,1 @@
+//! Kubernetes objects as data: one schema table, codecs, defaults, strict decoding, validation, patches, tables. Pure.

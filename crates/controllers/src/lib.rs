@@ -1,0 +1,1 @@
+//! Endpoints, EndpointSlices, mirroring, workloads, scheduling, garbage collection: reactions to watches.

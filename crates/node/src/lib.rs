@@ -1,0 +1,1 @@
+//! Pods on a machine: CRI, pod network, probes, logs and exec.

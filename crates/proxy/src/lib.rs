@@ -1,0 +1,1 @@
+//! The Service proxy: watch, model, ruleset value, diff, kernel.

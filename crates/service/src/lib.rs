@@ -1,0 +1,1 @@
+//! The Service model: who serves this port, seen from this node, and why. Pure: no I/O, no async, no clock.

@@ -1,0 +1,1 @@
+//! Revisions, compare-and-set, watch, durability: the store behind the API server.
