@@ -1,1 +1,21 @@
 //! Revisions, compare-and-set, watch, durability: the store behind the API server.
+//!
+//! The store is a log of revisions. Each write appends one record and is refused unless the key
+//! still is as the writer last saw it; a watch is a reader of that log. [`Store`] is what the API
+//! server sees; [`local::LocalStore`] is the embedded engine.
+//!
+//! Invariants:
+//! * Values are opaque bytes. The store knows nothing of Kubernetes, except that a value may have
+//!   one hole into which the revision of the write is put ([`Draft`]).
+//! * A revision names exactly one change, and revisions have no gaps a reader could see as loss.
+//! * What [`Store::commit`] has acknowledged survives the death of the process.
+
+mod draft;
+mod engine;
+pub mod local;
+
+pub use draft::Draft;
+pub use engine::{
+    Batch, Change, Commit, CommitError, Event, Expect, ListOptions, Page, ReadError, Record, Revision, Store,
+    Watcher, Write,
+};
