@@ -1,5 +1,7 @@
 //! The rules that objects must follow.
 
+pub mod names;
+
 use serde_json::Value;
 
 use crate::field::FieldError;

@@ -54,14 +54,7 @@ fn every_field_of_every_kind_survives_protobuf() {
         let object = conform(schema, kind, object, FieldValidation::Strict).unwrap().object;
         let bytes = encode_protobuf(schema, kind, &object);
         let back = decode(schema, kind, Media::Protobuf, &bytes, FieldValidation::Strict).unwrap();
-        // Go structs that are no pointers travel even when empty; a second trip changes nothing.
-        let again = encode_protobuf(schema, kind, &back.object);
-        assert_eq!(bytes, again, "{}", kind.kind);
-        for (key, value) in object.as_object().unwrap() {
-            if kind.kind != "Pod" && key != "spec" {
-                assert_eq!(&back.object[key], value, "{}.{key}", kind.kind);
-            }
-        }
+        assert_eq!(back.object, object, "{}", kind.kind);
     }
 }
 
