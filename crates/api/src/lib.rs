@@ -1,1 +1,22 @@
 //! Kubernetes objects as data: one schema table, codecs, defaults, strict decoding, validation, patches, tables. Pure.
+//!
+//! An object in flight is a [`serde_json::Value`]. Everything that depends on its type — which fields exist,
+//! how they travel in protobuf, how lists merge, what OpenAPI says — is looked up in one [`schema::Schema`],
+//! so a new kind is a line in a table and a message in a data file, not a new module.
+//!
+//! The way of a write: [`codec::decode`] → [`defaults::apply`] → [`validate::create`] or [`validate::update`].
+//! Nothing here does I/O, reads a clock or panics on what a client sent.
+
+pub mod codec;
+pub mod defaults;
+pub mod discovery;
+pub mod field;
+pub mod meta;
+pub mod openapi;
+pub mod patch;
+pub mod quantity;
+pub mod schema;
+pub mod selector;
+pub mod status;
+pub mod table;
+pub mod validate;
