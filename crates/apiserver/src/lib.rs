@@ -1,1 +1,285 @@
-//! The Kubernetes API over HTTP: authentication, admission and registry rules over api and store.
+//! The Kubernetes API over HTTP: authentication, admission and registry rules over `api` and `store`.
+//!
+//! ```text
+//!   TLS ── http::serve ─┐
+//!                       ├─ http::dispatch ── http::objects ── registry ── store
+//!   in-process client ──┘        │                             │
+//!                                └─ http::connect → node       └─ service (addresses, node ports)
+//! ```
+//!
+//! Invariants:
+//! * Nothing here knows a controller, a proxy or a node agent: they are clients like kubectl.
+//! * Every answer that is no success is a `Status`.
+//! * A stored object is its final JSON; reads hand out those bytes.
+
+mod bootstrap;
+mod expiry;
+mod http;
+mod identity;
+mod object;
+pub mod pki;
+mod registry;
+mod service;
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use api::schema::Schema;
+use api::status::Status;
+use futures::future::BoxFuture;
+use rustls::ClientConfig;
+use rustls::pki_types::ServerName;
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+pub use self::http::connect::{Connection, Nodes};
+pub use self::http::respond::Body;
+pub use self::identity::User;
+pub use self::service::{IpRange, PortRange, RangeError};
+
+use pki::{Authority, Leaf, PkiError};
+use registry::Registry;
+use service::Allocator;
+
+/// The version of the Kubernetes API that this server speaks.
+pub const KUBERNETES_VERSION: &str = "v1.36.0";
+
+/// The answer to `/version`.
+fn version() -> Value {
+    json!({
+        "major": "1", "minor": "36",
+        "gitVersion": format!("{KUBERNETES_VERSION}+portolan-{}", env!("CARGO_PKG_VERSION")),
+        "gitCommit": "", "gitTreeState": "", "buildDate": "",
+        "goVersion": "none (Rust)", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),
+    })
+}
+
+/// The machine's architecture under the name that Kubernetes uses.
+pub fn go_architecture() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// What a server needs to know.
+#[derive(Debug)]
+pub struct Config {
+    /// Where the store and the certificates live.
+    pub data_dir: PathBuf,
+    /// The addresses that Services get.
+    pub service_range: IpRange,
+    /// The ports that Services get on every node.
+    pub node_ports: PortRange,
+    /// The DNS domain of the cluster, for the server's certificate.
+    pub cluster_domain: String,
+    /// Where pods reach this server: what stands behind the Service `kubernetes`.
+    pub advertised: Vec<SocketAddr>,
+    /// Further addresses that clients use.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Why a server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The store cannot be used.
+    #[error(transparent)]
+    Store(#[from] store::local::OpenError),
+    /// The certificates cannot be used.
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+    /// The first objects could not be made.
+    #[error("the cluster's first objects could not be written: {0}")]
+    Bootstrap(Status),
+}
+
+/// What all connections share.
+#[derive(Debug)]
+struct Shared {
+    registry: Arc<Registry>,
+    nodes: Box<dyn Nodes>,
+    ready: AtomicBool,
+}
+
+impl Shared {
+    fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Relaxed)
+    }
+}
+
+/// A server that has its objects and its certificates, but serves nobody yet.
+pub struct ApiServer {
+    shared: Arc<Shared>,
+    authority: Authority,
+    tls: TlsAcceptor,
+}
+
+impl std::fmt::Debug for ApiServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ApiServer").field("shared", &self.shared).finish_non_exhaustive()
+    }
+}
+
+/// How a caller in another network namespace reaches an address.
+pub trait Dial: Send + Sync + std::fmt::Debug {
+    /// Opens a plain connection.
+    fn dial<'a>(&'a self, node: &'a str, address: SocketAddr) -> BoxFuture<'a, io::Result<TcpStream>>;
+}
+
+/// Connects from wherever this process is.
+#[derive(Debug)]
+pub struct DirectDial;
+
+impl Dial for DirectDial {
+    fn dial<'a>(&'a self, _: &'a str, address: SocketAddr) -> BoxFuture<'a, io::Result<TcpStream>> {
+        Box::pin(TcpStream::connect(address))
+    }
+}
+
+/// A node's agent has this long to accept a connection.
+const AGENT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// TLS to the nodes' agents over any way of dialling.
+struct TlsNodes {
+    dial: Box<dyn Dial>,
+    tls: Arc<ClientConfig>,
+}
+
+impl std::fmt::Debug for TlsNodes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("TlsNodes").field("dial", &self.dial).finish_non_exhaustive()
+    }
+}
+
+impl Nodes for TlsNodes {
+    fn connect<'a>(
+        &'a self,
+        node: &'a str,
+        address: SocketAddr,
+    ) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
+        Box::pin(async move {
+            let connected = async {
+                let stream = self.dial.dial(node, address).await?;
+                stream.set_nodelay(true)?;
+                let name = ServerName::IpAddress(address.ip().into());
+                TlsConnector::from(self.tls.clone()).connect(name, stream).await
+            };
+            let stream = tokio::time::timeout(AGENT_TIMEOUT, connected).await??;
+            Ok(Box::new(stream) as Box<dyn Connection>)
+        })
+    }
+}
+
+impl ApiServer {
+    /// Opens the data directory and makes what every cluster has.
+    ///
+    /// # Errors
+    /// A store or certificates that cannot be used; the texts say what to do.
+    pub async fn open(config: Config, dial: Box<dyn Dial>) -> Result<Self, Error> {
+        let authority = Authority::open(&config.data_dir.join("pki"))?;
+        let store = store::local::LocalStore::open(
+            &config.data_dir.join("store.redb"),
+            store::local::Retention::default(),
+        )?;
+        let allocator = Allocator::new(config.service_range.clone(), config.node_ports);
+        let registry =
+            Registry::open(Schema::builtin(), Arc::new(store), allocator).await.map_err(Error::Bootstrap)?;
+        bootstrap::run(&registry, &config.advertised).await.map_err(Error::Bootstrap)?;
+        let domain = &config.cluster_domain;
+        let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
+        let names: Vec<String> = names
+            .into_iter()
+            .map(str::to_owned)
+            .chain([format!("kubernetes.default.svc.{domain}")])
+            .collect();
+        let mut addresses =
+            vec![config.service_range.first(), "127.0.0.1".parse().unwrap_or(IpAddr::from([127, 0, 0, 1]))];
+        addresses.extend(config.advertised.iter().map(SocketAddr::ip));
+        addresses.extend(config.addresses);
+        addresses.sort_unstable();
+        addresses.dedup();
+        let tls = authority.server_tls(&authority.server(&names, &addresses)?)?;
+        let agent = authority.client("kube-apiserver-kubelet-client", identity::MASTERS)?;
+        let nodes = TlsNodes { dial, tls: Arc::new(authority.agent_tls(&agent)?) };
+        let shared =
+            Shared { registry: Arc::new(registry), nodes: Box::new(nodes), ready: AtomicBool::new(false) };
+        Ok(Self { shared: Arc::new(shared), authority, tls: TlsAcceptor::from(Arc::new(tls)) })
+    }
+
+    /// The cluster's authority.
+    pub fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// A kubeconfig by which its holder may do everything, for the server at `address`.
+    ///
+    /// # Errors
+    /// The client certificate cannot be made.
+    pub fn admin_kubeconfig(&self, address: SocketAddr) -> Result<String, PkiError> {
+        let Leaf { certificate_pem, key_pem } =
+            self.authority.client("kubernetes-admin", identity::MASTERS)?;
+        Ok(kubeconfig(address, &self.authority.certificate_pem, &certificate_pem, &key_pem))
+    }
+
+    /// A client of this server for a part of the same process.
+    pub fn client(&self, name: &str) -> kube::Client {
+        let service =
+            self::http::in_process::InProcess { shared: self.shared.clone(), user: User::in_process(name) };
+        kube::Client::new(service, "default")
+    }
+
+    /// Serves the listeners until `shutdown`.
+    pub async fn serve(self, listeners: Vec<TcpListener>, shutdown: impl Future<Output = ()>) {
+        let (stop, stopped) = tokio::sync::watch::channel(false);
+        let mut tasks = tokio::task::JoinSet::new();
+        for listener in listeners {
+            let mut stopped = stopped.clone();
+            let until = async move {
+                drop(stopped.wait_for(|stop| *stop).await);
+            };
+            tasks.spawn(self::http::serve::serve(self.shared.clone(), listener, self.tls.clone(), until));
+        }
+        let registry = self.shared.registry.clone();
+        let expiry = tokio::spawn(async move { while expiry::run(&registry).await.is_ok() {} });
+        self.shared.ready.store(true, Ordering::Relaxed);
+        shutdown.await;
+        expiry.abort();
+        stop.send_replace(true);
+        while tasks.join_next().await.is_some() {}
+    }
+}
+
+fn kubeconfig(address: SocketAddr, authority: &str, certificate: &str, key: &str) -> String {
+    use base64::Engine as _;
+    let data = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
+    format!(
+        "apiVersion: v1\n\
+         kind: Config\n\
+         clusters:\n\
+         - name: portolan\n\
+         \x20 cluster:\n\
+         \x20   server: https://{address}\n\
+         \x20   certificate-authority-data: {}\n\
+         users:\n\
+         - name: kubernetes-admin\n\
+         \x20 user:\n\
+         \x20   client-certificate-data: {}\n\
+         \x20   client-key-data: {}\n\
+         contexts:\n\
+         - name: portolan\n\
+         \x20 context:\n\
+         \x20   cluster: portolan\n\
+         \x20   user: kubernetes-admin\n\
+         current-context: portolan\n",
+        data(authority),
+        data(certificate),
+        data(key)
+    )
+}

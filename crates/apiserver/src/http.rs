@@ -1,0 +1,12 @@
+//! The HTTP face of the registry.
+
+pub(crate) mod accept;
+pub(crate) mod connect;
+pub(crate) mod dispatch;
+pub(crate) mod in_process;
+pub(crate) mod objects;
+pub(crate) mod path;
+pub(crate) mod query;
+pub(crate) mod respond;
+pub(crate) mod serve;
+pub(crate) mod subresources;

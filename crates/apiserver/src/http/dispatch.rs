@@ -1,0 +1,192 @@
+//! From a request to the one function that answers it.
+
+use std::sync::Arc;
+
+use api::schema::Schema;
+use api::status::Status;
+use api::{discovery, openapi};
+use bytes::Bytes;
+use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH};
+use http::{Method, Request, Response, StatusCode, request};
+use http_body_util::{BodyExt, LengthLimitError, Limited};
+use hyper::upgrade::OnUpgrade;
+use serde_json::{Value, json};
+
+use super::accept::{self, View};
+use super::objects::{Answer, Call};
+use super::path::{self, ResourcePath};
+use super::query::Query;
+use super::respond::{self, Body};
+use crate::Shared;
+use crate::identity::User;
+use crate::registry::Part;
+
+/// The largest body that a request may have, in bytes (upstream's limit).
+const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// Answers one request. Whatever goes wrong is answered with a Status.
+pub(crate) async fn handle<B>(shared: &Arc<Shared>, request: Request<B>, user: Option<User>) -> Response<Body>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let (mut parts, body) = request.into_parts();
+    if let Some(response) = public(shared, &parts) {
+        return response;
+    }
+    let Some(user) = user else { return respond::status(&Status::unauthorized()) };
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let answer = match read_body(body).await {
+        Ok(body) => route(shared, &parts, body, upgrade, &user).await,
+        Err(status) => Err(status),
+    };
+    answer.unwrap_or_else(|status| {
+        if status.code >= 500 {
+            tracing::warn!(method = %parts.method, path = parts.uri.path(), %status, "request failed");
+        }
+        respond::status(&status)
+    })
+}
+
+async fn read_body<B>(body: B) -> Result<Bytes, Status>
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    match Box::pin(Limited::new(body, MAX_BODY).collect()).await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")))
+        }
+        Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
+    }
+}
+
+/// What anyone may ask: whether the server is there, and which version it is.
+fn public(shared: &Shared, parts: &request::Parts) -> Option<Response<Body>> {
+    match parts.uri.path().trim_end_matches('/') {
+        "/healthz" | "/livez" => Some(respond::text(StatusCode::OK, "ok")),
+        "/readyz" if shared.is_ready() => Some(respond::text(StatusCode::OK, "ok")),
+        "/readyz" => Some(respond::text(StatusCode::INTERNAL_SERVER_ERROR, "the server is still starting")),
+        "/version" => Some(respond::value(&crate::version())),
+        _ => None,
+    }
+}
+
+async fn route(
+    shared: &Arc<Shared>,
+    parts: &request::Parts,
+    body: Bytes,
+    upgrade: Option<OnUpgrade>,
+    user: &User,
+) -> Answer {
+    let path = parts.uri.path();
+    if let Some(target) = path::parse(path) {
+        return resource(shared, parts, &target, body, upgrade, user).await;
+    }
+    if parts.method != Method::GET {
+        return Err(Status::resource_not_found());
+    }
+    documents(shared.registry.schema, parts, path)
+}
+
+/// Discovery and OpenAPI.
+fn documents(schema: &Schema, parts: &request::Parts, path: &str) -> Answer {
+    let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+    let header = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let found = match words.as_slice() {
+        ["api" | "apis"] => {
+            let core = words == ["api"];
+            let accepted =
+                accept::negotiate(header, |view| matches!(view, View::Object | View::Discovery(_)))?;
+            if let View::Discovery(version) = accepted.view {
+                let mut document = discovery::aggregated(schema, core);
+                document["apiVersion"] = format!("apidiscovery.k8s.io/{version}").into();
+                return Ok(tagged(parts, aggregated(&document, version)));
+            }
+            Some(if core { discovery::api_versions() } else { discovery::group_list(schema) })
+        }
+        ["api", version] => discovery::resource_list(schema, "", version),
+        ["apis", group] => discovery::group(schema, group),
+        ["apis", group, version] => discovery::resource_list(schema, group, version),
+        ["openapi", "v3"] => Some(openapi::index(schema)),
+        ["openapi", "v3", "api", version] => openapi::document(schema, "", version),
+        ["openapi", "v3", "apis", group, version] => openapi::document(schema, group, version),
+        [] => Some(
+            json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] }),
+        ),
+        _ => None,
+    };
+    found.map(|document| respond::value(&document)).ok_or_else(Status::resource_not_found)
+}
+
+fn aggregated(document: &Value, version: &str) -> Response<Body> {
+    let media = format!("application/json;g=apidiscovery.k8s.io;v={version};as=APIGroupDiscoveryList");
+    respond::with_type(StatusCode::OK, &media, respond::full(document.to_string()))
+}
+
+/// Discovery changes with the program only: clients keep what they have.
+fn tagged(parts: &request::Parts, mut response: Response<Body>) -> Response<Body> {
+    let tag = concat!("\"portolan-", env!("CARGO_PKG_VERSION"), "\"");
+    if parts.headers.get(IF_NONE_MATCH).is_some_and(|known| known == tag) {
+        response = respond::text(StatusCode::NOT_MODIFIED, "");
+    }
+    response.headers_mut().insert(ETAG, HeaderValue::from_static(tag));
+    response
+}
+
+async fn resource(
+    shared: &Arc<Shared>,
+    parts: &request::Parts,
+    path: &ResourcePath,
+    body: Bytes,
+    upgrade: Option<OnUpgrade>,
+    user: &User,
+) -> Answer {
+    let registry = &shared.registry;
+    let kind = registry
+        .schema
+        .resource(&path.group, &path.version, &path.resource)
+        .filter(|kind| path.namespace.is_none() || kind.namespaced)
+        .ok_or_else(Status::resource_not_found)?;
+    let query = Query::parse(parts.uri.query());
+    user.authorize(verb(&parts.method, path, &query), path)?;
+    let call = Call { registry, kind, path, parts, query, body };
+    if !kind.stored {
+        return call.review(user);
+    }
+    let Some(name) = path.name.as_deref() else { return Box::pin(call.collection()).await };
+    if kind.namespaced && path.namespace.is_none() {
+        return Err(Status::resource_not_found());
+    }
+    match path.subresource.as_deref() {
+        None => Box::pin(call.object(name)).await,
+        Some("status") if kind.status => Box::pin(call.part(name, Part::Status)).await,
+        Some("scale") if kind.scale => Box::pin(call.scale(name)).await,
+        Some("finalize") if kind.is("", "Namespace") => Box::pin(call.part(name, Part::Finalize)).await,
+        Some(part) if kind.is("", "Pod") => match part {
+            "binding" if parts.method == Method::POST => call.bind(name).await,
+            "eviction" if parts.method == Method::POST => Box::pin(call.evict(name)).await,
+            "log" | "exec" | "attach" | "portforward" => {
+                Box::pin(call.connect(name, part, shared.nodes.as_ref(), upgrade)).await
+            }
+            _ => Err(Status::resource_not_found()),
+        },
+        Some(_) => Err(Status::resource_not_found()),
+    }
+}
+
+/// The request's verb as authorization names it.
+fn verb(method: &Method, path: &ResourcePath, query: &Query) -> &'static str {
+    match (method.as_str(), path.name.is_some()) {
+        ("GET", _) if query.flag("watch") => "watch",
+        ("GET", true) => "get",
+        ("GET", false) => "list",
+        ("POST", _) => "create",
+        ("PUT", _) => "update",
+        ("PATCH", _) => "patch",
+        ("DELETE", true) => "delete",
+        ("DELETE", false) => "deletecollection",
+        _ => "use",
+    }
+}

@@ -1,0 +1,188 @@
+//! Parts of objects that are more than a field: scale, binding, eviction, reviews.
+
+use api::schema::Kind;
+use api::status::Status;
+use http::{Method, StatusCode};
+use serde_json::{Value, json};
+
+use super::objects::{Answer, Call};
+use super::respond;
+use crate::identity::User;
+use crate::object::{meta_str, metadata, section};
+use crate::registry::{Deleted, Part};
+
+impl Call<'_> {
+    /// `scale` of a workload: its replicas as autoscaling/v1 Scale.
+    pub(crate) async fn scale(&self, name: &str) -> Answer {
+        let schema = self.registry.schema;
+        let scale_kind = schema
+            .kind("autoscaling", "v1", "Scale")
+            .ok_or_else(|| Status::internal("Scale is not in the schema"))?;
+        let change: Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync> = match self.parts.method {
+            Method::GET => {
+                let object = self.registry.get(self.kind, self.namespace(), name).await?;
+                return Ok(respond::value(&scale_of(self.kind, &object)));
+            }
+            Method::PUT => {
+                let wanted = self.decode(scale_kind)?.object;
+                Box::new(move |_| Ok(wanted.clone()))
+            }
+            Method::PATCH => {
+                let patch: Value = serde_json::from_slice(&self.body)
+                    .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+                let kind = self.kind;
+                Box::new(move |object| {
+                    let mut scale = scale_of(kind, object);
+                    match patch {
+                        Value::Array(_) => api::patch::json_patch(&mut scale, &patch)?,
+                        _ => api::patch::merge(&mut scale, &patch),
+                    }
+                    Ok(scale)
+                })
+            }
+            _ => return Err(self.not_allowed()),
+        };
+        let dry_run = self.query.dry_run()?;
+        let bytes = self
+            .registry
+            .change(self.kind, self.namespace(), name, Part::Main, dry_run, |object| {
+                let scale = change(object)?;
+                let mut new = object.clone();
+                let version = meta_str(&scale, "resourceVersion");
+                if !version.is_empty() && version != meta_str(object, "resourceVersion") {
+                    return Err(Status::object_modified(self.kind, name));
+                }
+                let replicas = match &scale["spec"]["replicas"] {
+                    Value::Null => json!(0),
+                    replicas => replicas.clone(),
+                };
+                section(&mut new, "spec").insert("replicas".to_owned(), replicas);
+                Ok(new)
+            })
+            .await?;
+        let object: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+        Ok(respond::value(&scale_of(self.kind, &object)))
+    }
+
+    /// `binding` of a pod: the scheduler's decision.
+    pub(crate) async fn bind(&self, name: &str) -> Answer {
+        let schema = self.registry.schema;
+        let kind = schema
+            .kind("", "v1", "Binding")
+            .ok_or_else(|| Status::internal("Binding is not in the schema"))?;
+        let binding = self.decode(kind)?.object;
+        let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+        if node.is_empty() {
+            return Err(Status::bad_request("target.name: Required value"));
+        }
+        let record = self.registry.bind(self.kind, self.namespace(), name, &node).await?;
+        drop(record);
+        let mut done = Status::success(self.kind, name, "");
+        done.code = StatusCode::CREATED.as_u16();
+        Ok(respond::status(&done))
+    }
+
+    /// `eviction` of a pod: a deletion that may be refused by a budget; there are no budgets yet.
+    pub(crate) async fn evict(&self, name: &str) -> Answer {
+        let schema = self.registry.schema;
+        let kind = schema
+            .kind("policy", "v1", "Eviction")
+            .ok_or_else(|| Status::internal("Eviction is not in the schema"))?;
+        let eviction = self.decode(kind)?.object;
+        let options =
+            crate::registry::DeleteOptions::from_value(&eviction["deleteOptions"], self.query.dry_run()?)?;
+        match self.registry.delete(self.kind, self.namespace(), name, &options).await? {
+            Deleted::Gone(_) | Deleted::Waiting(_) => {
+                let mut done = Status::success(self.kind, name, "");
+                done.code = StatusCode::CREATED.as_u16();
+                Ok(respond::status(&done))
+            }
+        }
+    }
+
+    /// Reviews answer about the caller and are not stored.
+    pub(crate) fn review(&self, user: &User) -> Answer {
+        if self.parts.method != Method::POST {
+            return Err(self.not_allowed());
+        }
+        let mut review = self.decode(self.kind)?.object;
+        let everything = |verbs: &str, resources: &str| json!({ verbs: ["*"], resources: ["*"] });
+        review["status"] = match self.kind.kind.as_str() {
+            "SelfSubjectReview" => json!({
+                "userInfo": { "username": user.name, "groups": user.groups }
+            }),
+            "SelfSubjectRulesReview" => {
+                let mut rule = everything("verbs", "resources");
+                rule["apiGroups"] = json!(["*"]);
+                json!({
+                    "resourceRules": [rule],
+                    "nonResourceRules": [everything("verbs", "nonResourceURLs")],
+                    "incomplete": false,
+                })
+            }
+            "SelfSubjectAccessReview" => json!({
+                "allowed": true, "reason": "members of system:masters may do everything"
+            }),
+            _ => return Err(Status::resource_not_found()),
+        };
+        metadata(&mut review).insert("creationTimestamp".to_owned(), Value::Null);
+        Ok(respond::json(StatusCode::CREATED, format!("{review}\n")))
+    }
+}
+
+/// The Scale of a workload.
+fn scale_of(kind: &Kind, object: &Value) -> Value {
+    let selector = &object["spec"]["selector"];
+    let equal = selector.get("matchLabels").unwrap_or(selector);
+    let mut terms: Vec<String> = equal
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(name, _)| *name != "matchExpressions")
+        .filter_map(|(name, value)| Some(format!("{name}={}", value.as_str()?)))
+        .collect();
+    for expression in selector["matchExpressions"].as_array().into_iter().flatten() {
+        let key = expression["key"].as_str().unwrap_or_default();
+        let values: Vec<&str> =
+            expression["values"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        terms.push(match expression["operator"].as_str() {
+            Some("In") => format!("{key} in ({})", values.join(",")),
+            Some("NotIn") => format!("{key} notin ({})", values.join(",")),
+            Some("DoesNotExist") => format!("!{key}"),
+            _ => key.to_owned(),
+        });
+    }
+    let meta = |field: &str| object["metadata"][field].clone();
+    json!({
+        "kind": "Scale", "apiVersion": "autoscaling/v1",
+        "metadata": {
+            "name": meta("name"), "namespace": meta("namespace"), "uid": meta("uid"),
+            "resourceVersion": meta("resourceVersion"), "creationTimestamp": meta("creationTimestamp"),
+        },
+        "spec": { "replicas": object["spec"]["replicas"].as_i64().unwrap_or(i64::from(kind.scale)) },
+        "status": {
+            "replicas": object["status"]["replicas"].as_i64().unwrap_or(0), "selector": terms.join(","),
+        },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scale_names_the_selector_as_text() {
+        let kind = api::schema::Schema::builtin().resource("apps", "v1", "deployments").unwrap();
+        let deployment = json!({
+            "metadata": {"name": "web", "namespace": "default"},
+            "spec": {"replicas": 4, "selector": {
+                "matchLabels": {"app": "web"},
+                "matchExpressions": [{"key": "tier", "operator": "In", "values": ["a", "b"]}],
+            }},
+            "status": {"replicas": 3},
+        });
+        let scale = scale_of(kind, &deployment);
+        assert_eq!(scale["status"], json!({"replicas": 3, "selector": "app=web,tier in (a,b)"}));
+        assert_eq!(scale["spec"]["replicas"], 4);
+    }
+}

@@ -1,0 +1,197 @@
+//! Deletion: preconditions, propagation, grace periods, finalizers.
+
+use api::schema::Kind;
+use api::status::Status;
+use bytes::Bytes;
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+use store::{Change, Expect, Record};
+
+use super::update::held_by_finalizers;
+use super::{MAX_RACES, Precondition, Registry, Selection, key, preview, rules};
+use crate::object::{self, is_terminating, meta_list, meta_str, metadata};
+
+/// Namespaces that the cluster cannot do without.
+const IMMORTAL_NAMESPACES: [&str; 3] = ["default", "kube-public", "kube-system"];
+/// The finalizer that makes dependents go first.
+const FOREGROUND: &str = "foregroundDeletion";
+/// The finalizer that makes dependents stay.
+const ORPHAN: &str = "orphan";
+
+/// What a client asks of a deletion (`DeleteOptions` of meta/v1).
+#[derive(Clone, Debug, Default)]
+pub(crate) struct DeleteOptions {
+    /// What must hold of the object.
+    pub(crate) precondition: Precondition,
+    /// Seconds the object has to end; none leaves it to the object.
+    pub(crate) grace: Option<i64>,
+    /// The finalizer to add, if dependents are not simply left to the garbage collector.
+    pub(crate) finalizer: Option<&'static str>,
+    /// Whether nothing is to be persisted.
+    pub(crate) dry_run: bool,
+}
+
+/// What a deletion did.
+#[derive(Debug)]
+pub(crate) enum Deleted {
+    /// The object is gone; this is its last state.
+    Gone(Value),
+    /// The object stays until its finalizers or its grace period have ended.
+    Waiting(Bytes),
+}
+
+impl DeleteOptions {
+    /// Reads options from a decoded body.
+    ///
+    /// # Errors
+    /// A propagation policy that does not exist.
+    pub(crate) fn from_value(options: &Value, dry_run: bool) -> Result<Self, Status> {
+        let text = |value: &Value| value.as_str().map(str::to_owned);
+        let finalizer = match (options["propagationPolicy"].as_str(), options["orphanDependents"].as_bool()) {
+            (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN),
+            (Some("Foreground"), _) => Some(FOREGROUND),
+            (Some("Background") | None, _) => None,
+            (Some(other), _) => {
+                return Err(Status::bad_request(format!(
+                    "invalid deletion propagation policy {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
+                )));
+            }
+        };
+        let dry_run = dry_run || options["dryRun"].as_array().is_some_and(|list| !list.is_empty());
+        Ok(Self {
+            precondition: Precondition {
+                uid: text(&options["preconditions"]["uid"]),
+                resource_version: text(&options["preconditions"]["resourceVersion"]),
+            },
+            grace: options["gracePeriodSeconds"].as_i64(),
+            finalizer,
+            dry_run,
+        })
+    }
+}
+
+impl Registry {
+    /// Deletes an object, or begins to.
+    ///
+    /// # Errors
+    /// The object does not exist, is not the one that the preconditions name, or may not go.
+    pub(crate) async fn delete(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        options: &DeleteOptions,
+    ) -> Result<Deleted, Status> {
+        if kind.is("", "Namespace") && IMMORTAL_NAMESPACES.contains(&name) {
+            return Err(Status::forbidden(format!(
+                "namespaces {name:?} is forbidden: this namespace may not be deleted"
+            )));
+        }
+        let mut record = self.record(kind, namespace, name).await?;
+        for _ in 0..MAX_RACES {
+            let old = object::read(&record)?;
+            options.precondition.check(kind, &old)?;
+            let new = marked(kind, &old, options);
+            let stays = held_by_finalizers(&new)
+                || new["metadata"]["deletionGracePeriodSeconds"].as_i64().unwrap_or(0) > 0
+                || kind.is("", "Namespace")
+                    && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+            if options.dry_run {
+                return Ok(if stays { Deleted::Waiting(preview(&new)) } else { Deleted::Gone(new) });
+            }
+            if stays && new == old {
+                return Ok(Deleted::Waiting(record.value));
+            }
+            let change = match stays {
+                true => Change::Put(object::draft(&new)),
+                false => Change::Delete(object::draft(&new)),
+            };
+            match self.commit(&key(kind, namespace, name), change, Expect::Revision(record.revision)).await? {
+                Ok(commit) if stays => return Ok(Deleted::Waiting(commit.record.value)),
+                Ok(commit) => {
+                    self.after_delete(kind, namespace, name, commit.previous.as_ref()).await;
+                    return Ok(Deleted::Gone(object::read(&commit.record)?));
+                }
+                Err(Some(current)) => record = current,
+                Err(None) => return Err(Status::not_found(kind, name)),
+            }
+        }
+        Err(Status::object_modified(kind, name))
+    }
+
+    /// Deletes what a selection names and returns the last states.
+    pub(crate) async fn delete_collection(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        selection: &Selection,
+        options: &DeleteOptions,
+    ) -> Result<Vec<Bytes>, Status> {
+        let listed = self.select(kind, namespace, selection, None).await?;
+        for record in &listed {
+            let object = object::read(record)?;
+            let space = Some(meta_str(&object, "namespace")).filter(|space| !space.is_empty());
+            match self.delete(kind, space, meta_str(&object, "name"), options).await {
+                Err(status) if status.code != 404 => return Err(status),
+                _ => {}
+            }
+        }
+        Ok(listed.into_iter().map(|record| record.value).collect())
+    }
+
+    /// What goes with an object: a Service gives its addresses back and takes its Endpoints along.
+    pub(super) async fn after_delete(
+        &self,
+        kind: &Kind,
+        namespace: Option<&str>,
+        name: &str,
+        last: Option<&Record>,
+    ) {
+        if !kind.is("", "Service") {
+            return;
+        }
+        if let Some(service) = last.and_then(|record| object::read(record).ok()) {
+            self.services.release(&service);
+        }
+        let Some(endpoints) = self.schema.resource("", "v1", "endpoints") else { return };
+        let options = DeleteOptions::default();
+        if let Err(status) = Box::pin(self.delete(endpoints, namespace, name, &options)).await
+            && status.code != 404
+        {
+            tracing::warn!(%status, service = name, "the Endpoints of a deleted Service could not be deleted");
+        }
+    }
+}
+
+/// The object with its deletion noted.
+fn marked(kind: &Kind, old: &Value, options: &DeleteOptions) -> Value {
+    let mut new = old.clone();
+    let first = !is_terminating(old);
+    let before = old["metadata"]["deletionGracePeriodSeconds"].as_i64();
+    let asked = (rules::of(kind).grace)(old, options.grace).unwrap_or(0);
+    let grace = if first { asked } else { before.unwrap_or(0).min(asked) };
+    if first {
+        if let Some(finalizer) = options.finalizer
+            && !meta_list(old, "finalizers").any(|held| held == finalizer)
+        {
+            let list = metadata(&mut new).entry("finalizers").or_insert_with(|| json!([]));
+            if let Value::Array(list) = list {
+                list.push(finalizer.into());
+            }
+        }
+        if kind.is("", "Namespace") {
+            object::section(&mut new, "status").insert("phase".to_owned(), "Terminating".into());
+        }
+        if kind.has_generation() {
+            let next = old["metadata"]["generation"].as_i64().unwrap_or(0) + 1;
+            metadata(&mut new).insert("generation".to_owned(), next.into());
+        }
+    }
+    if first || before != Some(grace) {
+        let end = Timestamp::now().saturating_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
+        let meta = metadata(&mut new);
+        meta.insert("deletionTimestamp".to_owned(), end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
+        meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
+    }
+    new
+}

@@ -1,0 +1,231 @@
+//! Watches: the store's changes as the events of one selection.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+
+use api::schema::Kind;
+use api::status::Status;
+use bytes::Bytes;
+use futures::Stream;
+use serde_json::{Value, json};
+use store::{Event, Record, Revision, Watcher};
+use tokio::time::{Instant, sleep_until};
+
+use super::{Registry, Selection, prefix, read_error};
+use crate::http::query::Query;
+use crate::object::{self, metadata};
+
+/// A watch without `timeoutSeconds` ends after this time and up to as much again.
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(30 * 60);
+/// How often a quiet watch that allows it is told how far the world has moved on.
+const BOOKMARK_INTERVAL: Duration = Duration::from_secs(60);
+/// Marks the bookmark that ends the initial events (KEP-3157).
+const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
+
+/// What a watch request asks for.
+#[derive(Debug)]
+pub(crate) struct WatchQuery {
+    selection: Selection,
+    revision: Option<Revision>,
+    initial_events: bool,
+    bookmarks: bool,
+    timeout: Duration,
+}
+
+impl WatchQuery {
+    /// Reads the parameters of a watch; `name` narrows it to one object.
+    pub(crate) fn new(kind: &Kind, query: &Query, name: Option<&str>) -> Result<Self, Status> {
+        let initial_events = query.flag("sendInitialEvents");
+        let revision = query.revision()?;
+        match (initial_events, query.get("resourceVersionMatch")) {
+            (true, Some("NotOlderThan")) | (false, None) => {}
+            (true, _) => {
+                return Err(Status::bad_request(
+                    "sendInitialEvents: resourceVersionMatch \"NotOlderThan\" is required when sendInitialEvents is set",
+                ));
+            }
+            (false, Some(_)) => {
+                return Err(Status::bad_request(
+                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                ));
+            }
+        }
+        let spread = Duration::from_millis(fastrand::u64(0..DEFAULT_TIMEOUT.as_millis() as u64));
+        Ok(Self {
+            selection: Selection::new(kind, query, name)?,
+            revision: revision.filter(|revision| *revision > 0),
+            initial_events,
+            bookmarks: query.flag("allowWatchBookmarks"),
+            timeout: query.timeout()?.unwrap_or(DEFAULT_TIMEOUT + spread),
+        })
+    }
+}
+
+/// One event of a watch.
+#[derive(Clone, Debug)]
+pub(crate) struct WatchedEvent {
+    /// `ADDED`, `MODIFIED`, `DELETED`, `BOOKMARK` or `ERROR`.
+    pub(crate) kind: &'static str,
+    /// The object in its final form.
+    pub(crate) object: Bytes,
+}
+
+struct State {
+    kind: &'static Kind,
+    query: WatchQuery,
+    watcher: Box<dyn Watcher>,
+    pending: VecDeque<WatchedEvent>,
+    deadline: Instant,
+    bookmark: Instant,
+    ended: bool,
+}
+
+/// Begins a watch; the stream ends with the watch.
+///
+/// # Errors
+/// The revision is too old to continue from, or lies in the future.
+pub(crate) async fn watch(
+    registry: &Arc<Registry>,
+    kind: &'static Kind,
+    namespace: Option<&str>,
+    query: WatchQuery,
+) -> Result<impl Stream<Item = WatchedEvent> + use<>, Status> {
+    let current = registry.store.revision();
+    if let Some(wanted) = query.revision.filter(|wanted| *wanted > current) {
+        return Err(super::too_new(wanted, current));
+    }
+    let lists = query.initial_events || query.revision.is_none();
+    let mut pending = VecDeque::new();
+    let start = if lists {
+        for record in registry.select(kind, namespace, &query.selection, Some(current)).await? {
+            pending.push_back(WatchedEvent { kind: "ADDED", object: record.value });
+        }
+        current
+    } else {
+        query.revision.unwrap_or(current)
+    };
+    if query.initial_events && query.bookmarks {
+        pending.push_back(bookmark(kind, start, true));
+    }
+    let watcher =
+        registry.store.watch(&prefix(kind, namespace), start).map_err(|error| read_error(&error))?;
+    let now = Instant::now();
+    let (deadline, next) = (now + query.timeout, now + BOOKMARK_INTERVAL);
+    let state = State { kind, query, watcher, pending, deadline, bookmark: next, ended: false };
+    Ok(futures::stream::unfold(state, |mut state| async {
+        let event = state.next().await?;
+        Some((event, state))
+    }))
+}
+
+impl State {
+    async fn next(&mut self) -> Option<WatchedEvent> {
+        loop {
+            if let Some(event) = self.pending.pop_front() {
+                return Some(event);
+            }
+            if self.ended {
+                return None;
+            }
+            let wake = self.deadline.min(self.bookmark);
+            tokio::select! {
+                batch = self.watcher.next() => match batch {
+                    Ok(batch) => {
+                        for event in &batch {
+                            match select(event, &self.query.selection) {
+                                Ok(selected) => self.pending.extend(selected),
+                                Err(status) => self.fail(&status),
+                            }
+                        }
+                    }
+                    Err(store::ReadError::Closed) => self.ended = true,
+                    Err(error) => self.fail(&read_error(&error)),
+                },
+                () = sleep_until(wake) => {
+                    self.ended = Instant::now() >= self.deadline;
+                    self.bookmark = Instant::now() + BOOKMARK_INTERVAL;
+                    if self.query.bookmarks {
+                        self.pending.push_back(bookmark(self.kind, self.watcher.progress(), false));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A watch that cannot go on says so and ends.
+    fn fail(&mut self, status: &Status) {
+        let object = status.to_value().to_string().into();
+        self.pending.push_back(WatchedEvent { kind: "ERROR", object });
+        self.ended = true;
+    }
+}
+
+/// What a change is to those who only see their selection: an object may enter and leave it.
+fn select(event: &Event, selection: &Selection) -> Result<Option<WatchedEvent>, Status> {
+    let value = event.record.value.clone();
+    if selection.is_everything() {
+        let kind = match (event.deleted, &event.previous) {
+            (true, _) => "DELETED",
+            (false, None) => "ADDED",
+            (false, Some(_)) => "MODIFIED",
+        };
+        return Ok(Some(WatchedEvent { kind, object: value }));
+    }
+    let matches = |record: &Record| Ok(selection.matches(&object::read(record)?));
+    let before = event.previous.as_ref().map_or(Ok(false), matches)?;
+    let after = !event.deleted && matches(&event.record)?;
+    Ok(match (before, after) {
+        (false, false) => None,
+        (false, true) => Some(WatchedEvent { kind: "ADDED", object: value }),
+        (true, true) => Some(WatchedEvent { kind: "MODIFIED", object: value }),
+        (true, false) if event.deleted => Some(WatchedEvent { kind: "DELETED", object: value }),
+        (true, false) => {
+            let mut last = event.previous.as_ref().map_or(Ok(Value::Null), object::read)?;
+            metadata(&mut last)
+                .insert("resourceVersion".to_owned(), event.record.revision.to_string().into());
+            Some(WatchedEvent { kind: "DELETED", object: last.to_string().into() })
+        }
+    })
+}
+
+fn bookmark(kind: &Kind, revision: Revision, ends_initial_events: bool) -> WatchedEvent {
+    let mut metadata = json!({ "resourceVersion": revision.to_string() });
+    if ends_initial_events {
+        metadata["annotations"] = json!({ INITIAL_EVENTS_END: "true" });
+    }
+    let object = json!({ "kind": kind.kind, "apiVersion": kind.api_version(), "metadata": metadata });
+    WatchedEvent { kind: "BOOKMARK", object: object.to_string().into() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(revision: Revision, tier: &str) -> Record {
+        let object = json!({"metadata": {"name": "a", "labels": {"tier": tier}}});
+        Record { key: "/registry/pods/default/a".into(), revision, value: object.to_string().into() }
+    }
+
+    fn selection(labels: &str) -> Selection {
+        let kind = api::schema::Schema::builtin().resource("", "v1", "pods").unwrap();
+        Selection::new(kind, &Query::parse(Some(&format!("labelSelector={labels}"))), None).unwrap()
+    }
+
+    #[test]
+    fn an_object_that_leaves_the_selection_is_deleted_with_its_last_labels() {
+        let event = Event { record: record(9, "back"), deleted: false, previous: Some(record(4, "front")) };
+        let seen = select(&event, &selection("tier%3Dfront")).unwrap().unwrap();
+        let object: Value = serde_json::from_slice(&seen.object).unwrap();
+        assert_eq!(seen.kind, "DELETED");
+        assert_eq!(object["metadata"]["labels"]["tier"], "front");
+        assert_eq!(object["metadata"]["resourceVersion"], "9");
+    }
+
+    #[test]
+    fn an_object_that_enters_the_selection_is_added() {
+        let event = Event { record: record(9, "front"), deleted: false, previous: Some(record(4, "back")) };
+        assert_eq!(select(&event, &selection("tier%3Dfront")).unwrap().unwrap().kind, "ADDED");
+        assert!(select(&event, &selection("tier%3Dother")).unwrap().is_none());
+    }
+}
