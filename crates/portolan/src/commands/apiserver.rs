@@ -40,7 +40,10 @@ impl Options {
     /// Takes the port that the API listens on.
     pub(crate) async fn listen(&self) -> anyhow::Result<TcpListener> {
         TcpListener::bind(self.bind).await.with_context(|| {
-            format!("{} cannot be used for the API; is another server running there? choose another with --bind", self.bind)
+            format!(
+                "{} cannot be used for the API; is another server running there? choose another with --bind",
+                self.bind
+            )
         })
     }
 }

@@ -1,0 +1,173 @@
+//! The garbage collector: what an owner leaves behind, and namespaces on their way out.
+//!
+//! It knows no kinds: it asks the server which there are and follows the metadata of each.
+
+mod graph;
+mod namespaces;
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
+use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
+use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
+use kube::discovery::{Discovery, Scope, verbs};
+use kube::runtime::watcher::{self, Event};
+use kube::runtime::{WatchStreamExt, watcher as watch};
+use kube::{Api, Client, ResourceExt};
+use serde_json::json;
+
+use crate::runtime::context::is_gone;
+use crate::runtime::queue::Queue;
+use graph::{Graph, Identity, Step};
+
+/// Kinds that are many, short-lived and never owned or owners.
+const UNFOLLOWED: [&str; 2] = ["Event", "Lease"];
+
+/// Follows every kind and collects until its future is dropped.
+pub(crate) async fn run(client: Client) -> kube::Result<()> {
+    let resources = followed(&client).await?;
+    let collector = Collector { client, graph: Arc::default(), queue: Queue::default() };
+    let mut watches = FuturesUnordered::new();
+    for (resource, scope) in &resources {
+        watches.push(collector.follow(resource, scope));
+    }
+    let namespaces = namespaces::run(&collector.client, &resources);
+    tokio::select! {
+        () = async { while watches.next().await.is_some() {} } => {}
+        () = collector.queue.work("garbage-collector", |uid| collector.collect(uid)) => {}
+        result = namespaces => result?,
+    }
+    Ok(())
+}
+
+async fn followed(client: &Client) -> kube::Result<Vec<(ApiResource, Scope)>> {
+    let discovery = Discovery::new(client.clone()).run().await?;
+    let resources = discovery.groups().flat_map(|group| group.recommended_resources());
+    Ok(resources
+        .filter(|(_, capabilities)| capabilities.supports_operation(verbs::WATCH))
+        .filter(|(resource, _)| !UNFOLLOWED.contains(&resource.kind.as_str()))
+        .map(|(resource, capabilities)| (resource, capabilities.scope))
+        .collect())
+}
+
+struct Collector {
+    client: Client,
+    graph: Arc<Mutex<Graph>>,
+    queue: Queue<String>,
+}
+
+impl Collector {
+    async fn follow(&self, resource: &ApiResource, scope: &Scope) {
+        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), resource);
+        let events = watch(api, watcher::Config::default()).default_backoff();
+        let mut events = std::pin::pin!(events);
+        let mut listed = Vec::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => listed.clear(),
+                Ok(Event::InitApply(object) | Event::Apply(object)) => {
+                    let identity = identity(resource, scope, &object);
+                    listed.push(identity.uid.clone());
+                    self.update(|graph| graph.apply(identity));
+                }
+                Ok(Event::InitDone) => {
+                    self.update(|graph| graph.listed(resource, &std::mem::take(&mut listed)))
+                }
+                Ok(Event::Delete(object)) => {
+                    let uid = object.uid().unwrap_or_default();
+                    self.update(|graph| graph.remove(&uid));
+                }
+                Err(error) => tracing::debug!(%error, kind = resource.kind, "a watch was interrupted"),
+            }
+        }
+    }
+
+    /// Changes the graph and queues those who may have to go.
+    fn update(&self, change: impl FnOnce(&mut Graph) -> Vec<String>) {
+        for uid in change(&mut self.lock()) {
+            self.queue.add(uid);
+        }
+    }
+
+    async fn collect(&self, uid: String) -> kube::Result<()> {
+        let Some((identity, step)) = self.lock().step(&uid) else { return Ok(()) };
+        let api = self.api(&identity);
+        let precondition = Preconditions { uid: Some(identity.uid.clone()), resource_version: None };
+        let done = match step {
+            Step::Keep => Ok(()),
+            Step::Delete => {
+                if self.has_living_owner(&identity).await? {
+                    return Ok(());
+                }
+                let params = DeleteParams::background().preconditions(precondition);
+                api.delete(&identity.name, &params).await.map(drop)
+            }
+            Step::DeleteForeground => {
+                let params = DeleteParams::foreground().preconditions(precondition);
+                api.delete(&identity.name, &params).await.map(drop)
+            }
+            Step::Release { finalizer } => {
+                let finalizers: Vec<&String> =
+                    identity.finalizers.iter().filter(|held| *held != finalizer).collect();
+                let patch = json!({ "metadata": { "uid": identity.uid, "finalizers": finalizers } });
+                api.patch_metadata(&identity.name, &PatchParams::default(), &Patch::Merge(&patch))
+                    .await
+                    .map(drop)
+            }
+            Step::Disown { owner } => {
+                let owners: Vec<_> = identity.owners.iter().filter(|other| other.uid != owner).collect();
+                let patch = json!({ "metadata": { "uid": identity.uid, "ownerReferences": owners } });
+                api.patch_metadata(&identity.name, &PatchParams::default(), &Patch::Merge(&patch))
+                    .await
+                    .map(drop)
+            }
+        };
+        match done {
+            Err(error) if is_gone(&error) => Ok(()),
+            result => result,
+        }
+    }
+
+    /// Asks the server itself: an owner may be of a kind that no watch has shown yet.
+    async fn has_living_owner(&self, identity: &Identity) -> kube::Result<bool> {
+        for owner in &identity.owners {
+            let Some(resource) = self.lock().resource(&owner.api_version, &owner.kind) else { continue };
+            let api: Api<DynamicObject> = match &identity.namespace {
+                Some(namespace) if resource.1 => {
+                    Api::namespaced_with(self.client.clone(), namespace, &resource.0)
+                }
+                _ => Api::all_with(self.client.clone(), &resource.0),
+            };
+            match api.get_metadata_opt(&owner.name).await? {
+                Some(found) if found.uid().as_deref() == Some(&owner.uid) => return Ok(true),
+                _ => {}
+            }
+        }
+        Ok(false)
+    }
+
+    fn api(&self, identity: &Identity) -> Api<DynamicObject> {
+        match &identity.namespace {
+            Some(namespace) => Api::namespaced_with(self.client.clone(), namespace, &identity.resource),
+            None => Api::all_with(self.client.clone(), &identity.resource),
+        }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Graph> {
+        self.graph.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn identity(resource: &ApiResource, scope: &Scope, object: &PartialObjectMeta<DynamicObject>) -> Identity {
+    Identity {
+        resource: resource.clone(),
+        namespaced: *scope == Scope::Namespaced,
+        namespace: object.namespace(),
+        name: object.name_any(),
+        uid: object.uid().unwrap_or_default(),
+        owners: object.owner_references().to_vec(),
+        finalizers: object.finalizers().to_vec(),
+        deleting: object.metadata.deletion_timestamp.is_some(),
+    }
+}

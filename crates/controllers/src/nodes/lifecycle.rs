@@ -1,0 +1,134 @@
+//! A node that no longer renews its Lease is not ready, and neither are its pods.
+//!
+//! There is no period: each renewal sets the time at which the next one is missed.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
+use kube::api::DeleteParams;
+use serde_json::{Value, json};
+
+use super::is_ready;
+use crate::runtime::cache::Key;
+use crate::runtime::context::{Context, is_gone};
+use crate::runtime::queue::Queue;
+use crate::runtime::recorder::Severity;
+
+/// Where nodes keep their Leases.
+pub(crate) const LEASES: &str = "kube-node-lease";
+/// How long a node may be silent when its Lease does not say (upstream's grace period).
+const GRACE: Duration = Duration::from_secs(40);
+
+/// Looks at one node: sets it and its pods not ready when it is silent, and comes back when the
+/// next renewal would be overdue.
+pub(crate) async fn reconcile(context: &Context, queue: &Queue<Key>, key: Key) -> kube::Result<()> {
+    let Some(node) = context.cache::<Node>().get(&key) else {
+        return remove_pods(context, &key.name).await;
+    };
+    let lease = context.cache::<Lease>().get(&Key::new(LEASES, &key.name));
+    let silent = silence(&node, lease.as_deref());
+    let grace = lease
+        .as_ref()
+        .and_then(|lease| lease.spec.as_ref()?.lease_duration_seconds)
+        .and_then(|seconds| u64::try_from(seconds).ok())
+        .map_or(GRACE, Duration::from_secs);
+    if silent < grace {
+        if is_ready(&node) {
+            queue.add_after(key, grace - silent);
+        }
+        return Ok(());
+    }
+    if is_ready(&node) {
+        set_unknown(context, &key, &node).await?;
+    }
+    for pod in context.cache::<Pod>().all() {
+        if on_node(&pod, &key.name) && crate::endpoints::is_ready(&pod) {
+            set_pod_not_ready(context, &pod).await?;
+        }
+    }
+    Ok(())
+}
+
+/// How long ago a node has last been heard of.
+fn silence(node: &Node, lease: Option<&Lease>) -> Duration {
+    let renewed = lease.and_then(|lease| lease.spec.as_ref()?.renew_time.as_ref().map(|time| time.0));
+    let created = node.metadata.creation_timestamp.as_ref().map(|time| time.0);
+    let last = renewed.or(created).unwrap_or_else(Timestamp::now);
+    Duration::try_from(Timestamp::now().duration_since(last)).unwrap_or_default()
+}
+
+async fn set_unknown(context: &Context, key: &Key, node: &Node) -> kube::Result<()> {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let conditions: Vec<Value> = conditions
+        .map(|condition| {
+            let mut condition = json!(condition);
+            condition["status"] = "Unknown".into();
+            condition["reason"] = "NodeStatusUnknown".into();
+            condition["message"] = "Kubelet stopped posting node status.".into();
+            condition["lastTransitionTime"] = now();
+            condition
+        })
+        .collect();
+    context.patch_status::<Node>(key, &json!({ "conditions": conditions })).await?;
+    let note = format!("Node {} status is now: NodeNotReady", key.name);
+    context.recorder.record("node-controller", node, Severity::Normal, "NodeNotReady", note);
+    Ok(())
+}
+
+async fn set_pod_not_ready(context: &Context, pod: &Arc<Pod>) -> kube::Result<()> {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let conditions: Vec<Value> = conditions
+        .map(|condition| {
+            let mut condition = json!(condition);
+            if condition["type"] == "Ready" {
+                condition["status"] = "False".into();
+                condition["lastTransitionTime"] = now();
+            }
+            condition
+        })
+        .collect();
+    match context.patch_status::<Pod>(&Key::of(&**pod), &json!({ "conditions": conditions })).await {
+        Err(error) if is_gone(&error) => Ok(()),
+        result => result,
+    }
+}
+
+/// The pods of a node that has been deleted will never report again.
+async fn remove_pods(context: &Context, node: &str) -> kube::Result<()> {
+    for pod in context.cache::<Pod>().all() {
+        if on_node(&pod, node) {
+            tracing::info!(pod = %pod.name_any(), node, "removing a pod whose node is gone");
+            context.delete(&*pod, &DeleteParams::default().grace_period(0)).await?;
+        }
+    }
+    Ok(())
+}
+
+fn on_node(pod: &Pod, node: &str) -> bool {
+    pod.spec.as_ref().and_then(|spec| spec.node_name.as_deref()) == Some(node)
+}
+
+fn now() -> Value {
+    Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_node_is_silent_since_its_last_renewal() {
+        let node: Node =
+            serde_json::from_value(json!({"metadata": {"creationTimestamp": "2020-01-01T00:00:00Z"}}))
+                .unwrap();
+        assert!(silence(&node, None) > Duration::from_secs(1_000_000));
+        let renewed = Timestamp::now().to_string();
+        let lease: Lease =
+            serde_json::from_value(json!({"metadata": {}, "spec": {"renewTime": renewed}})).unwrap();
+        assert!(silence(&node, Some(&lease)) < Duration::from_secs(5));
+    }
+}

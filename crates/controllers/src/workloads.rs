@@ -1,0 +1,6 @@
+//! Controllers that keep pods running.
+
+pub(crate) mod deployment;
+pub(crate) mod replicas;
+mod rollout;
+mod selector;
