@@ -43,7 +43,7 @@ pub(crate) async fn run(client: Client) -> kube::Result<()> {
 
 async fn followed(client: &Client) -> kube::Result<Vec<(ApiResource, Scope)>> {
     let discovery = Discovery::new(client.clone()).run().await?;
-    let resources = discovery.groups().flat_map(|group| group.recommended_resources());
+    let resources = discovery.groups().flat_map(kube::discovery::ApiGroup::recommended_resources);
     Ok(resources
         .filter(|(_, capabilities)| capabilities.supports_operation(verbs::WATCH))
         .filter(|(resource, _)| !UNFOLLOWED.contains(&resource.kind.as_str()))
