@@ -5,6 +5,8 @@ mod parse;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use serde_json::Value;
+
 /// All kinds and messages of one API surface.
 #[derive(Debug, Default)]
 pub struct Schema {
@@ -155,6 +157,8 @@ pub struct Field {
     pub list_keys: Vec<String>,
     /// Server-side apply: a map or structure that is owned as a whole.
     pub atomic: bool,
+    /// What it holds when the client left it out.
+    pub default: Option<Value>,
 }
 
 impl Field {
@@ -262,7 +266,9 @@ impl Schema {
         static BUILTIN: LazyLock<Schema> = LazyLock::new(|| {
             let kinds = include_str!("../schema/kinds.table");
             let messages = include_str!("../schema/messages.schema");
-            Schema::parse(kinds, messages).expect("the embedded tables are well-formed: a test checks it")
+            let defaults = include_str!("../schema/defaults.table");
+            Schema::parse(kinds, messages, defaults)
+                .expect("the embedded tables are well-formed: a test checks it")
         });
         &BUILTIN
     }

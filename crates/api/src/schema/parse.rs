@@ -1,4 +1,4 @@
-//! Reading the tables: `kinds.table` and `messages.schema`.
+//! Reading the tables: `kinds.table`, `messages.schema` and `defaults.table`.
 
 use std::collections::HashMap;
 
@@ -17,14 +17,21 @@ pub struct TableError {
 const MAX_INLINE_DEPTH: usize = 4;
 
 impl Schema {
-    /// Builds a schema from the text of its two tables.
+    /// Builds a schema from the text of its three tables.
     ///
     /// # Errors
     /// Names the first line that is not of the tables' form.
-    pub fn parse(kinds: &str, messages: &str) -> Result<Schema, TableError> {
+    pub fn parse(kinds: &str, messages: &str, defaults: &str) -> Result<Schema, TableError> {
         let mut schema = Schema::default();
         schema.by_message = message_names(messages);
         schema.messages = parse_messages(messages, &schema.by_message)?;
+        for (line, text) in lines(defaults) {
+            schema.set_default(text).ok_or_else(|| TableError {
+                line,
+                problem: "expected message field value, of a field that exists",
+                text: text.to_owned(),
+            })?;
+        }
         for at in 0..schema.messages.len() {
             let id = MessageId(u32::try_from(at).unwrap_or(u32::MAX));
             let mut json = Vec::new();
@@ -47,6 +54,16 @@ impl Schema {
             schema.kinds.push(kind);
         }
         Ok(schema)
+    }
+
+    fn set_default(&mut self, text: &str) -> Option<()> {
+        let mut words = text.splitn(3, ' ');
+        let message = self.message_named(words.next()?)?;
+        let name = words.next()?;
+        let value = serde_json::from_str(words.next()?).ok()?;
+        let fields = &mut self.messages[message.0 as usize].fields;
+        fields.iter_mut().find(|field| field.name == name)?.default = Some(value);
+        Some(())
     }
 
     fn collect_json(&self, id: MessageId, depth: usize, into: &mut Vec<(MessageId, u32)>) {
@@ -119,6 +136,7 @@ fn parse_field(text: &str, names: &HashMap<String, MessageId>) -> Option<Field> 
         list_type: None,
         list_keys: Vec::new(),
         atomic: false,
+        default: None,
     };
     for flag in words {
         match flag.split_once('=').unwrap_or((flag, "")) {

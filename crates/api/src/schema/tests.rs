@@ -62,7 +62,8 @@ fn merge_keys_and_list_types_are_carried_over() {
 
 #[test]
 fn a_malformed_line_is_named() {
-    let error = Schema::parse("", "message a/v1.B\n1 name nosuch").unwrap_err();
+    let error = Schema::parse("", "message a/v1.B\n1 name nosuch", "").unwrap_err();
     assert!(error.to_string().contains("line 2"), "{error}");
-    assert!(Schema::parse("core v1", "").is_err());
+    assert!(Schema::parse("core v1", "", "").is_err());
+    assert!(Schema::parse("", "message a/v1.B\n1 name string", "a/v1.B nosuch 1").is_err());
 }
