@@ -7,6 +7,8 @@ mod pod;
 mod service;
 mod workload;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value};
 
 use crate::schema::{Field, Kind, MessageId, Presence, Schema, Shape, Type};
@@ -18,10 +20,12 @@ const RULES: &[(&str, fn(&mut Object))] = &[
     ("core/v1.Container", pod::container),
     ("core/v1.EphemeralContainer", pod::container),
     ("core/v1.Namespace", namespace),
+    ("core/v1.NodeSpec", node_spec),
     ("core/v1.NodeStatus", node_status),
     ("core/v1.Pod", pod::pod),
     ("core/v1.PodSpec", pod::pod_spec),
     ("core/v1.ReplicationController", workload::replication_controller),
+    ("core/v1.Secret", secret),
     ("core/v1.Service", service::service),
     ("core/v1.Volume", pod::volume),
     ("apps/v1.DeploymentStrategy", workload::deployment_strategy),
@@ -102,6 +106,29 @@ fn namespace(namespace: &mut Object) {
     if text(namespace, "metadata", "deletionTimestamp").is_empty() {
         let finalizers = member(namespace, "spec").entry("finalizers");
         finalizers.or_insert_with(|| Value::from(vec!["kubernetes"]));
+    }
+}
+
+/// `podCIDR` is the first of `podCIDRs`; whichever is missing follows the other.
+fn node_spec(spec: &mut Object) {
+    let first = spec.get("podCIDRs").and_then(|all| all.get(0)).cloned();
+    match (spec.get("podCIDR").cloned(), first) {
+        (Some(one), None) => {
+            spec.insert("podCIDRs".to_owned(), Value::Array(vec![one]));
+        }
+        (None, Some(first)) => {
+            spec.insert("podCIDR".to_owned(), first);
+        }
+        _ => {}
+    }
+}
+
+/// `stringData` is a way to write `data` without base64; it is never kept.
+fn secret(secret: &mut Object) {
+    let Some(Value::Object(plain)) = secret.remove("stringData") else { return };
+    let data = member(secret, "data");
+    for (key, value) in plain {
+        data.insert(key, Value::from(STANDARD.encode(value.as_str().unwrap_or_default())));
     }
 }
 

@@ -138,6 +138,17 @@ fn other_kinds_are_completed() {
     assert_eq!(namespace["spec"]["finalizers"], json!(["kubernetes"]));
     assert_eq!(namespace["status"]["phase"], "Active");
     assert_eq!(defaulted("", "Secret", json!({}))["type"], "Opaque");
+    let secret = defaulted("", "Secret", json!({"data": {"a": "AAEC"}, "stringData": {"b": "text"}}));
+    assert_eq!((&secret["data"], secret.get("stringData")), (&json!({"a": "AAEC", "b": "dGV4dA=="}), None));
+    let node = defaulted(
+        "",
+        "Node",
+        json!({"spec": {"podCIDR": "10.244.1.0/24"}, "status": {"capacity": {"cpu": "2"}}}),
+    );
+    assert_eq!(
+        (&node["spec"]["podCIDRs"], &node["status"]["allocatable"]),
+        (&json!(["10.244.1.0/24"]), &json!({"cpu": "2"}))
+    );
     let slice = defaulted("discovery.k8s.io", "EndpointSlice", json!({"ports": [{"port": 1}]}));
     assert_eq!(slice["ports"], json!([{"port": 1, "name": "", "protocol": "TCP"}]));
     let endpoints = defaulted("", "Endpoints", json!({"subsets": [{"ports": [{"port": 1}]}]}));
