@@ -15,8 +15,11 @@ use crate::schema::{Field, Kind, MessageId, Presence, Schema, Shape, Type};
 
 pub(crate) type Object = Map<String, Value>;
 
+/// Completes one structure.
+type Rule = fn(&mut Object);
+
 /// The rules, by the message that they complete.
-const RULES: &[(&str, fn(&mut Object))] = &[
+const RULES: &[(&str, Rule)] = &[
     ("core/v1.Container", pod::container),
     ("core/v1.EphemeralContainer", pod::container),
     ("core/v1.Namespace", namespace),

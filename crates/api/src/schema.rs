@@ -7,6 +7,8 @@ use std::sync::LazyLock;
 
 use serde_json::Value;
 
+pub use parse::{TableError, Tables};
+
 /// All kinds and messages of one API surface.
 #[derive(Debug, Default)]
 pub struct Schema {
@@ -108,6 +110,8 @@ impl Kind {
 pub struct Message {
     /// Name in the table: package and Go type, such as `core/v1.ServiceSpec`.
     pub name: String,
+    /// What it is; may be empty.
+    pub description: String,
     /// Whether `apiVersion` and `kind` belong to it.
     pub object: bool,
     /// The fields as protobuf sees them, inlined structures unresolved, in ascending tag order.
@@ -159,6 +163,8 @@ pub struct Field {
     pub atomic: bool,
     /// What it holds when the client left it out.
     pub default: Option<Value>,
+    /// What it is for; may be empty.
+    pub description: String,
 }
 
 impl Field {
@@ -264,11 +270,13 @@ impl Schema {
     #[must_use]
     pub fn builtin() -> &'static Schema {
         static BUILTIN: LazyLock<Schema> = LazyLock::new(|| {
-            let kinds = include_str!("../schema/kinds.table");
-            let messages = include_str!("../schema/messages.schema");
-            let defaults = include_str!("../schema/defaults.table");
-            Schema::parse(kinds, messages, defaults)
-                .expect("the embedded tables are well-formed: a test checks it")
+            let tables = Tables {
+                kinds: include_str!("../schema/kinds.table"),
+                messages: include_str!("../schema/messages.schema"),
+                defaults: include_str!("../schema/defaults.table"),
+                descriptions: include_str!("../schema/descriptions.table"),
+            };
+            Schema::parse(&tables).expect("the embedded tables are well-formed: a test checks it")
         });
         &BUILTIN
     }

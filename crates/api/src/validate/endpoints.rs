@@ -114,7 +114,7 @@ fn slice_endpoint(path: &str, address_type: &str, endpoint: &Value, report: &mut
         report.add(FieldError::too_many(format!("{path}.deprecatedTopology"), entries, MAX_TOPOLOGY));
     }
     for (field, form) in
-        [("forZones", names::qualified_name as fn(&str) -> _), ("forNodes", names::dns1123_subdomain)]
+        [("forZones", names::qualified_name as names::Form), ("forNodes", names::dns1123_subdomain)]
     {
         let hints = meta::list(endpoint, &["hints", field]);
         let path = format!("{path}.hints.{field}");

@@ -119,7 +119,7 @@ fn finalizers(object: &Value, report: &mut Report) {
 
 /// The form of a kind's names. Services become DNS labels and environment variables, namespaces DNS
 /// labels; other names need only be file and URL names.
-fn name_form(kind: &Kind) -> fn(&str) -> Vec<String> {
+fn name_form(kind: &Kind) -> names::Form {
     match (kind.group.as_str(), kind.kind.as_str()) {
         ("", "Service") => names::dns1035_label,
         ("", "Namespace") => names::dns1123_label,

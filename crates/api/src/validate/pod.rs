@@ -41,7 +41,7 @@ pub(super) fn pod_spec(path: &str, spec: &Value, report: &mut Report) {
         }
     }
     report.labels(&format!("{path}.nodeSelector"), &spec["nodeSelector"]);
-    let named: [(&str, fn(&str) -> Vec<String>); 5] = [
+    let named: [(&str, names::Form); 5] = [
         ("nodeName", names::dns1123_subdomain),
         ("serviceAccountName", names::dns1123_subdomain),
         ("hostname", names::dns1123_label),

@@ -25,7 +25,7 @@ pub(super) fn cluster_ips(spec: &Value, kind: &str, report: &mut Report) {
     let all = &spec["clusterIPs"];
     match (first, ips.first()) {
         ("", Some(_)) => {
-            report.invalid("spec.clusterIPs", all, "must be empty when `clusterIP` is not specified")
+            report.invalid("spec.clusterIPs", all, "must be empty when `clusterIP` is not specified");
         }
         (first, Some(listed)) if *listed != first => {
             report.invalid("spec.clusterIPs", all, "first value must match `clusterIP`");

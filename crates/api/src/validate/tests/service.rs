@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn service(spec: Value) -> Vec<String> {
+fn service(spec: &Value) -> Vec<String> {
     created("", "Service", json!({"spec": spec}))
 }
 
@@ -18,7 +18,7 @@ fn what_the_tutorial_does_is_fine() {
         json!({"sessionAffinity": "ClientIP", "ports": [{"port": 1}]}),
     ];
     for spec in fine {
-        assert_eq!(service(spec.clone()), Vec::<String>::new(), "{spec}");
+        assert_eq!(service(&spec), Vec::<String>::new(), "{spec}");
     }
 }
 
@@ -126,7 +126,7 @@ fn each_broken_rule_has_upstreams_text() {
         ),
     ];
     for (spec, expected) in table {
-        let errors = service(spec.clone());
+        let errors = service(&spec);
         assert_eq!(errors, [expected], "{spec}");
     }
 }

@@ -2,11 +2,11 @@
 
 use super::*;
 
-fn pod(spec: Value) -> Vec<String> {
+fn pod(spec: &Value) -> Vec<String> {
     created("", "Pod", json!({"spec": spec}))
 }
 
-fn deployment(selector: Value, labels: Value) -> Value {
+fn deployment(selector: &Value, labels: &Value) -> Value {
     json!({"spec": {"selector": selector, "template": {
         "metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "b"}]}}}})
 }
@@ -63,7 +63,7 @@ fn each_broken_pod_rule_has_upstreams_text() {
         ),
     ];
     for (spec, expected) in table {
-        assert_eq!(pod(spec.clone()), [expected], "{spec}");
+        assert_eq!(pod(&spec), [expected], "{spec}");
     }
 }
 
@@ -89,10 +89,10 @@ fn a_pod_changes_its_image_and_little_else() {
 
 #[test]
 fn a_selector_must_select_its_own_template_and_never_changes() {
-    let fine = deployment(json!({"matchLabels": {"app": "a"}}), json!({"app": "a"}));
+    let fine = deployment(&json!({"matchLabels": {"app": "a"}}), &json!({"app": "a"}));
     for kind in ["Deployment", "ReplicaSet"] {
         assert!(created("apps", kind, fine.clone()).is_empty());
-        let missed = deployment(json!({"matchLabels": {"app": "a"}}), json!({"app": "b"}));
+        let missed = deployment(&json!({"matchLabels": {"app": "a"}}), &json!({"app": "b"}));
         assert_eq!(
             created("apps", kind, missed),
             [
@@ -100,14 +100,14 @@ fn a_selector_must_select_its_own_template_and_never_changes() {
             ]
         );
         assert_eq!(
-            created("apps", kind, deployment(json!(null), json!({"app": "b"}))),
+            created("apps", kind, deployment(&json!(null), &json!({"app": "b"}))),
             ["spec.selector: Required value"]
         );
         assert_eq!(
-            created("apps", kind, deployment(json!({}), json!({}))),
+            created("apps", kind, deployment(&json!({}), &json!({}))),
             ["spec.selector: Invalid value: {}: empty selector is invalid for deployment"]
         );
-        let other = deployment(json!({"matchLabels": {"app": "b"}}), json!({"app": "b"}));
+        let other = deployment(&json!({"matchLabels": {"app": "b"}}), &json!({"app": "b"}));
         assert_eq!(
             changed("apps", kind, other, fine.clone()),
             ["spec.selector: Invalid value: {\"matchLabels\":{\"app\":\"b\"}}: field is immutable"]
@@ -117,19 +117,19 @@ fn a_selector_must_select_its_own_template_and_never_changes() {
 
 #[test]
 fn deployments_restart_their_pods_and_roll_within_limits() {
-    let mut once = deployment(json!({"matchLabels": {"app": "a"}}), json!({"app": "a"}));
+    let mut once = deployment(&json!({"matchLabels": {"app": "a"}}), &json!({"app": "a"}));
     once["spec"]["template"]["spec"]["restartPolicy"] = json!("Never");
     assert_eq!(
         created("apps", "Deployment", once),
         ["spec.template.spec.restartPolicy: Unsupported value: \"Never\": supported values: \"Always\""]
     );
-    let mut stuck = deployment(json!({"matchLabels": {"app": "a"}}), json!({"app": "a"}));
+    let mut stuck = deployment(&json!({"matchLabels": {"app": "a"}}), &json!({"app": "a"}));
     stuck["spec"]["strategy"] = json!({"rollingUpdate": {"maxUnavailable": 0, "maxSurge": "0%"}});
     assert_eq!(
         created("apps", "Deployment", stuck),
         ["spec.strategy.rollingUpdate.maxUnavailable: Invalid value: 0: may not be 0 when `maxSurge` is 0"]
     );
-    let mut negative = deployment(json!({"matchLabels": {"app": "a"}}), json!({"app": "a"}));
+    let mut negative = deployment(&json!({"matchLabels": {"app": "a"}}), &json!({"app": "a"}));
     negative["spec"]["replicas"] = json!(-1);
     assert_eq!(
         created("apps", "Deployment", negative),
