@@ -101,7 +101,7 @@ pub fn decode(
     let Value::Object(object) = parsed.value else {
         return Err(unrecognized(format!("{} is not an object", scalar::type_name(&parsed.value))));
     };
-    finish(schema, expected, object, parsed.duplicates, validation)
+    finish(schema, expected, object, &parsed.duplicates, validation)
 }
 
 /// Checks a value that was not decoded from a body, such as the result of a patch, by the same rules.
@@ -115,7 +115,7 @@ pub fn conform(
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
     match object {
-        Value::Object(object) => finish(schema, expected, object, Vec::new(), validation),
+        Value::Object(object) => finish(schema, expected, object, &[], validation),
         other => Err(cannot_handle(
             expected,
             &expected.kind,
@@ -139,7 +139,7 @@ fn finish(
     schema: &Schema,
     expected: &Kind,
     mut object: Map<String, Value>,
-    duplicates: Vec<String>,
+    duplicates: &[String],
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
     match_kind(schema, expected, &mut object)?;

@@ -134,16 +134,18 @@ fn names(kind: &Kind, resource: &mut Value) {
     }
 }
 
+/// Group, version and kind of what a resource answers with.
+type Identity<'a> = (&'a str, &'a str, &'a str);
+
 /// A subresource as discovery describes it.
 struct Subresource<'a> {
     name: &'a str,
-    /// Group, version and kind of what it answers with.
-    kind: (&'a str, &'a str, &'a str),
+    kind: Identity<'a>,
     verbs: &'static [&'static str],
 }
 
 /// What subresources with a kind of their own answer with, and the verbs of each.
-const SUBRESOURCES: &[(&str, Option<(&str, &str, &str)>, &[&str])] = &[
+const SUBRESOURCES: &[(&str, Option<Identity<'_>>, &[&str])] = &[
     ("attach", Some(("", "v1", "PodAttachOptions")), &["create", "get"]),
     ("binding", Some(("", "v1", "Binding")), &["create"]),
     ("ephemeralcontainers", None, &["get", "patch", "update"]),
@@ -165,7 +167,7 @@ fn subresources(kind: &Kind) -> impl Iterator<Item = Subresource<'_>> {
         "scale" => kind.scale,
         other => kind.subresources.iter().any(|one| one == other),
     };
-    let own: (&str, &str, &str) = (&kind.group, &kind.version, &kind.kind);
+    let own: Identity<'_> = (&kind.group, &kind.version, &kind.kind);
     SUBRESOURCES.iter().filter(move |(name, ..)| has(name)).map(move |(name, answer, verbs)| Subresource {
         name,
         kind: answer.unwrap_or(own),

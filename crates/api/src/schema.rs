@@ -5,6 +5,10 @@ mod parse;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
+use serde_json::Value;
+
+pub use parse::{TableError, Tables};
+
 /// All kinds and messages of one API surface.
 #[derive(Debug, Default)]
 pub struct Schema {
@@ -106,6 +110,8 @@ impl Kind {
 pub struct Message {
     /// Name in the table: package and Go type, such as `core/v1.ServiceSpec`.
     pub name: String,
+    /// What it is; may be empty.
+    pub description: String,
     /// Whether `apiVersion` and `kind` belong to it.
     pub object: bool,
     /// The fields as protobuf sees them, inlined structures unresolved, in ascending tag order.
@@ -155,6 +161,10 @@ pub struct Field {
     pub list_keys: Vec<String>,
     /// Server-side apply: a map or structure that is owned as a whole.
     pub atomic: bool,
+    /// What it holds when the client left it out.
+    pub default: Option<Value>,
+    /// What it is for; may be empty.
+    pub description: String,
 }
 
 impl Field {
@@ -260,9 +270,13 @@ impl Schema {
     #[must_use]
     pub fn builtin() -> &'static Schema {
         static BUILTIN: LazyLock<Schema> = LazyLock::new(|| {
-            let kinds = include_str!("../schema/kinds.table");
-            let messages = include_str!("../schema/messages.schema");
-            Schema::parse(kinds, messages).expect("the embedded tables are well-formed: a test checks it")
+            let tables = Tables {
+                kinds: include_str!("../schema/kinds.table"),
+                messages: include_str!("../schema/messages.schema"),
+                defaults: include_str!("../schema/defaults.table"),
+                descriptions: include_str!("../schema/descriptions.table"),
+            };
+            Schema::parse(&tables).expect("the embedded tables are well-formed: a test checks it")
         });
         &BUILTIN
     }

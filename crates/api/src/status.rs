@@ -110,7 +110,7 @@ pub struct Status {
     /// What happened, for people; kubectl prints it as it is.
     pub message: String,
     /// What it is about.
-    pub details: Option<Details>,
+    pub details: Option<Box<Details>>,
 }
 
 impl Status {
@@ -172,7 +172,7 @@ impl Status {
             causes,
             ..Details::default()
         };
-        Self { details: Some(details), ..Self::new(422, Reason::Invalid, message) }
+        Self { details: Some(Box::new(details)), ..Self::new(422, Reason::Invalid, message) }
     }
 
     /// 400: the request makes no sense.
@@ -190,7 +190,7 @@ impl Status {
     /// 403: the client may not do this.
     #[must_use]
     pub fn forbidden(message: impl Into<String>) -> Self {
-        Self { details: Some(Details::default()), ..Self::new(403, Reason::Forbidden, message) }
+        Self { details: Some(Box::default()), ..Self::new(403, Reason::Forbidden, message) }
     }
 
     /// 405: the resource does not serve this verb. `resource` is a qualified resource name.
@@ -199,7 +199,7 @@ impl Status {
         let message = format!("{verb} is not supported on resources of kind {resource:?}");
         let (name, group) = resource.split_once('.').unwrap_or((resource, ""));
         let details = Details { kind: name.to_owned(), group: group.to_owned(), ..Details::default() };
-        Self { details: Some(details), ..Self::new(405, Reason::MethodNotAllowed, message) }
+        Self { details: Some(Box::new(details)), ..Self::new(405, Reason::MethodNotAllowed, message) }
     }
 
     /// 415: the body's content type is none of `accepted`.
@@ -235,7 +235,7 @@ impl Status {
     #[must_use]
     pub fn resource_not_found() -> Self {
         let message = "the server could not find the requested resource";
-        Self { details: Some(Details::default()), ..Self::new(404, Reason::NotFound, message) }
+        Self { details: Some(Box::default()), ..Self::new(404, Reason::NotFound, message) }
     }
 
     /// 500: the server failed.
@@ -244,7 +244,7 @@ impl Status {
         let cause = Cause { message: message.to_string(), ..Cause::default() };
         let details = Details { causes: vec![cause], ..Details::default() };
         let message = format!("Internal error occurred: {message}");
-        Self { details: Some(details), ..Self::new(500, Reason::InternalError, message) }
+        Self { details: Some(Box::new(details)), ..Self::new(500, Reason::InternalError, message) }
     }
 
     /// 429: try again in a second.
@@ -252,14 +252,14 @@ impl Status {
     pub fn too_many_requests() -> Self {
         let message = "Too many requests, please try again later.";
         let details = Details { retry_after_seconds: 1, ..Details::default() };
-        Self { details: Some(details), ..Self::new(429, Reason::TooManyRequests, message) }
+        Self { details: Some(Box::new(details)), ..Self::new(429, Reason::TooManyRequests, message) }
     }
 
     /// 504: the request took too long.
     #[must_use]
     pub fn timeout(message: impl fmt::Display) -> Self {
         Self {
-            details: Some(Details::default()),
+            details: Some(Box::default()),
             ..Self::new(504, Reason::Timeout, format!("Timeout: {message}"))
         }
     }
@@ -307,12 +307,12 @@ impl Status {
     }
 
     fn about(mut self, kind: &Kind, name: &str) -> Self {
-        self.details = Some(Details {
+        self.details = Some(Box::new(Details {
             name: name.to_owned(),
             group: kind.group.clone(),
             kind: kind.plural.clone(),
             ..Details::default()
-        });
+        }));
         self
     }
 }

@@ -171,4 +171,5 @@ fn malformed_bodies_are_bad_requests_that_say_where() {
 }
 
 mod fuzz;
+mod golden;
 mod round_trip;

@@ -195,7 +195,7 @@ impl Merger<'_> {
                 (Some("delete"), _) => list.retain(|one| one.get(merge_key) != Some(key)),
                 (Some("replace"), Some(at)) => list[at] = without_directives(element),
                 (_, Some(at)) => {
-                    self.structure(Some(message), as_object(&mut list[at]), element, depth + 1)?
+                    self.structure(Some(message), as_object(&mut list[at]), element, depth + 1)?;
                 }
                 (_, None) => {
                     let mut fresh = Object::new();

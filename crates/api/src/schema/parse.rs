@@ -1,4 +1,4 @@
-//! Reading the tables: `kinds.table` and `messages.schema`.
+//! Reading the tables.
 
 use std::collections::HashMap;
 
@@ -16,15 +16,42 @@ pub struct TableError {
 /// Structures inlined into structures inlined …: no message of the API nests them deeper.
 const MAX_INLINE_DEPTH: usize = 4;
 
+/// The texts that a schema is made from; empty ones have nothing to say.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Tables<'a> {
+    /// `kinds.table`: which kinds there are.
+    pub kinds: &'a str,
+    /// `messages.schema`: the fields of every message.
+    pub messages: &'a str,
+    /// `defaults.table`: what absent fields hold.
+    pub defaults: &'a str,
+    /// `descriptions.table`: what messages and fields are for.
+    pub descriptions: &'a str,
+}
+
 impl Schema {
-    /// Builds a schema from the text of its two tables.
+    /// Builds a schema from the text of its tables.
     ///
     /// # Errors
     /// Names the first line that is not of the tables' form.
-    pub fn parse(kinds: &str, messages: &str) -> Result<Schema, TableError> {
+    pub fn parse(tables: &Tables<'_>) -> Result<Schema, TableError> {
         let mut schema = Schema::default();
-        schema.by_message = message_names(messages);
-        schema.messages = parse_messages(messages, &schema.by_message)?;
+        schema.by_message = message_names(tables.messages);
+        schema.messages = parse_messages(tables.messages, &schema.by_message)?;
+        for (line, text) in lines(tables.defaults) {
+            schema.set_default(text).ok_or_else(|| TableError {
+                line,
+                problem: "expected message field value, of a field that exists",
+                text: text.to_owned(),
+            })?;
+        }
+        for (line, text) in lines(tables.descriptions) {
+            schema.describe(text).ok_or_else(|| TableError {
+                line,
+                problem: "expected message field description, of a field that exists",
+                text: text.to_owned(),
+            })?;
+        }
         for at in 0..schema.messages.len() {
             let id = MessageId(u32::try_from(at).unwrap_or(u32::MAX));
             let mut json = Vec::new();
@@ -32,7 +59,7 @@ impl Schema {
             json.sort_by(|a, b| schema.json_field(*a).name.cmp(&schema.json_field(*b).name));
             schema.messages[at].json = json;
         }
-        for (line, text) in lines(kinds) {
+        for (line, text) in lines(tables.kinds) {
             let kind = parse_kind(text, &schema.by_message).ok_or_else(|| TableError {
                 line,
                 problem: "expected group version Kind plural shortNames categories scope traits",
@@ -47,6 +74,30 @@ impl Schema {
             schema.kinds.push(kind);
         }
         Ok(schema)
+    }
+
+    fn set_default(&mut self, text: &str) -> Option<()> {
+        let mut words = text.splitn(3, ' ');
+        let message = self.message_named(words.next()?)?;
+        let name = words.next()?;
+        let value = serde_json::from_str(words.next()?).ok()?;
+        let fields = &mut self.messages[message.0 as usize].fields;
+        fields.iter_mut().find(|field| field.name == name)?.default = Some(value);
+        Some(())
+    }
+
+    fn describe(&mut self, text: &str) -> Option<()> {
+        let mut words = text.splitn(3, ' ');
+        let message = self.message_named(words.next()?)?;
+        let name = words.next()?;
+        let description = words.next()?;
+        let message = &mut self.messages[message.0 as usize];
+        let place = match name {
+            "-" => &mut message.description,
+            name => &mut message.fields.iter_mut().find(|field| field.name == name)?.description,
+        };
+        description.clone_into(place);
+        Some(())
     }
 
     fn collect_json(&self, id: MessageId, depth: usize, into: &mut Vec<(MessageId, u32)>) {
@@ -81,6 +132,7 @@ fn parse_messages(text: &str, names: &HashMap<String, MessageId>) -> Result<Vec<
             let (name, object) = header.split_once(' ').unwrap_or((header, ""));
             messages.push(Message {
                 name: name.to_owned(),
+                description: String::new(),
                 object: object == "object",
                 fields: Vec::new(),
                 json: Vec::new(),
@@ -119,6 +171,8 @@ fn parse_field(text: &str, names: &HashMap<String, MessageId>) -> Option<Field> 
         list_type: None,
         list_keys: Vec::new(),
         atomic: false,
+        default: None,
+        description: String::new(),
     };
     for flag in words {
         match flag.split_once('=').unwrap_or((flag, "")) {

@@ -62,7 +62,16 @@ fn merge_keys_and_list_types_are_carried_over() {
 
 #[test]
 fn a_malformed_line_is_named() {
-    let error = Schema::parse("", "message a/v1.B\n1 name nosuch").unwrap_err();
-    assert!(error.to_string().contains("line 2"), "{error}");
-    assert!(Schema::parse("core v1", "").is_err());
+    let refused = |tables: Tables<'_>| Schema::parse(&tables).unwrap_err().to_string();
+    let messages = "message a/v1.B\n1 name string";
+    assert!(
+        refused(Tables { messages: "message a/v1.B\n1 name nosuch", ..Tables::default() }).contains("line 2")
+    );
+    assert!(refused(Tables { kinds: "core v1", ..Tables::default() }).contains("line 1"));
+    assert!(
+        refused(Tables { messages, defaults: "a/v1.B nosuch 1", ..Tables::default() }).contains("nosuch")
+    );
+    assert!(
+        refused(Tables { messages, descriptions: "a/v1.B nosuch x", ..Tables::default() }).contains("nosuch")
+    );
 }

@@ -140,7 +140,10 @@ impl Selectable {
         let found = found.into_iter().find(|value| !value.is_null() && *value != "");
         match found {
             Some(Value::String(text)) => text == expected,
-            Some(other) => other.to_string() == expected,
+            Some(other) => {
+                let text = other.to_string();
+                text == expected
+            }
             None => expected == self.zero(),
         }
     }

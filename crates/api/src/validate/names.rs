@@ -20,6 +20,9 @@ const CONFIG_KEY: &str = "a valid config key must consist of alphanumeric charac
 const ENV_NAME: &str =
     "a valid environment variable name must consist only of printable ASCII characters other than '='";
 
+/// One of the forms below: a text to complaints about it.
+pub type Form = fn(&str) -> Vec<String>;
+
 /// A DNS label after RFC 1123, lower case.
 #[must_use]
 pub fn dns1123_label(text: &str) -> Vec<String> {
@@ -178,7 +181,6 @@ mod tests {
 
     #[test]
     fn each_form_takes_and_refuses() {
-        type Form = fn(&str) -> Vec<String>;
         let long = "a".repeat(64);
         let table: [(Form, &[&str], &[&str]); 8] = [
             (dns1123_label, &["a", "0", "a-b", "1a"], &["", "A", "-a", "a-", "a.b", "a_b", "ä", &long]),

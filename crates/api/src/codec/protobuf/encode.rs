@@ -19,7 +19,7 @@ pub(super) fn message(schema: &Schema, id: MessageId, object: &Value) -> Vec<u8>
         }
         match (field.shape, object.get(&field.name)) {
             (Shape::One, Some(found)) if !found.is_null() => {
-                value(schema, field, field.tag, found, &mut writer)
+                value(schema, field, field.tag, found, &mut writer);
             }
             (Shape::One, _) if field.presence != Presence::Pointer => zero(schema, field, &mut writer),
             (Shape::List, Some(Value::Array(elements))) => {
