@@ -1,0 +1,169 @@
+//! The kernel's side: carrying changes out, as one transaction each.
+
+use std::collections::HashMap;
+
+use nfnetlink::{Batch, Error as NetlinkError, Socket};
+
+use crate::config::Config;
+use crate::conntrack;
+use crate::error::Error;
+use crate::layout::{self, PickChain};
+use crate::ruleset::{Change, Ruleset};
+
+/// The table in the kernel of the network namespace that the socket belongs to.
+#[derive(Debug)]
+pub struct Kernel {
+    socket: Socket,
+    config: Config,
+    /// How many fronts use each chain that picks endpoints; empty of chains that do not exist.
+    chains: HashMap<PickChain, usize>,
+    /// Whether the kernel holds what the ruleset says it was told.
+    loaded: bool,
+}
+
+/// What a transaction did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Report {
+    /// Elements deleted and added.
+    pub elements: usize,
+    /// Whether the whole table was written anew.
+    pub full: bool,
+    /// UDP connections to endpoints that are gone, forgotten.
+    pub flows: usize,
+}
+
+impl Kernel {
+    /// Nothing is read or written yet; the first [`Kernel::sync`] replaces whatever table an earlier run left,
+    /// in one transaction, so that no packet ever finds it missing. Connections live in the kernel's connection
+    /// table, not in ours, and go on.
+    pub fn new(socket: Socket, config: Config) -> Self {
+        Self { socket, config, chains: HashMap::new(), loaded: false }
+    }
+
+    /// Makes the kernel hold what the ruleset says.
+    ///
+    /// A refused change is followed by a full load: somebody else may have changed the table.
+    ///
+    /// # Errors
+    /// [`Error::Load`] when the full load was refused too. The next call tries again.
+    pub fn sync(&mut self, ruleset: &mut Ruleset) -> Result<Report, Error> {
+        if self.loaded {
+            let changes = ruleset.take_changes();
+            match self.change(&changes) {
+                Ok(elements) => {
+                    let flows = self.forget_flows(ruleset, &changes);
+                    return Ok(Report { elements, full: false, flows });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "a change of the Service rules failed; loading all of them again");
+                }
+            }
+        }
+        self.loaded = false;
+        let all = ruleset.take_all();
+        let elements = self.load(&all).map_err(Error::Load)?;
+        self.loaded = true;
+        let flows = self.forget_flows(ruleset, &all);
+        Ok(Report { elements, full: true, flows })
+    }
+
+    fn load(&mut self, all: &[Change]) -> Result<usize, NetlinkError> {
+        let table = layout::table();
+        let mut batch = Batch::new();
+        // The first makes sure that there is something to delete.
+        batch.add_table(&table);
+        batch.delete_table(&table);
+        batch.add_table(&table);
+        layout::base(&mut batch, &self.config);
+        self.chains.clear();
+        let elements = self.fill(&mut batch, all);
+        self.socket.commit(batch)?;
+        Ok(elements)
+    }
+
+    fn change(&mut self, changes: &[Change]) -> Result<usize, NetlinkError> {
+        let mut batch = Batch::new();
+        let elements = self.fill(&mut batch, changes);
+        self.socket.commit(batch)?;
+        Ok(elements)
+    }
+
+    /// Adds chains, then changes elements, then deletes the chains that nothing leads to any more.
+    fn fill(&mut self, batch: &mut Batch, changes: &[Change]) -> usize {
+        let table = layout::table();
+        let (made, unused) = self.count_chains(changes);
+        for chain in made {
+            batch.add_chain(&table, &chain.chain());
+            chain.rules(&self.config).iter().for_each(|rule| batch.add_rule(&table, rule));
+        }
+        let edits = layout::edits(changes);
+        for (set, elements) in &edits.delete {
+            batch.delete_elements(&table, set, elements);
+        }
+        for (set, elements) in &edits.add {
+            batch.add_elements(&table, set, elements);
+        }
+        for chain in unused {
+            batch.flush_chain(&table, &chain.name());
+            batch.delete_chain(&table, &chain.name());
+        }
+        edits.len()
+    }
+
+    /// Counts the users of chains anew; returns the chains that are needed first and no longer.
+    fn count_chains(&mut self, changes: &[Change]) -> (Vec<PickChain>, Vec<PickChain>) {
+        let mut made = Vec::new();
+        let mut touched = Vec::new();
+        for change in changes {
+            let Change::Front { front, old, new } = change else { continue };
+            let chain = |value: &Option<std::sync::Arc<crate::FrontValue>>| {
+                PickChain::new(front, value.as_ref()?.way)
+            };
+            if let Some(chain) = chain(new) {
+                let users = self.chains.entry(chain).or_insert_with(|| {
+                    made.push(chain);
+                    0
+                });
+                *users += 1;
+            }
+            if let Some(chain) = chain(old)
+                && let Some(users) = self.chains.get_mut(&chain)
+            {
+                *users -= 1;
+                touched.push(chain);
+            }
+        }
+        touched.retain(|chain| {
+            let unused = self.chains.get(chain) == Some(&0);
+            if unused {
+                self.chains.remove(chain);
+            }
+            unused
+        });
+        (made, touched)
+    }
+
+    /// Makes the kernel forget UDP connections to endpoints that are gone, so that their next packet finds
+    /// another. A failure only leaves those connections to time out.
+    fn forget_flows(&mut self, ruleset: &Ruleset, changes: &[Change]) -> usize {
+        if !conntrack::concerned(changes) {
+            return 0;
+        }
+        conntrack::forget(&mut self.socket, ruleset, changes).unwrap_or_else(|error| {
+            tracing::warn!(%error, "UDP connections to endpoints that are gone were not forgotten");
+            0
+        })
+    }
+}
+
+/// Removes the proxy's table from the network namespace of the socket. It is no error if there is none.
+///
+/// # Errors
+/// [`Error::Cleanup`] says what the kernel did not like.
+pub fn cleanup(socket: &mut Socket) -> Result<(), Error> {
+    let table = layout::table();
+    let mut batch = Batch::new();
+    batch.add_table(&table);
+    batch.delete_table(&table);
+    socket.commit(batch).map_err(Error::Cleanup)
+}
