@@ -41,10 +41,11 @@ pub(crate) fn forget(socket: &mut Socket, ruleset: &Ruleset, changes: &[Change])
     let mut forgotten = 0;
     for flow in socket.flows(Protocol::Udp.number())? {
         let stale = fronts(flow.destination).into_iter().any(|front| match ruleset.front(&front) {
+            _ if not_ours(&front, &flow) => false,
             Some(value) => !value.serving.contains(&flow.reply_source),
             None => gone.contains(&front),
         });
-        if stale && translated(&flow) {
+        if stale {
             socket.delete_flow(&flow)?;
             forgotten += 1;
         }
@@ -61,7 +62,7 @@ fn fronts(destination: SocketAddr) -> [Front; 2] {
     ]
 }
 
-/// A connection to a port of this node that only has the number of a node port is not ours.
-fn translated(flow: &Flow) -> bool {
-    flow.reply_source != flow.destination
+/// A connection that was not translated and only has the number of a node port is somebody else's.
+fn not_ours(front: &Front, flow: &Flow) -> bool {
+    matches!(front, Front::NodePort { .. }) && flow.reply_source == flow.destination
 }

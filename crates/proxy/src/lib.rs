@@ -24,6 +24,6 @@ pub use compile::compile;
 pub use config::{Config, NodePortAddresses};
 pub use dry_run::dry_run;
 pub use error::Error;
-pub use kernel::{Kernel, cleanup};
+pub use kernel::{Kernel, Report, cleanup};
 pub use ruleset::{Change, Fragment, Front, FrontValue, Plan, Range, Ruleset, Way};
 pub use run::run;
