@@ -1,6 +1,7 @@
 //! The kernel's side: carrying changes out, as one transaction each.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use nfnetlink::{Batch, Error as NetlinkError, Socket};
 
@@ -8,14 +9,15 @@ use crate::config::Config;
 use crate::conntrack;
 use crate::error::Error;
 use crate::layout::{self, PickChain};
-use crate::ruleset::{Change, Ruleset};
+use crate::ruleset::{Change, FrontValue, Ruleset};
 
 /// The table in the kernel of the network namespace that the socket belongs to.
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
     config: Config,
-    /// How many fronts use each chain that picks endpoints; empty of chains that do not exist.
+    /// How many fronts use each chain that picks endpoints. All chains in the kernel are here; one without
+    /// users goes with the next transaction.
     chains: HashMap<PickChain, usize>,
     /// Whether the kernel holds what the ruleset says it was told.
     loaded: bool,
@@ -76,49 +78,52 @@ impl Kernel {
         batch.add_table(&table);
         layout::base(&mut batch, &self.config);
         self.chains.clear();
-        let elements = self.fill(&mut batch, all);
+        let made = self.count_chains(all);
+        self.add_chains(&mut batch, &made);
+        let elements = add_edits(&mut batch, all);
         self.socket.commit(batch)?;
         Ok(elements)
     }
 
+    /// Chains come in a transaction before the one whose elements lead to them, and go in one after it: a packet
+    /// that meets the commit may find the element on one side of it and the rules of the chain on the other.
     fn change(&mut self, changes: &[Change]) -> Result<usize, NetlinkError> {
-        let mut batch = Batch::new();
-        let elements = self.fill(&mut batch, changes);
-        self.socket.commit(batch)?;
-        Ok(elements)
-    }
+        let idle: Vec<PickChain> = self.idle_chains().collect();
+        let made = self.count_chains(changes);
+        let mut chains = Batch::new();
+        self.add_chains(&mut chains, &made);
+        self.socket.commit(chains)?;
 
-    /// Adds chains, then changes elements, then deletes the chains that nothing leads to any more.
-    fn fill(&mut self, batch: &mut Batch, changes: &[Change]) -> usize {
+        let mut batch = Batch::new();
+        let elements = add_edits(&mut batch, changes);
         let table = layout::table();
-        let (made, unused) = self.count_chains(changes);
-        for chain in made {
-            batch.add_chain(&table, &chain.chain());
-            chain.rules(&self.config).iter().for_each(|rule| batch.add_rule(&table, rule));
-        }
-        let edits = layout::edits(changes);
-        for (set, elements) in &edits.delete {
-            batch.delete_elements(&table, set, elements);
-        }
-        for (set, elements) in &edits.add {
-            batch.add_elements(&table, set, elements);
-        }
-        for chain in unused {
+        for chain in idle.iter().filter(|chain| self.chains.get(chain) == Some(&0)) {
             batch.flush_chain(&table, &chain.name());
             batch.delete_chain(&table, &chain.name());
         }
-        edits.len()
+        self.socket.commit(batch)?;
+        self.chains.retain(|chain, users| *users > 0 || !idle.contains(chain));
+        Ok(elements)
     }
 
-    /// Counts the users of chains anew; returns the chains that are needed first and no longer.
-    fn count_chains(&mut self, changes: &[Change]) -> (Vec<PickChain>, Vec<PickChain>) {
+    fn add_chains(&self, batch: &mut Batch, chains: &[PickChain]) {
+        let table = layout::table();
+        for chain in chains {
+            batch.add_chain(&table, &chain.chain());
+            chain.rules(&self.config).iter().for_each(|rule| batch.add_rule(&table, rule));
+        }
+    }
+
+    fn idle_chains(&self) -> impl Iterator<Item = PickChain> + '_ {
+        self.chains.iter().filter(|(_, users)| **users == 0).map(|(chain, _)| *chain)
+    }
+
+    /// Counts the users of chains anew; returns the chains that do not exist so far.
+    fn count_chains(&mut self, changes: &[Change]) -> Vec<PickChain> {
         let mut made = Vec::new();
-        let mut touched = Vec::new();
         for change in changes {
             let Change::Front { front, old, new } = change else { continue };
-            let chain = |value: &Option<std::sync::Arc<crate::FrontValue>>| {
-                PickChain::new(front, value.as_ref()?.way)
-            };
+            let chain = |value: &Option<Arc<FrontValue>>| PickChain::new(front, value.as_ref()?.way);
             if let Some(chain) = chain(new) {
                 let users = self.chains.entry(chain).or_insert_with(|| {
                     made.push(chain);
@@ -126,21 +131,11 @@ impl Kernel {
                 });
                 *users += 1;
             }
-            if let Some(chain) = chain(old)
-                && let Some(users) = self.chains.get_mut(&chain)
-            {
+            if let Some(users) = chain(old).and_then(|chain| self.chains.get_mut(&chain)) {
                 *users -= 1;
-                touched.push(chain);
             }
         }
-        touched.retain(|chain| {
-            let unused = self.chains.get(chain) == Some(&0);
-            if unused {
-                self.chains.remove(chain);
-            }
-            unused
-        });
-        (made, touched)
+        made
     }
 
     /// Makes the kernel forget UDP connections to endpoints that are gone, so that their next packet finds
@@ -154,6 +149,19 @@ impl Kernel {
             0
         })
     }
+}
+
+/// Deletes elements, then adds them; returns how many.
+fn add_edits(batch: &mut Batch, changes: &[Change]) -> usize {
+    let table = layout::table();
+    let edits = layout::edits(changes);
+    for (set, elements) in &edits.delete {
+        batch.delete_elements(&table, set, elements);
+    }
+    for (set, elements) in &edits.add {
+        batch.add_elements(&table, set, elements);
+    }
+    edits.len()
 }
 
 /// Removes the proxy's table from the network namespace of the socket. It is no error if there is none.

@@ -112,7 +112,8 @@ impl Scene {
     pub(crate) fn spread(&self, from: &Namespace, to: &str, times: usize) -> BTreeMap<String, usize> {
         let mut counts = BTreeMap::new();
         for _ in 0..times {
-            let Answer { server, .. } = ask(from, to).unwrap_or_else(|error| panic!("{} -> {to}: {error}", from.name));
+            let Answer { server, .. } =
+                ask(from, to).unwrap_or_else(|error| panic!("{} -> {to}: {error}", from.name));
             *counts.entry(server).or_default() += 1;
         }
         counts
