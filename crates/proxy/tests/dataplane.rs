@@ -9,5 +9,7 @@ mod server;
 
 #[path = "dataplane/connections.rs"]
 mod connections;
+#[path = "dataplane/scale.rs"]
+mod scale;
 #[path = "dataplane/updates.rs"]
 mod updates;

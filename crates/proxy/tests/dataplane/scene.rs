@@ -2,9 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::process::Command;
+use std::time::Instant;
 
 use proxy::{Config, Kernel, Report, Ruleset, compile};
 use serde_json::{Value, json};
+use service::objects::{EndpointSlice, Service};
 use service::{Changed, Cluster, Event, Viewpoint};
 
 use crate::namespace::{Namespace, join};
@@ -57,30 +59,42 @@ impl Scene {
 
     /// Takes in new or changed objects as one transaction.
     pub(crate) fn apply(&mut self, objects: &[Value]) -> Report {
-        self.events(objects, |value| Event::Apply(value), |value| Event::Apply(value))
+        self.take_in(objects, Event::Apply, Event::Apply);
+        self.sync()
     }
 
     /// Takes in the end of objects as one transaction.
     pub(crate) fn delete(&mut self, objects: &[Value]) -> Report {
-        self.events(objects, |value| Event::Delete(value), |value| Event::Delete(value))
+        self.take_in(objects, Event::Delete, Event::Delete);
+        self.sync()
     }
 
-    fn events(
+    /// Takes in objects, and says how long the model and how long the kernel took.
+    pub(crate) fn timed(&mut self, objects: &[Value]) -> String {
+        let start = Instant::now();
+        self.take_in(objects, Event::Apply, Event::Apply);
+        let model = start.elapsed();
+        let start = Instant::now();
+        let report = self.sync();
+        format!("model {model:?}, kernel {:?} for {} elements", start.elapsed(), report.elements)
+    }
+
+    fn take_in(
         &mut self,
         objects: &[Value],
-        service: fn(service::objects::Service) -> Event<service::objects::Service>,
-        slice: fn(service::objects::EndpointSlice) -> Event<service::objects::EndpointSlice>,
-    ) -> Report {
+        service_event: fn(Service) -> Event<Service>,
+        slice_event: fn(EndpointSlice) -> Event<EndpointSlice>,
+    ) {
         let mut changed = Changed::new();
         for object in objects {
             match object["kind"].as_str().unwrap() {
                 "Service" => {
-                    let event = service(serde_json::from_value(object.clone()).unwrap());
-                    self.cluster.service_event(event, &mut changed);
+                    let service = serde_json::from_value(object.clone()).unwrap();
+                    self.cluster.service_event(service_event(service), &mut changed);
                 }
                 _ => {
-                    let event = slice(serde_json::from_value(object.clone()).unwrap());
-                    self.cluster.slice_event(event, &mut changed);
+                    let slice = serde_json::from_value(object.clone()).unwrap();
+                    self.cluster.slice_event(slice_event(slice), &mut changed);
                 }
             }
         }
@@ -89,7 +103,6 @@ impl Scene {
             let fragment = compile(&ports, &self.viewpoint.node, self.ruleset.fragment(&name));
             self.ruleset.replace(&name, fragment);
         }
-        self.kernel.sync(&mut self.ruleset).unwrap()
     }
 
     /// A new proxy process: it knows the objects and nothing of the kernel.

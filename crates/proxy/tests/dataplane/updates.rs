@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde_json::json;
 
+use crate::namespace::Namespace;
 use crate::scene::{NODE, POD1, POD2, Scene, service, slice, slice_of};
 use crate::server::{Asker, Connection, ask};
 
@@ -24,13 +25,13 @@ fn one_endpoint_costs_a_few_elements() {
     assert_eq!(scene.apply(&[slice("web-1", "web", &BOTH)]).elements, 0, "no news, no change");
 }
 
-#[test]
-fn no_connection_fails_while_endpoints_come_and_go() {
+/// Connects from a pod again and again while `change` is done 300 times; each connection must succeed.
+fn no_connection_fails_while(change: impl Fn(&mut Scene, usize)) {
     let Some(mut scene) = Scene::new() else { return };
     scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
     let done = AtomicBool::new(false);
     let vip = format!("{VIP}:8080");
-    let pod1 = std::mem::replace(&mut scene.pod1, crate::namespace::Namespace::new("spare"));
+    let pod1 = std::mem::replace(&mut scene.pod1, Namespace::new("spare"));
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
             let mut answers = 0;
@@ -41,13 +42,27 @@ fn no_connection_fails_while_endpoints_come_and_go() {
             answers
         });
         for round in 0..300 {
-            let endpoints = if round % 2 == 0 { &BOTH[..1] } else { &BOTH[..] };
-            scene.apply(&[slice("web-1", "web", endpoints)]);
+            change(&mut scene, round);
         }
         done.store(true, Ordering::Relaxed);
         let answers = client.join().unwrap();
-        println!("{answers} connections while 300 transactions went in");
+        println!("{answers} connections during 300 changes");
         assert!(answers > 20);
+    });
+}
+
+#[test]
+fn no_connection_fails_while_endpoints_come_and_go() {
+    no_connection_fails_while(|scene, round| {
+        let endpoints = if round % 2 == 0 { &BOTH[..1] } else { &BOTH[..] };
+        scene.apply(&[slice("web-1", "web", endpoints)]);
+    });
+}
+
+#[test]
+fn no_connection_fails_while_the_proxy_restarts() {
+    no_connection_fails_while(|scene, _| {
+        assert!(scene.restart().full);
     });
 }
 
