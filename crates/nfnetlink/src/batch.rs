@@ -169,8 +169,8 @@ impl Batch {
         self.writer.message(kind, flags, self.messages.len() as u32, table.family.number(), 0, body);
     }
 
-    /// The messages so far.
-    pub(crate) fn bytes(&self) -> &[u8] {
+    /// The messages so far: the same for the same changes.
+    pub fn bytes(&self) -> &[u8] {
         self.writer.bytes()
     }
 

@@ -136,8 +136,7 @@ impl Element {
         };
         let comment = element
             .find(nft::ELEM_USERDATA)
-            .and_then(|userdata| userdata.value.get(2..))
-            .map(|text| String::from_utf8_lossy(text).trim_end_matches('\0').to_owned())
+            .map(|userdata| userdata::read_comment(userdata.value))
             .unwrap_or_default();
         Some(Self { key, data, comment })
     }

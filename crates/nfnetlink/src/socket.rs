@@ -11,10 +11,10 @@ use rustix::net::{
 use crate::batch::Batch;
 use crate::error::{Error, Refusal};
 use crate::set::Element;
+use crate::sys;
 use crate::table::Table;
 use crate::uapi::{netlink, nfnetlink, nft};
 use crate::wire::{ATTRIBUTE, Attributes, HEADER, Message, Messages, Writer};
-use crate::{Family, sys};
 
 /// Smallest send buffer in bytes; bigger transactions raise it.
 const SEND_BUFFER: usize = 1 << 20;
@@ -114,7 +114,7 @@ impl Socket {
         }
     }
 
-    /// Names of the tables in this network namespace.
+    /// The tables in this network namespace, of the families we know.
     ///
     /// # Errors
     /// As [`Socket::elements`].
@@ -123,10 +123,21 @@ impl Socket {
             let kind = nfnetlink::SUBSYS_NFTABLES << 8 | nft::MSG_GETTABLE;
             writer.message(kind, netlink::NLM_F_DUMP, 1, 0, 0, |_| {});
         };
-        self.dump(request, |message| {
-            let name = message.attributes().find(nft::TABLE_NAME)?.string()?;
-            Some(Table::new(Family::from_number(message.family())?, name))
-        })
+        self.dump(request, Table::read)
+    }
+
+    /// For each rule of a table the name of its chain, chain by chain in the order of evaluation.
+    ///
+    /// # Errors
+    /// As [`Socket::elements`].
+    pub fn rule_chains(&mut self, table: &Table) -> Result<Vec<String>, Error> {
+        let request = |writer: &mut Writer| {
+            let kind = nfnetlink::SUBSYS_NFTABLES << 8 | nft::MSG_GETRULE;
+            writer.message(kind, netlink::NLM_F_DUMP, 1, table.family.number(), 0, |message| {
+                message.string(nft::RULE_TABLE, &table.name);
+            });
+        };
+        self.dump(request, |message| Some(message.attributes().find(nft::RULE_CHAIN)?.string()?.to_owned()))
     }
 
     /// Elements of a set or map.

@@ -3,7 +3,7 @@
 use crate::Family;
 use crate::uapi::nft;
 use crate::userdata;
-use crate::wire::Writer;
+use crate::wire::{Message, Writer};
 
 /// A table, the name space of chains and sets.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -28,5 +28,13 @@ impl Table {
         if let Some(comment) = userdata::comment(&self.comment) {
             message.raw(nft::TABLE_USERDATA, &comment);
         }
+    }
+
+    pub(crate) fn read(message: &Message<'_>) -> Option<Self> {
+        let attributes = message.attributes();
+        let name = attributes.find(nft::TABLE_NAME)?.string()?.to_owned();
+        let userdata = attributes.find(nft::TABLE_USERDATA);
+        let comment = userdata.map(|userdata| userdata::read_comment(userdata.value)).unwrap_or_default();
+        Some(Self { family: Family::from_number(message.family())?, name, comment })
     }
 }

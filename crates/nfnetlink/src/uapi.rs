@@ -36,6 +36,7 @@ pub(crate) mod nft {
     pub(crate) const MSG_NEWCHAIN: u16 = 3;
     pub(crate) const MSG_DELCHAIN: u16 = 5;
     pub(crate) const MSG_NEWRULE: u16 = 6;
+    pub(crate) const MSG_GETRULE: u16 = 7;
     pub(crate) const MSG_DELRULE: u16 = 8;
     pub(crate) const MSG_NEWSET: u16 = 9;
     pub(crate) const MSG_DELSET: u16 = 11;

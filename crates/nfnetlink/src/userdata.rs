@@ -22,6 +22,19 @@ pub(crate) fn comment(text: &str) -> Option<Vec<u8>> {
     })
 }
 
+/// The comment in user data, empty if there is none.
+pub(crate) fn read_comment(bytes: &[u8]) -> String {
+    let mut rest = bytes;
+    while let [kind, length, tail @ ..] = rest {
+        let Some((value, tail)) = tail.split_at_checked(usize::from(*length)) else { break };
+        if *kind == COMMENT {
+            return String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
+        }
+        rest = tail;
+    }
+    String::new()
+}
+
 /// User data of a set: `nft`'s byte-order numbers of key and data, and a comment.
 pub(crate) fn set(key_order: u32, data_order: Option<u32>, text: &str) -> Vec<u8> {
     let mut bytes = Vec::new();
@@ -57,6 +70,8 @@ mod tests {
     fn comments_are_stored_as_nft_stores_them() {
         assert_eq!(comment("svc"), Some(b"\x00\x04svc\x00".to_vec()));
         assert_eq!(comment(""), None);
+        assert_eq!(read_comment(b"\x01\x01x\x00\x04svc\x00"), "svc");
+        assert_eq!(read_comment(b"\x00\x09cut"), "");
     }
 
     #[test]

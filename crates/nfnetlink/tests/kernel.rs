@@ -139,7 +139,8 @@ fn what_is_dumped_is_what_was_loaded() {
     in_namespace("dump", || {
         let mut socket = Socket::open().unwrap();
         socket.commit(load()).unwrap();
-        assert_eq!(socket.tables().unwrap(), [Table::new(Family::Inet, "t")]);
+        assert_eq!(socket.tables().unwrap(), [table()]);
+        assert_eq!(socket.rule_chains(&table()).unwrap(), ["service-3"]);
         let mut read = socket.elements(&table(), PLACES.name).unwrap();
         read.sort();
         assert_eq!(read, (0..3).map(places).collect::<Vec<_>>());

@@ -1,14 +1,16 @@
 //! The kernel's side: carrying changes out, as one transaction each.
 
+mod adopt;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nfnetlink::{Batch, Error as NetlinkError, Socket};
+use nfnetlink::{Batch, Error as NetlinkError, Socket, Table};
 
 use crate::config::Config;
 use crate::conntrack;
 use crate::error::Error;
-use crate::layout::{self, PickChain};
+use crate::layout::{self, Edits, PickChain};
 use crate::ruleset::{Change, FrontValue, Ruleset};
 
 /// The table in the kernel of the network namespace that the socket belongs to.
@@ -16,6 +18,8 @@ use crate::ruleset::{Change, FrontValue, Ruleset};
 pub struct Kernel {
     socket: Socket,
     config: Config,
+    /// Our table, marked with layout and configuration.
+    table: Table,
     /// How many fronts use each chain that picks endpoints. All chains in the kernel are here; one without
     /// users goes with the next transaction.
     chains: HashMap<PickChain, usize>,
@@ -35,11 +39,11 @@ pub struct Report {
 }
 
 impl Kernel {
-    /// Nothing is read or written yet; the first [`Kernel::sync`] replaces whatever table an earlier run left,
-    /// in one transaction, so that no packet ever finds it missing. Connections live in the kernel's connection
-    /// table, not in ours, and go on.
+    /// Nothing is read or written yet; the first [`Kernel::sync`] goes on with the table that an earlier run left,
+    /// or replaces it in one transaction. Connections live in the kernel's connection table and go on either way.
     pub fn new(socket: Socket, config: Config) -> Self {
-        Self { socket, config, chains: HashMap::new(), loaded: false }
+        let table = adopt::marked_table(&config);
+        Self { socket, config, table, chains: HashMap::new(), loaded: false }
     }
 
     /// Makes the kernel hold what the ruleset says.
@@ -63,24 +67,54 @@ impl Kernel {
         }
         self.loaded = false;
         let all = ruleset.take_all();
-        let elements = self.load(&all).map_err(Error::Load)?;
+        let adopted = self.adopt(&all).unwrap_or_else(|error| {
+            tracing::info!(%error, "the Service rules that were there cannot be used; replacing them");
+            None
+        });
+        let full = adopted.is_none();
+        let elements = match adopted {
+            Some(elements) => elements,
+            None => self.load(&all).map_err(Error::Load)?,
+        };
         self.loaded = true;
         let flows = self.forget_flows(ruleset, &all);
-        Ok(Report { elements, full: true, flows })
+        Ok(Report { elements, full, flows })
+    }
+
+    /// Goes on with the table in the kernel; `None` if that is not as we would write it.
+    fn adopt(&mut self, all: &[Change]) -> Result<Option<usize>, NetlinkError> {
+        self.chains.clear();
+        let wanted = self.count_chains(all);
+        let Some(held) = adopt::Held::read(&mut self.socket, &self.table, &self.config, &wanted)? else {
+            return Ok(None);
+        };
+        let made: Vec<_> = wanted.iter().filter(|chain| !held.has(chain)).copied().collect();
+        let idle = held.idle_chains(&wanted);
+        let mut chains = Batch::new();
+        self.add_chains(&mut chains, &made);
+        self.socket.commit(chains)?;
+
+        let mut batch = Batch::new();
+        let elements = self.add_edits(&mut batch, &held.difference(layout::edits(all)));
+        self.socket.commit(batch)?;
+
+        let mut clean = Batch::new();
+        self.delete_chains(&mut clean, idle.iter().map(String::as_str));
+        self.socket.commit(clean)?;
+        Ok(Some(elements))
     }
 
     fn load(&mut self, all: &[Change]) -> Result<usize, NetlinkError> {
-        let table = layout::table();
         let mut batch = Batch::new();
         // The first makes sure that there is something to delete.
-        batch.add_table(&table);
-        batch.delete_table(&table);
-        batch.add_table(&table);
+        batch.add_table(&self.table);
+        batch.delete_table(&self.table);
+        batch.add_table(&self.table);
         layout::base(&mut batch, &self.config);
         self.chains.clear();
         let made = self.count_chains(all);
         self.add_chains(&mut batch, &made);
-        let elements = add_edits(&mut batch, all);
+        let elements = self.add_edits(&mut batch, &layout::edits(all));
         self.socket.commit(batch)?;
         Ok(elements)
     }
@@ -95,23 +129,38 @@ impl Kernel {
         self.socket.commit(chains)?;
 
         let mut batch = Batch::new();
-        let elements = add_edits(&mut batch, changes);
-        let table = layout::table();
-        for chain in idle.iter().filter(|chain| self.chains.get(chain) == Some(&0)) {
-            batch.flush_chain(&table, &chain.name());
-            batch.delete_chain(&table, &chain.name());
-        }
+        let elements = self.add_edits(&mut batch, &layout::edits(changes));
+        let unused = idle.iter().filter(|chain| self.chains.get(chain) == Some(&0)).map(PickChain::name);
+        let unused: Vec<_> = unused.collect();
+        self.delete_chains(&mut batch, unused.iter().map(String::as_str));
         self.socket.commit(batch)?;
         self.chains.retain(|chain, users| *users > 0 || !idle.contains(chain));
         Ok(elements)
     }
 
     fn add_chains(&self, batch: &mut Batch, chains: &[PickChain]) {
-        let table = layout::table();
         for chain in chains {
-            batch.add_chain(&table, &chain.chain());
-            chain.rules(&self.config).iter().for_each(|rule| batch.add_rule(&table, rule));
+            batch.add_chain(&self.table, &chain.chain());
+            chain.rules(&self.config).iter().for_each(|rule| batch.add_rule(&self.table, rule));
         }
+    }
+
+    fn delete_chains<'a>(&self, batch: &mut Batch, chains: impl Iterator<Item = &'a str>) {
+        for chain in chains {
+            batch.flush_chain(&self.table, chain);
+            batch.delete_chain(&self.table, chain);
+        }
+    }
+
+    /// Deletes elements, then adds them; returns how many.
+    fn add_edits(&self, batch: &mut Batch, edits: &Edits) -> usize {
+        for (set, elements) in &edits.delete {
+            batch.delete_elements(&self.table, set, elements);
+        }
+        for (set, elements) in &edits.add {
+            batch.add_elements(&self.table, set, elements);
+        }
+        edits.len()
     }
 
     fn idle_chains(&self) -> impl Iterator<Item = PickChain> + '_ {
@@ -149,19 +198,6 @@ impl Kernel {
             0
         })
     }
-}
-
-/// Deletes elements, then adds them; returns how many.
-fn add_edits(batch: &mut Batch, changes: &[Change]) -> usize {
-    let table = layout::table();
-    let edits = layout::edits(changes);
-    for (set, elements) in &edits.delete {
-        batch.delete_elements(&table, set, elements);
-    }
-    for (set, elements) in &edits.add {
-        batch.add_elements(&table, set, elements);
-    }
-    edits.len()
 }
 
 /// Removes the proxy's table from the network namespace of the socket. It is no error if there is none.

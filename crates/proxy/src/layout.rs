@@ -30,10 +30,10 @@ mod elements;
 mod pick;
 mod sets;
 
-pub use base::{base, table};
+pub use base::{base, rule_counts, table};
 pub use elements::{Edits, edits};
 pub use pick::PickChain;
-pub use sets::{SetPair, all_sets};
+pub use sets::{SetPair, all_sets, cluster_sets};
 
 use nfnetlink::Expr;
 use nfnetlink::expr::{MetaKey, PayloadBase, Register};

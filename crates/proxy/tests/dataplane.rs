@@ -1,5 +1,7 @@
 //! The proxy in real network namespaces, with real connections. Needs root; prints why it skips otherwise.
 
+#[path = "dataplane/api.rs"]
+mod api;
 #[path = "dataplane/namespace.rs"]
 mod namespace;
 #[path = "dataplane/scene.rs"]
@@ -9,6 +11,8 @@ mod server;
 
 #[path = "dataplane/connections.rs"]
 mod connections;
+#[path = "dataplane/follow.rs"]
+mod follow;
 #[path = "dataplane/scale.rs"]
 mod scale;
 #[path = "dataplane/updates.rs"]

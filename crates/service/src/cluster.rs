@@ -36,20 +36,15 @@ struct Entry {
 }
 
 /// How far the list of a kind has come.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 enum Listing<K> {
     /// Never complete so far.
+    #[default]
     First,
     /// Complete.
     Done,
     /// Started over; these were there before and have not been named again.
     Again(HashSet<K>),
-}
-
-impl<K> Default for Listing<K> {
-    fn default() -> Self {
-        Self::First
-    }
 }
 
 impl<K: Eq + Hash> Listing<K> {

@@ -5,7 +5,7 @@ use service::Viewpoint;
 
 use crate::dry_run;
 
-fn service(name: &str, spec: Value) -> Value {
+fn service(name: &str, spec: &Value) -> Value {
     let mut service = json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec});
     let port = json!([{"name": "http", "port": 80}]);
     if service["spec"]["ports"].is_null() {
@@ -14,7 +14,10 @@ fn service(name: &str, spec: Value) -> Value {
     service
 }
 
-fn slice(service: &str, port: &str, protocol: &str, endpoints: &[(&str, &str, bool)]) -> Value {
+/// Address, node, and whether it is ready (if not, it terminates).
+type Endpoint = (&'static str, &'static str, bool);
+
+fn slice(service: &str, port: &str, protocol: &str, endpoints: &[Endpoint]) -> Value {
     let endpoints: Vec<_> = endpoints
         .iter()
         .map(|(address, node, ready)| {
@@ -35,7 +38,7 @@ fn compiled(service: Value, slice: Value) -> Vec<String> {
     dry_run(services, slices, &viewpoint).lines().map(str::to_owned).collect()
 }
 
-const TWO: [(&str, &str, bool); 2] = [("10.244.0.1", "here", true), ("10.244.0.2", "there", true)];
+const TWO: [Endpoint; 2] = [("10.244.0.1", "here", true), ("10.244.0.2", "there", true)];
 
 #[test]
 fn each_way_in_gets_a_front() {
@@ -44,7 +47,7 @@ fn each_way_in_gets_a_front() {
         "ports": [{"name": "http", "port": 80, "nodePort": 30080}]
     });
     assert_eq!(
-        compiled(service("web", spec), slice("web", "http", "TCP", &TWO)),
+        compiled(service("web", &spec), slice("web", "http", "TCP", &TWO)),
         [
             "10.96.0.1:80/tcp (ns/web:http): 10.244.0.1:8000 10.244.0.2:8000",
             "198.51.100.1:80/tcp (ns/web:http): masquerade, 10.244.0.1:8000 10.244.0.2:8000",
@@ -59,7 +62,7 @@ fn local_policies_share_the_slots_of_the_cluster_list() {
         "clusterIP": "10.96.0.1", "type": "NodePort", "externalTrafficPolicy": "Local",
         "internalTrafficPolicy": "Local", "ports": [{"name": "http", "port": 80, "nodePort": 30080}]
     });
-    let cases: [(&[(&str, &str, bool)], [&str; 2]); 4] = [
+    let cases: [(&[Endpoint], [&str; 2]); 4] = [
         (
             &TWO,
             [
@@ -76,7 +79,7 @@ fn local_policies_share_the_slots_of_the_cluster_list() {
         ),
     ];
     for (endpoints, [internal, external]) in cases {
-        let lines = compiled(service("web", spec.clone()), slice("web", "http", "TCP", endpoints));
+        let lines = compiled(service("web", &spec), slice("web", "http", "TCP", endpoints));
         assert_eq!(
             lines,
             [
@@ -93,7 +96,7 @@ fn a_port_takes_only_endpoints_of_its_name_and_protocol() {
         {"name": "dns", "port": 53, "protocol": "UDP"}, {"name": "dns-tcp", "port": 53}
     ]});
     assert_eq!(
-        compiled(service("dns", spec), slice("dns", "dns", "UDP", &TWO[..1])),
+        compiled(service("dns", &spec), slice("dns", "dns", "UDP", &TWO[..1])),
         ["10.96.0.1:53/tcp (ns/dns:dns-tcp): reject", "10.96.0.1:53/udp (ns/dns:dns): 10.244.0.1:8000",]
     );
 }
@@ -103,6 +106,6 @@ fn what_a_proxy_leaves_alone_gives_nothing() {
     for spec in
         [json!({"clusterIP": "None"}), json!({}), json!({"type": "ExternalName", "clusterIP": "10.96.0.1"})]
     {
-        assert!(compiled(service("web", spec), slice("web", "http", "TCP", &TWO)).is_empty());
+        assert!(compiled(service("web", &spec), slice("web", "http", "TCP", &TWO)).is_empty());
     }
 }

@@ -1,5 +1,6 @@
 //! What is the same for every cluster: table, base chains and their rules.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use nfnetlink::expr::{CtKey, FibAddress, LookupResult, MetaKey, RTN_LOCAL, Reject, ct_state, ct_status};
@@ -47,6 +48,15 @@ pub fn base(batch: &mut nfnetlink::Batch, config: &Config) {
     for rule in rules(config) {
         batch.add_rule(&table, &rule);
     }
+}
+
+/// How many rules each chain has that is the same for every cluster.
+pub fn rule_counts(config: &Config) -> BTreeMap<String, usize> {
+    let mut counts = BTreeMap::new();
+    for rule in rules(config) {
+        *counts.entry(rule.chain).or_default() += 1;
+    }
+    counts
 }
 
 fn chains() -> Vec<Chain> {

@@ -30,6 +30,19 @@ impl PickChain {
         }
     }
 
+    /// One chain of each kind, whose rules show how all are written.
+    pub fn samples() -> Vec<Self> {
+        let range = Range { first: 1, count: 2 };
+        let ways = [
+            Way::Serve { range, masquerade: false },
+            Way::Serve { range, masquerade: true },
+            Way::Split { inside: range, outside: range },
+            Way::Split { inside: range, outside: Range { first: 0, count: 0 } },
+        ];
+        let kinds = Family::ALL.into_iter().flat_map(|family| [(family, false), (family, true)]);
+        kinds.flat_map(|(family, node_port)| ways.map(|way| Self { family, node_port, way })).collect()
+    }
+
     /// Its name: kind, count, and the first slot if it is not 0.
     pub fn name(&self) -> String {
         let version = if self.family == Family::V4 { "" } else { "6" };
@@ -63,9 +76,9 @@ impl PickChain {
                 rules.extend(self.pick(&[], range));
             }
             Way::Split { inside, outside } => {
-                let from_pod = self.from_pod();
+                let from_pod = only_from_pods(self.family);
                 rules.extend(self.pick(&from_pod, inside));
-                let from_node = from_node();
+                let from_node = only_from_node();
                 let marked = [&from_node[..], &mark(config.masquerade_mark)].concat();
                 rules.push(self.rule(marked).comment("masquerade this node's own traffic"));
                 rules.extend(self.pick(&from_node, inside));
@@ -117,18 +130,19 @@ impl PickChain {
         ]);
         self.rule(expressions)
     }
+}
 
-    fn from_pod(&self) -> Vec<Expr> {
-        let mut expressions = only(self.family).to_vec();
-        expressions.push(load_address(self.family, Address::Source, KEY));
-        let set = CLUSTER_CIDRS.name(self.family);
-        expressions.push(Expr::Lookup { set, from: KEY, result: LookupResult::Contained });
-        expressions
-    }
+/// The rule goes on only for packets of pods.
+fn only_from_pods(family: Family) -> Vec<Expr> {
+    let mut expressions = only(family).to_vec();
+    expressions.push(load_address(family, Address::Source, KEY));
+    let set = CLUSTER_CIDRS.name(family);
+    expressions.push(Expr::Lookup { set, from: KEY, result: LookupResult::Contained });
+    expressions
 }
 
 /// The rule goes on only for packets that this node made.
-fn from_node() -> Vec<Expr> {
+fn only_from_node() -> Vec<Expr> {
     vec![
         Expr::FibType { address: FibAddress::Source, to: KEY },
         Expr::Compare { from: KEY, equal: true, value: RTN_LOCAL.to_ne_bytes().to_vec() },

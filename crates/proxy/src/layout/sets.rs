@@ -120,6 +120,12 @@ set_pair!(
 
 /// All sets and maps of the table.
 pub fn all_sets() -> impl Iterator<Item = &'static Set> {
+    let configured = [&CLUSTER_CIDRS, &NODE_PORT_IPS];
+    cluster_sets().chain(configured.into_iter().flat_map(|pair| &pair.0))
+}
+
+/// Those whose elements follow the cluster; the others' follow from the configuration.
+pub fn cluster_sets() -> impl Iterator<Item = &'static Set> {
     let pairs = [
         &SERVICE_IPS,
         &SERVICE_ENDPOINTS,
@@ -129,8 +135,6 @@ pub fn all_sets() -> impl Iterator<Item = &'static Set> {
         &NO_ENDPOINT_NODE_PORTS,
         &CLUSTER_IPS,
         &HAIRPINS,
-        &CLUSTER_CIDRS,
-        &NODE_PORT_IPS,
     ];
     pairs.into_iter().flat_map(|pair| &pair.0)
 }

@@ -69,6 +69,11 @@ impl Scene {
         self.sync()
     }
 
+    /// Takes in objects that no proxy is there to see.
+    pub(crate) fn note_only(&mut self, objects: &[Value]) {
+        self.take_in(objects, Event::Apply, Event::Apply);
+    }
+
     /// Takes in objects, and says how long the model and how long the kernel took.
     pub(crate) fn timed(&mut self, objects: &[Value]) -> String {
         let start = Instant::now();
@@ -142,9 +147,13 @@ impl Scene {
 }
 
 fn kernel(node: &Namespace) -> Kernel {
-    let socket = node.run(|| nfnetlink::Socket::open().unwrap());
+    Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()), config())
+}
+
+/// The configuration of the node's proxy.
+pub(crate) fn config() -> Config {
     let pods = ["10.244.0.0/16", "fd00:244::/32"].map(|range| range.parse().unwrap());
-    Kernel::new(socket, Config::new("node", pods.to_vec()))
+    Config::new("node", pods.to_vec())
 }
 
 /// A Service with one port 8080; `spec` adds to it or overrides.
