@@ -1,1 +1,42 @@
 //! nf_tables and conntrack over netlink, in pure Rust. Knows nothing of Kubernetes.
+//!
+//! The crate has three layers, each usable without the one above it:
+//!
+//! * [`wire`] writes and reads netlink messages and attributes;
+//! * [`Table`], [`Chain`], [`Set`], [`Rule`] and the expressions in [`expr`] say what an nf_tables ruleset
+//!   is, and [`Batch`] turns changes of it into one atomic transaction;
+//! * [`Socket`] hands a transaction to the kernel of the network namespace it was opened in, and names the
+//!   object when the kernel refuses.
+//!
+//! Nothing here runs a program or needs a C library. What is written prints readably with `nft list table`:
+//! types, byte orders and comments travel with the objects as the user data `nft` itself would store.
+
+pub mod conntrack;
+pub mod expr;
+pub mod wire;
+
+mod batch;
+mod chain;
+mod datatype;
+mod error;
+mod family;
+mod rule;
+mod set;
+mod socket;
+mod sys;
+mod table;
+mod uapi;
+mod userdata;
+mod verdict;
+
+pub use batch::Batch;
+pub use chain::{BaseChain, Chain, ChainType, Hook, priority};
+pub use datatype::{DataType, KeyType};
+pub use error::{Error, Refusal};
+pub use expr::Expr;
+pub use family::Family;
+pub use rule::Rule;
+pub use set::{Element, ElementData, Set, SetContent};
+pub use socket::Socket;
+pub use table::Table;
+pub use verdict::Verdict;

@@ -1,1 +1,29 @@
 //! The Service model: who serves this port, seen from this node, and why. Pure: no I/O, no async, no clock.
+//!
+//! [`objects`] holds what a Service system must know of Kubernetes objects and nothing more. [`Cluster`] keeps
+//! them and says which Services an event touches. [`Cluster::ports`] answers the one question of the house:
+//! for each port of a Service, the [`Choice`] of endpoints for every kind of client, with the rule that made
+//! it. The proxy compiles this answer, DNS resolves from the same objects; nobody computes it twice.
+//!
+//! With the feature `watch` the module `watch` fills a [`Cluster`] from an API server.
+
+pub mod objects;
+#[cfg(feature = "watch")]
+pub mod watch;
+
+mod choice;
+mod cluster;
+mod endpoint;
+mod event;
+mod family;
+mod interner;
+mod name;
+mod port;
+
+pub use choice::{Answer, Choice, Client, Entrance, List, Outcome, Rule, Viewpoint};
+pub use cluster::{Changed, Cluster};
+pub use endpoint::Endpoint;
+pub use event::Event;
+pub use family::Family;
+pub use name::ServiceName;
+pub use port::PortView;

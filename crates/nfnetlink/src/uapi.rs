@@ -1,0 +1,122 @@
+//! Numbers of the kernel's netlink interface, grouped by the header that defines them.
+
+/// `linux/netlink.h`: message types, flags and socket options.
+pub(crate) mod netlink {
+    pub(crate) const NLMSG_ERROR: u16 = 2;
+    pub(crate) const NLMSG_DONE: u16 = 3;
+
+    pub(crate) const NLM_F_REQUEST: u16 = 0x1;
+    pub(crate) const NLM_F_ACK: u16 = 0x4;
+    pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
+    pub(crate) const NLM_F_DUMP: u16 = 0x300;
+    pub(crate) const NLM_F_CREATE: u16 = 0x400;
+    pub(crate) const NLM_F_APPEND: u16 = 0x800;
+    pub(crate) const NLM_F_CAPPED: u16 = 0x100;
+    pub(crate) const NLM_F_ACK_TLVS: u16 = 0x200;
+
+    pub(crate) const NLMSGERR_ATTR_MSG: u16 = 1;
+
+    pub(crate) const NLA_F_NESTED: u16 = 0x8000;
+    pub(crate) const NLA_TYPE_MASK: u16 = 0x3fff;
+}
+
+/// `linux/netfilter/nfnetlink.h`: subsystems and batches.
+pub(crate) mod nfnetlink {
+    pub(crate) const SUBSYS_CTNETLINK: u16 = 1;
+    pub(crate) const SUBSYS_NFTABLES: u16 = 10;
+    pub(crate) const BATCH_BEGIN: u16 = 16;
+    pub(crate) const BATCH_END: u16 = 17;
+}
+
+/// `linux/netfilter/nf_tables.h`: messages and attributes.
+pub(crate) mod nft {
+    pub(crate) const MSG_NEWTABLE: u16 = 0;
+    pub(crate) const MSG_GETTABLE: u16 = 1;
+    pub(crate) const MSG_DELTABLE: u16 = 2;
+    pub(crate) const MSG_NEWCHAIN: u16 = 3;
+    pub(crate) const MSG_DELCHAIN: u16 = 5;
+    pub(crate) const MSG_NEWRULE: u16 = 6;
+    pub(crate) const MSG_GETRULE: u16 = 7;
+    pub(crate) const MSG_DELRULE: u16 = 8;
+    pub(crate) const MSG_NEWSET: u16 = 9;
+    pub(crate) const MSG_DELSET: u16 = 11;
+    pub(crate) const MSG_NEWSETELEM: u16 = 12;
+    pub(crate) const MSG_GETSETELEM: u16 = 13;
+    pub(crate) const MSG_DELSETELEM: u16 = 14;
+
+    pub(crate) const TABLE_NAME: u16 = 1;
+    pub(crate) const TABLE_FLAGS: u16 = 2;
+    pub(crate) const TABLE_USERDATA: u16 = 6;
+
+    pub(crate) const CHAIN_TABLE: u16 = 1;
+    pub(crate) const CHAIN_NAME: u16 = 3;
+    pub(crate) const CHAIN_HOOK: u16 = 4;
+    pub(crate) const CHAIN_POLICY: u16 = 5;
+    pub(crate) const CHAIN_TYPE: u16 = 7;
+    pub(crate) const CHAIN_USERDATA: u16 = 12;
+    pub(crate) const HOOK_HOOKNUM: u16 = 1;
+    pub(crate) const HOOK_PRIORITY: u16 = 2;
+
+    pub(crate) const RULE_TABLE: u16 = 1;
+    pub(crate) const RULE_CHAIN: u16 = 2;
+    pub(crate) const RULE_EXPRESSIONS: u16 = 4;
+    pub(crate) const RULE_USERDATA: u16 = 7;
+
+    pub(crate) const SET_TABLE: u16 = 1;
+    pub(crate) const SET_NAME: u16 = 2;
+    pub(crate) const SET_FLAGS: u16 = 3;
+    pub(crate) const SET_KEY_TYPE: u16 = 4;
+    pub(crate) const SET_KEY_LEN: u16 = 5;
+    pub(crate) const SET_DATA_TYPE: u16 = 6;
+    pub(crate) const SET_DATA_LEN: u16 = 7;
+    pub(crate) const SET_ID: u16 = 10;
+    pub(crate) const SET_USERDATA: u16 = 13;
+    pub(crate) const SET_F_INTERVAL: u32 = 0x4;
+    pub(crate) const SET_F_MAP: u32 = 0x8;
+
+    pub(crate) const ELEM_LIST_TABLE: u16 = 1;
+    pub(crate) const ELEM_LIST_SET: u16 = 2;
+    pub(crate) const ELEM_LIST_ELEMENTS: u16 = 3;
+    pub(crate) const LIST_ELEM: u16 = 1;
+    pub(crate) const ELEM_KEY: u16 = 1;
+    pub(crate) const ELEM_DATA: u16 = 2;
+    pub(crate) const ELEM_FLAGS: u16 = 3;
+    pub(crate) const ELEM_USERDATA: u16 = 6;
+    pub(crate) const ELEM_F_INTERVAL_END: u32 = 1;
+
+    pub(crate) const DATA_VALUE: u16 = 1;
+    pub(crate) const DATA_VERDICT: u16 = 2;
+    pub(crate) const VERDICT_CODE: u16 = 1;
+    pub(crate) const VERDICT_CHAIN: u16 = 2;
+
+    /// `NFT_DATA_VERDICT`: the data type of a verdict map.
+    pub(crate) const TYPE_VERDICT: u32 = 0xffff_ff00;
+
+    pub(crate) const EXPR_NAME: u16 = 1;
+    pub(crate) const EXPR_DATA: u16 = 2;
+}
+
+/// `linux/netfilter/nfnetlink_conntrack.h`: messages and attributes.
+pub(crate) mod ct {
+    pub(crate) const MSG_GET: u16 = 1;
+    pub(crate) const MSG_DELETE: u16 = 2;
+
+    pub(crate) const TUPLE_ORIG: u16 = 1;
+    pub(crate) const TUPLE_REPLY: u16 = 2;
+    pub(crate) const ID: u16 = 12;
+    pub(crate) const FILTER: u16 = 25;
+    pub(crate) const FILTER_ORIG_FLAGS: u16 = 1;
+    pub(crate) const FILTER_REPLY_FLAGS: u16 = 2;
+    /// Compare the protocol number (bit of the kernel's `CTA_FILTER_FLAG`).
+    pub(crate) const FILTER_F_PROTO_NUM: u32 = 1 << 3;
+
+    pub(crate) const TUPLE_IP: u16 = 1;
+    pub(crate) const TUPLE_PROTO: u16 = 2;
+    pub(crate) const IP_V4_SRC: u16 = 1;
+    pub(crate) const IP_V4_DST: u16 = 2;
+    pub(crate) const IP_V6_SRC: u16 = 3;
+    pub(crate) const IP_V6_DST: u16 = 4;
+    pub(crate) const PROTO_NUM: u16 = 1;
+    pub(crate) const PROTO_SRC_PORT: u16 = 2;
+    pub(crate) const PROTO_DST_PORT: u16 = 3;
+}

@@ -1,0 +1,122 @@
+//! The layout in the kernel: table `inet portolan`.
+//!
+//! ```text
+//! services (nat prerouting, output)
+//!   │  cluster IP, client not in the cluster: mark for masquerading
+//!   ├─ address . protocol . port  ──▶ service-ips  ─┐  verdict map, one element per front
+//!   └─ protocol . port, if local  ──▶ node-ports   ─┤
+//!                                                   ▼
+//!                            service-3, node-port-3, …   one chain per COUNT of endpoints, not per Service
+//!                              key . random number below 3  ──▶ service-endpoints, node-port-endpoints
+//!                                                               data map: endpoint address . port
+//! no-endpoints (filter forward, input, output; new connections)
+//!   sets of fronts without endpoints, and the cluster IPs for ports that do not exist  ──▶ reject
+//! masquerade (nat postrouting)
+//!   marked connections, and endpoints that met themselves
+//! ```
+//!
+//! All sets exist once per family; those of IPv6 end in `6`. The number of sets, chains and rules does not grow
+//! with the cluster, so a packet's way and a change's cost do not either: one endpoint is one element of a map.
+//!
+//! The endpoints hang on the front (address, protocol, port, index) and not on a number of the Service, although
+//! that repeats them for a Service with a node port: a key made of a looked-up number and a random one works in
+//! the kernel but makes `nft list` abort (1.0.6), and a table that cannot be listed cannot be trusted.
+//!
+//! A packet may do its two lookups on both sides of a commit and miss its slot. Each chain therefore ends with
+//! the first slot as a second try.
+
+mod base;
+mod elements;
+mod pick;
+mod sets;
+
+pub use base::{base, rule_counts, table};
+pub use elements::{Edits, edits};
+pub use pick::PickChain;
+pub use sets::{SetPair, all_sets, cluster_sets};
+
+use nfnetlink::Expr;
+use nfnetlink::expr::{MetaKey, PayloadBase, Register};
+use service::Family;
+
+/// First register of a lookup's key.
+const KEY: Register = Register(0);
+
+/// The register `words` 32-bit registers after the first of the key.
+fn key_register(words: u8) -> Register {
+    Register(KEY.0 + words)
+}
+
+/// Which address of a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Address {
+    Source,
+    Destination,
+}
+
+/// What differs between the families in the wire format and in nf_tables.
+#[derive(Debug, Clone, Copy)]
+struct Wire {
+    /// `NFPROTO_*`.
+    nfproto: u8,
+    /// Offsets of source and destination in the IP header.
+    offsets: (u32, u32),
+    /// Length of an address in bytes.
+    length: u32,
+}
+
+fn wire(family: Family) -> Wire {
+    match family {
+        Family::V4 => Wire { nfproto: 2, offsets: (12, 16), length: 4 },
+        Family::V6 => Wire { nfproto: 10, offsets: (8, 24), length: 16 },
+    }
+}
+
+/// Registers an address takes.
+fn address_words(family: Family) -> u8 {
+    (wire(family).length / 4) as u8
+}
+
+/// The rule goes on only for packets of this family.
+fn only(family: Family) -> [Expr; 2] {
+    [
+        Expr::Meta { key: MetaKey::NfProto, to: KEY },
+        Expr::Compare { from: KEY, equal: true, value: vec![wire(family).nfproto] },
+    ]
+}
+
+fn load_address(family: Family, address: Address, to: Register) -> Expr {
+    let Wire { offsets: (source, destination), length, .. } = wire(family);
+    let offset = if address == Address::Source { source } else { destination };
+    Expr::Payload { base: PayloadBase::Network, offset, length, to }
+}
+
+/// Loads protocol and destination port into two registers.
+fn load_protocol_and_port(to: Register) -> [Expr; 2] {
+    [
+        Expr::Meta { key: MetaKey::L4Proto, to },
+        // TCP, UDP and SCTP have the destination port at the same place.
+        Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, to: Register(to.0 + 1) },
+    ]
+}
+
+/// Loads the key of a front: destination address, protocol and port.
+fn load_service_ip(family: Family) -> Vec<Expr> {
+    let mut expressions = vec![load_address(family, Address::Destination, KEY)];
+    expressions.extend(load_protocol_and_port(key_register(address_words(family))));
+    expressions
+}
+
+/// Sets or turns bits of the packet mark.
+fn change_mark(mask: u32, xor: u32) -> [Expr; 3] {
+    [
+        Expr::Meta { key: MetaKey::Mark, to: KEY },
+        Expr::Bitwise { from: KEY, to: KEY, mask, xor },
+        Expr::SetMeta { key: MetaKey::Mark, from: KEY },
+    ]
+}
+
+/// Marks the packet for masquerading.
+fn mark(bit: u32) -> [Expr; 3] {
+    change_mark(!bit, bit)
+}

@@ -1,0 +1,140 @@
+//! The sets and maps, one table for both families.
+
+use nfnetlink::DataType::{InetProto, InetService, Ipv4Addr, Ipv6Addr, Mark};
+use nfnetlink::{KeyType, Set, SetContent};
+use service::Family;
+
+/// The IPv4 and the IPv6 set of the same purpose.
+#[derive(Debug)]
+pub struct SetPair([Set; 2]);
+
+impl SetPair {
+    /// The set of this family.
+    pub fn of(&self, family: Family) -> &Set {
+        match family {
+            Family::V4 => &self.0[0],
+            Family::V6 => &self.0[1],
+        }
+    }
+
+    /// The name of the set of this family.
+    pub fn name(&self, family: Family) -> &'static str {
+        self.of(family).name
+    }
+}
+
+/// Names and key types of both families, what keys lead to, and a comment.
+macro_rules! set_pair {
+    ($(#[$doc:meta])* $constant:ident, [$v4:literal, $v6:literal], [$key4:expr, $key6:expr], [$content4:expr, $content6:expr], $comment:literal) => {
+        $(#[$doc])*
+        pub(super) static $constant: SetPair = SetPair([
+            Set { name: $v4, key: KeyType(&$key4), content: $content4, comment: $comment },
+            Set { name: $v6, key: KeyType(&$key6), content: $content6, comment: $comment },
+        ]);
+    };
+}
+
+const ENDPOINT4: SetContent = SetContent::Data(KeyType(&[Ipv4Addr, InetService]));
+const ENDPOINT6: SetContent = SetContent::Data(KeyType(&[Ipv6Addr, InetService]));
+
+set_pair!(
+    /// (address . protocol . port) to the chain for its count of endpoints.
+    SERVICE_IPS,
+    ["service-ips", "service-ips6"],
+    [[Ipv4Addr, InetProto, InetService], [Ipv6Addr, InetProto, InetService]],
+    [SetContent::Verdict, SetContent::Verdict],
+    "addresses of Services, and how many endpoints they have"
+);
+set_pair!(
+    /// (address . protocol . port . index) to endpoint.
+    SERVICE_ENDPOINTS,
+    ["service-endpoints", "service-endpoints6"],
+    [[Ipv4Addr, InetProto, InetService, Mark], [Ipv6Addr, InetProto, InetService, Mark]],
+    [ENDPOINT4, ENDPOINT6],
+    "endpoints of Services, numbered"
+);
+set_pair!(
+    /// (protocol . node port) to the chain for its count of endpoints.
+    NODE_PORTS,
+    ["node-ports", "node-ports6"],
+    [[InetProto, InetService], [InetProto, InetService]],
+    [SetContent::Verdict, SetContent::Verdict],
+    "node ports of Services, and how many endpoints they have"
+);
+set_pair!(
+    /// (protocol . node port . index) to endpoint.
+    NODE_PORT_ENDPOINTS,
+    ["node-port-endpoints", "node-port-endpoints6"],
+    [[InetProto, InetService, Mark], [InetProto, InetService, Mark]],
+    [ENDPOINT4, ENDPOINT6],
+    "endpoints of node ports, numbered"
+);
+set_pair!(
+    /// (address . protocol . port) of fronts without endpoints.
+    NO_ENDPOINT_IPS,
+    ["no-endpoint-ips", "no-endpoint-ips6"],
+    [[Ipv4Addr, InetProto, InetService], [Ipv6Addr, InetProto, InetService]],
+    [SetContent::Keys, SetContent::Keys],
+    "addresses of Services without endpoints"
+);
+set_pair!(
+    /// (protocol . node port) without endpoints.
+    NO_ENDPOINT_NODE_PORTS,
+    ["no-endpoint-node-ports", "no-endpoint-node-ports6"],
+    [[InetProto, InetService], [InetProto, InetService]],
+    [SetContent::Keys, SetContent::Keys],
+    "node ports of Services without endpoints"
+);
+set_pair!(
+    /// All cluster IPs.
+    CLUSTER_IPS,
+    ["cluster-ips", "cluster-ips6"],
+    [[Ipv4Addr], [Ipv6Addr]],
+    [SetContent::Keys, SetContent::Keys],
+    "cluster IPs; their other ports are rejected"
+);
+set_pair!(
+    /// (endpoint . endpoint . protocol . port): an endpoint that was balanced to itself.
+    HAIRPINS,
+    ["hairpins", "hairpins6"],
+    [[Ipv4Addr, Ipv4Addr, InetProto, InetService], [Ipv6Addr, Ipv6Addr, InetProto, InetService]],
+    [SetContent::Keys, SetContent::Keys],
+    "endpoints on this node, to masquerade those that meet themselves"
+);
+set_pair!(
+    /// Addresses of pods.
+    CLUSTER_CIDRS,
+    ["cluster-cidrs", "cluster-cidrs6"],
+    [[Ipv4Addr], [Ipv6Addr]],
+    [SetContent::Ranges, SetContent::Ranges],
+    "addresses of pods"
+);
+set_pair!(
+    /// Addresses at which node ports are open, if not at all local ones.
+    NODE_PORT_IPS,
+    ["node-port-ips", "node-port-ips6"],
+    [[Ipv4Addr], [Ipv6Addr]],
+    [SetContent::Keys, SetContent::Keys],
+    "addresses at which node ports are open"
+);
+
+/// All sets and maps of the table.
+pub fn all_sets() -> impl Iterator<Item = &'static Set> {
+    let configured = [&CLUSTER_CIDRS, &NODE_PORT_IPS];
+    cluster_sets().chain(configured.into_iter().flat_map(|pair| &pair.0))
+}
+
+/// Those whose elements follow the cluster; the others' follow from the configuration.
+pub fn cluster_sets() -> impl Iterator<Item = &'static Set> {
+    let pairs = [
+        &SERVICE_IPS,
+        &SERVICE_ENDPOINTS,
+        &NODE_PORTS,
+        &NODE_PORT_ENDPOINTS,
+        &NO_ENDPOINT_IPS,
+        &NO_ENDPOINT_NODE_PORTS,
+        &CLUSTER_IPS,
+        &HAIRPINS,
+    ];
+    pairs.into_iter().flat_map(|pair| &pair.0)
+}

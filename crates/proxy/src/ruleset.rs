@@ -1,0 +1,261 @@
+//! The ruleset as a value: what the kernel is to hold, and what changed since it was last told.
+
+mod slots;
+mod tally;
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use service::objects::Protocol;
+use service::{Family, ServiceName};
+
+pub use slots::{Plan, Range};
+use tally::Tally;
+
+/// Where a client knocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Front {
+    /// At an address of the Service: a cluster IP, an external IP or a load balancer's.
+    ServiceIp {
+        /// The address.
+        address: IpAddr,
+        /// The protocol.
+        protocol: Protocol,
+        /// The Service port.
+        port: u16,
+    },
+    /// At an address of the node.
+    NodePort {
+        /// The family of the address.
+        family: Family,
+        /// The protocol.
+        protocol: Protocol,
+        /// The node port.
+        port: u16,
+    },
+}
+
+impl Front {
+    /// The family of its addresses.
+    pub fn family(&self) -> Family {
+        match self {
+            Self::ServiceIp { address, .. } => Family::of(*address),
+            Self::NodePort { family, .. } => *family,
+        }
+    }
+
+    /// Its protocol.
+    pub fn protocol(&self) -> Protocol {
+        match self {
+            Self::ServiceIp { protocol, .. } | Self::NodePort { protocol, .. } => *protocol,
+        }
+    }
+}
+
+/// What happens to connections at a front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Way {
+    /// To a random endpoint.
+    Serve {
+        /// Slots to choose from.
+        range: Range,
+        /// Whether the node's address replaces the client's.
+        masquerade: bool,
+    },
+    /// To an endpoint on this node if the client is outside (external traffic policy Local).
+    Split {
+        /// Slots for clients in the cluster; never empty.
+        inside: Range,
+        /// Slots for clients outside; if empty their packets are dropped.
+        outside: Range,
+    },
+    /// Dropped: the endpoints are on other nodes.
+    Drop,
+    /// Rejected: there are no endpoints.
+    Reject,
+}
+
+/// What a front leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrontValue {
+    /// Which of two Services that want the same front gets it: lower first, then the name.
+    pub rank: u8,
+    /// What happens to connections.
+    pub way: Way,
+    /// The endpoints, each in its slot.
+    pub slots: Arc<[SocketAddr]>,
+    /// Endpoints whose connections are left alone. Only kept for UDP, whose connections end only when they
+    /// are forgotten.
+    pub serving: Arc<[SocketAddr]>,
+    /// `namespace/name:port`, for people who look at the rules.
+    pub comment: Arc<str>,
+}
+
+/// What one Service wants of the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fragment {
+    /// Its fronts.
+    pub fronts: Vec<(Front, Arc<FrontValue>)>,
+    /// Its cluster IPs, whose unknown ports are rejected.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Its endpoints on this node, which may meet themselves.
+    pub hairpins: Vec<(SocketAddr, Protocol)>,
+}
+
+impl Fragment {
+    /// What it wants for a front.
+    pub fn front(&self, front: &Front) -> Option<&Arc<FrontValue>> {
+        self.fronts.iter().find(|(other, _)| other == front).map(|(_, value)| value)
+    }
+}
+
+/// A difference between what the kernel was told and what it should hold.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// A front leads elsewhere. `old` is what the kernel holds, `new` what it should hold.
+    Front {
+        /// The front.
+        front: Front,
+        /// What it led to.
+        old: Option<Arc<FrontValue>>,
+        /// What it is to lead to.
+        new: Option<Arc<FrontValue>>,
+    },
+    /// A cluster IP came or went.
+    ClusterIp {
+        /// The address.
+        address: IpAddr,
+        /// Whether it is there now.
+        present: bool,
+    },
+    /// An endpoint that may meet itself came or went.
+    Hairpin {
+        /// The endpoint.
+        endpoint: SocketAddr,
+        /// Its protocol.
+        protocol: Protocol,
+        /// Whether it is there now.
+        present: bool,
+    },
+}
+
+/// All that the kernel is to hold.
+///
+/// Two Services may want the same front, by mistake or in passing (one address freed and given away, the
+/// events out of order). Then one of them has it, whatever the order in which they came: the lower rank, then
+/// the lesser name. The other gets it when the first lets go.
+#[derive(Debug, Default)]
+pub struct Ruleset {
+    services: HashMap<ServiceName, Fragment>,
+    /// Who wants each front, the one that has it first.
+    fronts: HashMap<Front, Vec<(ServiceName, Arc<FrontValue>)>>,
+    cluster_ips: Tally<IpAddr>,
+    hairpins: Tally<(SocketAddr, Protocol)>,
+    /// Fronts touched since the last [`Ruleset::take_changes`], with what they led to then.
+    touched: BTreeMap<Front, Option<Arc<FrontValue>>>,
+}
+
+impl Ruleset {
+    /// A ruleset without Services.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// What a Service wants so far.
+    pub fn fragment(&self, name: &ServiceName) -> Option<&Fragment> {
+        self.services.get(name)
+    }
+
+    /// What a front leads to.
+    pub fn front(&self, front: &Front) -> Option<&Arc<FrontValue>> {
+        self.fronts.get(front)?.first().map(|(_, value)| value)
+    }
+
+    /// All fronts and what they lead to.
+    pub fn fronts(&self) -> impl Iterator<Item = (&Front, &Arc<FrontValue>)> {
+        self.fronts.iter().filter_map(|(front, claims)| Some((front, &claims.first()?.1)))
+    }
+
+    /// Replaces what a Service wants; an empty fragment removes it.
+    pub fn replace(&mut self, name: &ServiceName, fragment: Fragment) {
+        let old = self.services.remove(name).unwrap_or_default();
+        for (front, _) in &old.fronts {
+            if fragment.front(front).is_none() {
+                self.claim(front, name, None);
+            }
+        }
+        for (front, value) in &fragment.fronts {
+            if old.front(front) != Some(value) {
+                self.claim(front, name, Some(value));
+            }
+        }
+        self.cluster_ips.replace(&old.cluster_ips, &fragment.cluster_ips);
+        self.hairpins.replace(&old.hairpins, &fragment.hairpins);
+        if fragment != Fragment::default() {
+            self.services.insert(name.clone(), fragment);
+        }
+    }
+
+    /// Notes that a Service wants this of a front, or nothing any more.
+    fn claim(&mut self, front: &Front, name: &ServiceName, value: Option<&Arc<FrontValue>>) {
+        let holds = self.front(front).cloned();
+        self.touched.entry(*front).or_insert(holds);
+        let claims = self.fronts.entry(*front).or_default();
+        claims.retain(|(other, _)| other != name);
+        if let Some(value) = value {
+            let place = claims.partition_point(|(other, held)| (held.rank, other) < (value.rank, name));
+            claims.insert(place, (name.clone(), value.clone()));
+        }
+        if claims.is_empty() {
+            self.fronts.remove(front);
+        }
+    }
+
+    /// The differences since the last call, each thing once.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        let touched = std::mem::take(&mut self.touched);
+        let mut changes = Vec::new();
+        for (front, old) in touched {
+            let new = self.front(&front).cloned();
+            if old != new {
+                changes.push(Change::Front { front, old, new });
+            }
+        }
+        changes.extend(
+            self.cluster_ips
+                .take_changes()
+                .into_iter()
+                .map(|(address, present)| Change::ClusterIp { address, present }),
+        );
+        changes.extend(
+            self.hairpins.take_changes().into_iter().map(|((endpoint, protocol), present)| Change::Hairpin {
+                endpoint,
+                protocol,
+                present,
+            }),
+        );
+        changes
+    }
+
+    /// The difference to a kernel that holds nothing; forgets the smaller ones.
+    pub fn take_all(&mut self) -> Vec<Change> {
+        self.take_changes();
+        let fronts = self.fronts().map(|(front, value)| Change::Front {
+            front: *front,
+            old: None,
+            new: Some(value.clone()),
+        });
+        let cluster_ips =
+            self.cluster_ips.iter().map(|address| Change::ClusterIp { address: *address, present: true });
+        let hairpins = self.hairpins.iter().map(|(endpoint, protocol)| Change::Hairpin {
+            endpoint: *endpoint,
+            protocol: *protocol,
+            present: true,
+        });
+        fronts.chain(cluster_ips).chain(hairpins).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! A node with two pods, a client outside, and the proxy's rules; no API server.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Instant;
+
+use proxy::{Config, Kernel, Report, Ruleset, compile};
+use serde_json::{Value, json};
+use service::objects::{EndpointSlice, Service};
+use service::{Changed, Cluster, Event, Viewpoint};
+
+use crate::namespace::{Namespace, join};
+use crate::server::{Answer, ask, serve};
+
+pub(crate) const NODE: &str = "192.0.2.1";
+pub(crate) const CLIENT: &str = "192.0.2.2";
+pub(crate) const POD1: &str = "10.244.1.2";
+pub(crate) const POD2: &str = "10.244.2.2";
+pub(crate) const POD1_V6: &str = "fd00:244:1::2";
+pub(crate) const POD2_V6: &str = "fd00:244:2::2";
+const CLIENT_V6: &str = "2001:db8::2";
+/// The port that the pods serve.
+pub(crate) const TARGET: u16 = 80;
+
+pub(crate) struct Scene {
+    pub(crate) node: Namespace,
+    pub(crate) pod1: Namespace,
+    pub(crate) pod2: Namespace,
+    pub(crate) client: Namespace,
+    cluster: Cluster,
+    ruleset: Ruleset,
+    kernel: Kernel,
+    viewpoint: Viewpoint,
+}
+
+impl Scene {
+    /// `None`, with a printed sentence, when not root.
+    pub(crate) fn new() -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: making network namespaces needs root");
+            return None;
+        }
+        let [node, pod1, pod2, client] = ["node", "pod1", "pod2", "client"].map(Namespace::new);
+        join(&node, &pod1, "pod1", &[("10.244.1.", 24), ("fd00:244:1::", 64)]);
+        join(&node, &pod2, "pod2", &[("10.244.2.", 24), ("fd00:244:2::", 64)]);
+        join(&node, &client, "uplink", &[("192.0.2.", 24), ("2001:db8::", 64)]);
+        // Without a default route a connection from the node to a cluster IP fails before it is translated.
+        node.ip(&format!("route add default via {CLIENT}"));
+        node.ip(&format!("route add default via {CLIENT_V6}"));
+        node.sysctl("ipv4/ip_forward", "1");
+        node.sysctl("ipv6/conf/all/forwarding", "1");
+        serve(&pod1, "pod1", TARGET);
+        serve(&pod2, "pod2", TARGET);
+        let kernel = kernel(&node);
+        let viewpoint = Viewpoint { node: "node".into(), zone: None };
+        let (cluster, ruleset) = (Cluster::new(), Ruleset::new());
+        Some(Self { node, pod1, pod2, client, cluster, ruleset, kernel, viewpoint })
+    }
+
+    /// Takes in new or changed objects as one transaction.
+    pub(crate) fn apply(&mut self, objects: &[Value]) -> Report {
+        self.take_in(objects, Event::Apply, Event::Apply);
+        self.sync()
+    }
+
+    /// Takes in the end of objects as one transaction.
+    pub(crate) fn delete(&mut self, objects: &[Value]) -> Report {
+        self.take_in(objects, Event::Delete, Event::Delete);
+        self.sync()
+    }
+
+    /// Takes in objects that no proxy is there to see.
+    pub(crate) fn note_only(&mut self, objects: &[Value]) {
+        self.take_in(objects, Event::Apply, Event::Apply);
+    }
+
+    /// Takes in objects, and says how long the model and how long the kernel took.
+    pub(crate) fn timed(&mut self, objects: &[Value]) -> String {
+        let start = Instant::now();
+        self.take_in(objects, Event::Apply, Event::Apply);
+        let model = start.elapsed();
+        let start = Instant::now();
+        let report = self.sync();
+        format!("model {model:?}, kernel {:?} for {} elements", start.elapsed(), report.elements)
+    }
+
+    fn take_in(
+        &mut self,
+        objects: &[Value],
+        service_event: fn(Service) -> Event<Service>,
+        slice_event: fn(EndpointSlice) -> Event<EndpointSlice>,
+    ) {
+        let mut changed = Changed::new();
+        for object in objects {
+            match object["kind"].as_str().unwrap() {
+                "Service" => {
+                    let service = serde_json::from_value(object.clone()).unwrap();
+                    self.cluster.service_event(service_event(service), &mut changed);
+                }
+                _ => {
+                    let slice = serde_json::from_value(object.clone()).unwrap();
+                    self.cluster.slice_event(slice_event(slice), &mut changed);
+                }
+            }
+        }
+        for name in changed {
+            let ports = self.cluster.ports(&name, &self.viewpoint);
+            let fragment = compile(&ports, &self.viewpoint.node, self.ruleset.fragment(&name));
+            self.ruleset.replace(&name, fragment);
+        }
+    }
+
+    /// A new proxy process: it knows the objects and nothing of the kernel.
+    pub(crate) fn restart(&mut self) -> Report {
+        self.kernel = kernel(&self.node);
+        self.ruleset = Ruleset::new();
+        for name in self.cluster.names() {
+            let ports = self.cluster.ports(name, &self.viewpoint);
+            self.ruleset.replace(name, compile(&ports, &self.viewpoint.node, None));
+        }
+        self.kernel.sync(&mut self.ruleset).unwrap()
+    }
+
+    /// Makes the kernel hold the ruleset again, without a change.
+    pub(crate) fn sync(&mut self) -> Report {
+        self.kernel.sync(&mut self.ruleset).unwrap()
+    }
+
+    /// Who answers how often.
+    pub(crate) fn spread(&self, from: &Namespace, to: &str, times: usize) -> BTreeMap<String, usize> {
+        let mut counts = BTreeMap::new();
+        for _ in 0..times {
+            let Answer { server, .. } =
+                ask(from, to).unwrap_or_else(|error| panic!("{} -> {to}: {error}", from.name));
+            *counts.entry(server).or_default() += 1;
+        }
+        counts
+    }
+
+    /// What `nft` makes of the table.
+    pub(crate) fn nft(&self, arguments: &str) -> String {
+        let arguments: Vec<_> = arguments.split(' ').collect();
+        let output = self.node.run(|| Command::new("nft").args(arguments).output().unwrap());
+        assert!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
+        String::from_utf8(output.stdout).unwrap()
+    }
+}
+
+fn kernel(node: &Namespace) -> Kernel {
+    Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()), config())
+}
+
+/// The configuration of the node's proxy.
+pub(crate) fn config() -> Config {
+    let pods = ["10.244.0.0/16", "fd00:244::/32"].map(|range| range.parse().unwrap());
+    Config::new("node", pods.to_vec())
+}
+
+/// A Service with one port 8080; `spec` adds to it or overrides.
+pub(crate) fn service(name: &str, address: &str, spec: Value) -> Value {
+    let mut service = json!({
+        "kind": "Service", "metadata": {"name": name, "namespace": "default"},
+        "spec": {"clusterIP": address, "ports": [{"name": "http", "port": 8080}]}
+    });
+    merge(&mut service["spec"], spec);
+    service
+}
+
+/// A slice of endpoints (address, node) that are ready, on the target port.
+pub(crate) fn slice(name: &str, service: &str, endpoints: &[(&str, &str)]) -> Value {
+    slice_of(name, service, TARGET, "TCP", endpoints)
+}
+
+pub(crate) fn slice_of(
+    name: &str,
+    service: &str,
+    port: u16,
+    protocol: &str,
+    endpoints: &[(&str, &str)],
+) -> Value {
+    let family = if endpoints.iter().any(|(address, _)| address.contains(':')) { "IPv6" } else { "IPv4" };
+    let endpoints: Vec<_> = endpoints
+        .iter()
+        .map(|(address, node)| json!({"addresses": [address], "nodeName": node, "conditions": {"ready": true}}))
+        .collect();
+    json!({
+        "kind": "EndpointSlice", "addressType": family,
+        "metadata": {"name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": service}},
+        "ports": [{"name": "http", "port": port, "protocol": protocol}], "endpoints": endpoints
+    })
+}
+
+fn merge(target: &mut Value, other: Value) {
+    let Value::Object(other) = other else { return };
+    for (key, value) in other {
+        target[key] = value;
+    }
+}

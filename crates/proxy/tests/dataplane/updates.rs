@@ -1,0 +1,194 @@
+//! Changes while connections go on.
+
+use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use serde_json::json;
+
+use crate::namespace::Namespace;
+use crate::scene::{NODE, POD1, POD2, Scene, service, slice, slice_of};
+use crate::server::{Asker, Connection, ask};
+
+const VIP: &str = "10.96.0.20";
+const BOTH: [(&str, &str); 2] = [(POD1, "node"), (POD2, "node")];
+
+#[test]
+fn one_endpoint_costs_a_few_elements() {
+    let Some(mut scene) = Scene::new() else { return };
+    let first = scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
+    assert!(first.full);
+    // Way (delete, add), slot and hairpin.
+    let report = scene.apply(&[slice("web-1", "web", &BOTH[..1])]);
+    assert!(!report.full && report.elements == 4, "{report:?}");
+    let report = scene.apply(&[slice("web-1", "web", &BOTH)]);
+    assert!(!report.full && report.elements == 4, "{report:?}");
+    assert_eq!(scene.apply(&[slice("web-1", "web", &BOTH)]).elements, 0, "no news, no change");
+}
+
+/// Connects from a pod again and again while `change` is done 300 times; each connection must succeed.
+fn no_connection_fails_while(change: impl Fn(&mut Scene, usize)) {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
+    let done = AtomicBool::new(false);
+    let vip = format!("{VIP}:8080");
+    let pod1 = std::mem::replace(&mut scene.pod1, Namespace::new("spare"));
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| {
+            let mut answers = 0;
+            while !done.load(Ordering::Relaxed) {
+                ask(&pod1, &vip).unwrap_or_else(|error| panic!("after {answers} answers: {error}"));
+                answers += 1;
+            }
+            answers
+        });
+        for round in 0..300 {
+            change(&mut scene, round);
+        }
+        done.store(true, Ordering::Relaxed);
+        let answers = client.join().unwrap();
+        println!("{answers} connections during 300 changes");
+        assert!(answers > 20);
+    });
+}
+
+#[test]
+fn no_connection_fails_while_endpoints_come_and_go() {
+    no_connection_fails_while(|scene, round| {
+        let endpoints = if round % 2 == 0 { &BOTH[..1] } else { &BOTH[..] };
+        scene.apply(&[slice("web-1", "web", endpoints)]);
+    });
+}
+
+#[test]
+fn no_connection_fails_while_the_proxy_restarts() {
+    no_connection_fails_while(|scene, _| {
+        let report = scene.restart();
+        assert!(!report.full && report.elements == 0, "{report:?}");
+    });
+}
+
+#[test]
+fn a_connection_lives_through_a_restart_of_the_proxy() {
+    let Some(mut scene) = Scene::new() else { return };
+    let port = json!([{"name": "http", "port": 8080, "nodePort": 31688}]);
+    scene.apply(&[
+        service("web", VIP, json!({"type": "NodePort", "ports": port})),
+        slice("web-1", "web", &BOTH),
+    ]);
+    let mut connections = [
+        Connection::open(&scene.pod1, &format!("{VIP}:8080")).unwrap(),
+        Connection::open(&scene.client, &format!("{NODE}:31688")).unwrap(),
+    ];
+    let before: Vec<_> = connections.iter_mut().map(|connection| connection.ask().unwrap()).collect();
+    let listed = scene.nft("list table inet portolan");
+    let kept = scene.restart();
+    assert!(!kept.full && kept.elements == 0, "what is right is left alone: {kept:?}");
+    scene.nft("flush chain inet portolan services");
+    assert!(scene.restart().full, "a damaged table is replaced");
+    let after: Vec<_> = connections.iter_mut().map(|connection| connection.ask().unwrap()).collect();
+    assert_eq!(before, after);
+    assert_eq!(scene.nft("list table inet portolan").len(), listed.len(), "the same table, once");
+    ask(&scene.pod1, &format!("{VIP}:8080")).unwrap();
+}
+
+#[test]
+fn a_restart_makes_up_for_what_happened_meanwhile() {
+    let Some(mut scene) = Scene::new() else { return };
+    let other = service("other", "10.96.0.21", json!({}));
+    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH), other.clone()]);
+    scene.note_only(&[slice("web-1", "web", &BOTH[1..]), slice("other-1", "other", &BOTH)]);
+    let report = scene.restart();
+    assert!(!report.full && report.elements > 0, "{report:?}");
+    assert_eq!(ask(&scene.pod1, &format!("{VIP}:8080")).unwrap().server, "pod2");
+    assert_eq!(scene.spread(&scene.pod1, "10.96.0.21:8080", 40).len(), 2);
+    assert_eq!(scene.restart().elements, 0);
+    let listed = scene.nft("list table inet portolan");
+    scene.nft("delete table inet portolan");
+    assert!(scene.restart().full);
+    assert_eq!(listed, scene.nft("list table inet portolan"), "a fresh load gives the same");
+}
+
+#[test]
+fn a_table_that_somebody_flushed_is_loaded_again() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
+    scene.nft("flush ruleset");
+    assert!(!scene.sync().full, "without a change nobody notices yet");
+    assert!(scene.apply(&[slice("web-1", "web", &BOTH[..1])]).full);
+    ask(&scene.pod2, &format!("{VIP}:8080")).unwrap();
+}
+
+#[test]
+fn udp_clients_leave_an_endpoint_that_is_gone() {
+    let Some(mut scene) = Scene::new() else { return };
+    let port = json!([{"name": "http", "port": 53, "protocol": "UDP", "nodePort": 31053}]);
+    scene.apply(&[
+        service("dns", VIP, json!({"type": "NodePort", "ports": port})),
+        slice_of("dns-1", "dns", 80, "UDP", &BOTH[..1]),
+    ]);
+    let askers =
+        [Asker::new(&scene.pod2, &format!("{VIP}:53")), Asker::new(&scene.client, &format!("{NODE}:31053"))];
+    for asker in &askers {
+        assert_eq!(asker.ask().unwrap().server, "pod1");
+    }
+    let report = scene.apply(&[slice_of("dns-1", "dns", 80, "UDP", &BOTH[1..])]);
+    assert_eq!(report.flows, 2, "{report:?}");
+    for asker in &askers {
+        assert_eq!(asker.ask().unwrap().server, "pod2", "the same socket, another endpoint");
+    }
+    // While the proxy was away the endpoint changed again.
+    scene.restart();
+    assert_eq!(askers[0].ask().unwrap().server, "pod2", "a restart leaves good connections alone");
+}
+
+#[test]
+fn a_service_that_is_deleted_leaves_nothing_behind() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.apply(&[service("other", "10.96.0.99", json!({}))]);
+    let empty = scene.nft("list table inet portolan");
+    let port = json!([{"name": "http", "port": 8080, "nodePort": 31688}]);
+    let objects =
+        [service("web", VIP, json!({"type": "NodePort", "ports": port})), slice("web-1", "web", &BOTH)];
+    scene.apply(&objects);
+    assert_ne!(scene.nft("list table inet portolan"), empty);
+    scene.delete(&objects);
+    // A chain outlives its last user by one transaction.
+    scene.sync();
+    assert_eq!(scene.nft("list table inet portolan"), empty);
+    assert_eq!(ask(&scene.node, &format!("{NODE}:31688")).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+}
+
+#[test]
+fn nft_lists_the_table_readably() {
+    let Some(mut scene) = Scene::new() else { return };
+    let spec = json!({
+        "type": "NodePort", "externalTrafficPolicy": "Local", "clusterIPs": [VIP, "fd00:96::20"],
+        "ports": [{"name": "http", "port": 8080, "nodePort": 31688}]
+    });
+    scene.apply(&[
+        service("web", VIP, spec),
+        slice("web-1", "web", &[(POD1, "node"), (POD2, "elsewhere")]),
+        service("idle", "10.96.0.30", json!({"externalIPs": ["198.51.100.7"]})),
+    ]);
+    let listed = scene.nft("list table inet portolan");
+    println!("{listed}");
+    for expected in [
+        "10.96.0.20 . tcp . 8080 comment \"default/web:http\" : goto service-2",
+        "tcp . 31688 comment \"default/web:http\" : goto node-port-local-1-of-2",
+        "10.96.0.20 . tcp . 8080 . 0x00000001 : 10.244.2.2 . 80",
+        "198.51.100.7 . tcp . 8080 comment \"default/idle:http\"",
+        "dnat ip to ip daddr . meta l4proto . th dport . numgen random mod 2 map @service-endpoints",
+        "ip daddr . meta l4proto . th dport vmap @service-ips",
+        "ip6 daddr . meta l4proto . th dport vmap @service-ips6",
+        "fib daddr type local ip daddr != 127.0.0.0/8 meta l4proto . th dport vmap @node-ports",
+        "ip daddr @cluster-ips ip saddr != @cluster-cidrs meta mark set meta mark | 0x00004000",
+        "ct state new jump no-endpoints",
+        "elements = { 10.244.0.0/16 }",
+        "reject with tcp reset",
+        "masquerade fully-random",
+    ] {
+        assert!(listed.contains(expected), "{expected} is missing in:\n{listed}");
+    }
+    proxy::cleanup(&mut scene.node.run(|| nfnetlink::Socket::open().unwrap())).unwrap();
+    assert_eq!(scene.nft("list tables"), "");
+}

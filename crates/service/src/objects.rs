@@ -1,0 +1,35 @@
+//! Slim Kubernetes objects: the fields that decide where packets and names go, and no others.
+//!
+//! They are read from the JSON an API server or a manifest holds. One impossible value must not keep other
+//! Services from working (nor the list it stands in from being read), so a value that cannot be meant, such
+//! as port 70000, reads as absent.
+
+mod metadata;
+mod node;
+mod raw;
+mod service;
+mod slice;
+
+pub use metadata::Metadata;
+pub use node::Node;
+pub use service::{
+    ClusterIps, ExternalTrafficPolicy, Protocol, Service, ServicePort, ServiceType, SessionAffinity,
+};
+pub use slice::{EndpointSlice, Hints, SliceEndpoint, SlicePort};
+
+use std::fmt::Debug;
+
+/// A slim object of one Kubernetes kind.
+pub trait Object: serde::de::DeserializeOwned + Debug + Clone + Send + Sync + 'static {
+    /// Its kind, such as `Service`.
+    const KIND: &'static str;
+    /// Its API group, empty for the core group.
+    const GROUP: &'static str;
+    /// Its API version, such as `v1`.
+    const VERSION: &'static str;
+    /// Its name in URLs, such as `services`.
+    const PLURAL: &'static str;
+
+    /// Its name, namespace and version.
+    fn metadata(&self) -> &Metadata;
+}

@@ -1,0 +1,235 @@
+//! EndpointSlices (KEP-752).
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use serde::Deserialize;
+
+use super::metadata::{Metadata, RawMetadata};
+use super::service::Protocol;
+use super::{Object, raw};
+use crate::{Family, ServiceName};
+
+/// Label that says whose endpoints these are.
+const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// Label on slices of headless Services, which a proxy has no use for.
+const HEADLESS: &str = "service.kubernetes.io/headless";
+
+/// Some of the endpoints of a Service.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawSlice")]
+pub struct EndpointSlice {
+    /// Name and version.
+    pub metadata: Metadata,
+    /// Name of the Service in the same namespace, from the label `kubernetes.io/service-name`.
+    pub service: Option<Arc<str>>,
+    /// Whether the label `service.kubernetes.io/headless` is there.
+    pub headless: bool,
+    /// `addressType`; `None` for `FQDN`.
+    pub family: Option<Family>,
+    /// `ports`; those without a number are left out.
+    pub ports: Vec<SlicePort>,
+    /// `endpoints`; those whose address is not of the slice's family are left out.
+    pub endpoints: Vec<SliceEndpoint>,
+}
+
+/// A port that all endpoints of a slice serve.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlicePort {
+    /// `name`, the same as the Service port's.
+    pub name: Arc<str>,
+    /// `protocol`.
+    pub protocol: Protocol,
+    /// `port` on the endpoint.
+    pub port: u16,
+}
+
+/// One endpoint of a slice.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SliceEndpoint {
+    /// The first of `addresses`; the API reserves the others.
+    pub address: IpAddr,
+    /// `conditions.ready`, true if unknown.
+    pub ready: bool,
+    /// `conditions.serving`, true if unknown.
+    pub serving: bool,
+    /// `conditions.terminating`, false if unknown (KEP-1672).
+    pub terminating: bool,
+    /// `nodeName`.
+    pub node: Option<Arc<str>>,
+    /// `zone`.
+    pub zone: Option<Arc<str>>,
+    /// `hostname`, a name of its own in DNS.
+    pub hostname: Option<Box<str>>,
+    /// `hints`.
+    pub hints: Option<Box<Hints>>,
+}
+
+/// Which clients an endpoint is meant for (KEP-2433, KEP-3015).
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Hints {
+    /// `forNodes[].name`.
+    pub nodes: Vec<Arc<str>>,
+    /// `forZones[].name`.
+    pub zones: Vec<Arc<str>>,
+}
+
+impl EndpointSlice {
+    /// The Service whose endpoints these are.
+    pub fn service_name(&self) -> Option<ServiceName> {
+        let name = self.service.clone()?;
+        Some(ServiceName { namespace: self.metadata.namespace.clone(), name })
+    }
+}
+
+impl Object for EndpointSlice {
+    const KIND: &'static str = "EndpointSlice";
+    const GROUP: &'static str = "discovery.k8s.io";
+    const VERSION: &'static str = "v1";
+    const PLURAL: &'static str = "endpointslices";
+
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawSlice {
+    metadata: RawMetadata,
+    #[serde(default)]
+    address_type: String,
+    #[serde(default, deserialize_with = "raw::nullable")]
+    ports: Vec<RawPort>,
+    #[serde(default, deserialize_with = "raw::nullable")]
+    endpoints: Vec<RawEndpoint>,
+}
+
+#[derive(Deserialize)]
+struct RawPort {
+    name: Option<String>,
+    protocol: Option<String>,
+    port: Option<i64>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawEndpoint {
+    #[serde(default, deserialize_with = "raw::nullable")]
+    addresses: Vec<String>,
+    #[serde(default, deserialize_with = "raw::nullable")]
+    conditions: RawConditions,
+    node_name: Option<String>,
+    zone: Option<String>,
+    hostname: Option<Box<str>>,
+    hints: Option<RawHints>,
+}
+
+#[derive(Deserialize, Default)]
+struct RawConditions {
+    ready: Option<bool>,
+    serving: Option<bool>,
+    terminating: Option<bool>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawHints {
+    #[serde(default, deserialize_with = "raw::nullable")]
+    for_nodes: Vec<RawHint>,
+    #[serde(default, deserialize_with = "raw::nullable")]
+    for_zones: Vec<RawHint>,
+}
+
+#[derive(Deserialize)]
+struct RawHint {
+    name: String,
+}
+
+impl From<RawSlice> for EndpointSlice {
+    fn from(mut raw: RawSlice) -> Self {
+        let family = Family::named(&raw.address_type);
+        Self {
+            service: raw::shared(raw.metadata.labels.remove(SERVICE_NAME)),
+            headless: raw.metadata.labels.contains_key(HEADLESS),
+            family,
+            ports: raw.ports.into_iter().filter_map(RawPort::read).collect(),
+            endpoints: raw.endpoints.into_iter().filter_map(|endpoint| endpoint.read(family?)).collect(),
+            metadata: raw.metadata.into(),
+        }
+    }
+}
+
+impl RawPort {
+    fn read(self) -> Option<SlicePort> {
+        Some(SlicePort {
+            protocol: Protocol::named(self.protocol.as_deref())?,
+            port: raw::port(self.port?)?,
+            name: self.name.unwrap_or_default().into(),
+        })
+    }
+}
+
+impl RawEndpoint {
+    fn read(self, family: Family) -> Option<SliceEndpoint> {
+        let address: IpAddr = self.addresses.first()?.parse().ok()?;
+        let terminating = self.conditions.terminating.unwrap_or(false);
+        (Family::of(address) == family && !address.is_unspecified()).then(|| SliceEndpoint {
+            address,
+            ready: self.conditions.ready.unwrap_or(true),
+            serving: self.conditions.serving.unwrap_or(true),
+            terminating,
+            node: raw::shared(self.node_name),
+            zone: raw::shared(self.zone),
+            hostname: self.hostname,
+            hints: self.hints.map(|hints| Box::new(hints.read())),
+        })
+    }
+}
+
+impl RawHints {
+    fn read(self) -> Hints {
+        let names = |hints: Vec<RawHint>| hints.into_iter().map(|hint| hint.name.into()).collect();
+        Hints { nodes: names(self.for_nodes), zones: names(self.for_zones) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn unknown_conditions_mean_ready_and_serving() {
+        let slice: EndpointSlice = serde_json::from_value(json!({
+            "metadata": {"name": "web-1", "namespace": "default", "labels": {SERVICE_NAME: "web"}},
+            "addressType": "IPv4",
+            "ports": [{"name": "", "port": 80, "protocol": "TCP"}, {"name": "any", "port": null}],
+            "endpoints": [
+                {"addresses": ["10.244.1.2"], "conditions": {}},
+                {"addresses": ["10.244.1.3"], "conditions": {"ready": false, "serving": true, "terminating": true}},
+                {"addresses": ["10.244.1.4"], "conditions": {"ready": false}},
+                {"addresses": ["fd00::1"]}, {"addresses": ["0.0.0.0"]}, {"addresses": []}
+            ]
+        }))
+        .unwrap();
+        assert_eq!(slice.service_name().unwrap().to_string(), "default/web");
+        assert_eq!(slice.ports.len(), 1);
+        let conditions: Vec<_> = slice
+            .endpoints
+            .iter()
+            .map(|endpoint| (endpoint.ready, endpoint.serving, endpoint.terminating))
+            .collect();
+        assert_eq!(conditions, [(true, true, false), (false, true, true), (false, true, false)]);
+    }
+
+    #[test]
+    fn a_slice_of_domain_names_has_no_endpoints_for_us() {
+        let slice: EndpointSlice = serde_json::from_value(json!({
+            "metadata": {"name": "web-1", "namespace": "default"},
+            "addressType": "FQDN", "endpoints": [{"addresses": ["web.example"]}], "ports": null
+        }))
+        .unwrap();
+        assert_eq!((slice.family, slice.endpoints.len()), (None, 0));
+    }
+}
