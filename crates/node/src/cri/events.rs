@@ -1,0 +1,215 @@
+//! What happens to containers, told by the runtime as it happens.
+//!
+//! containerd publishes them on its own event service, in every version and on the same socket, and says how
+//! a process ended. Other runtimes offer the CRI's `GetContainerEvents` (evented PLEG, KEP-3386).
+
+use futures::{
+    Stream, StreamExt,
+    stream::{self, BoxStream},
+};
+use http::uri::PathAndQuery;
+use prost::Message;
+use tonic::{Request, metadata::MetadataValue};
+use tonic_prost::ProstCodec;
+
+use super::{
+    client::{Client, RuntimeError},
+    messages::{ContainerEventResponse, ContainerEventType, GetEventsRequest},
+};
+
+/// The containerd namespace in which its CRI plugin keeps everything.
+pub const CONTAINERD_NAMESPACE: &str = "k8s.io";
+
+/// Something that happened to a container or to the process that holds a sandbox.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Event {
+    /// Id of the container, or of the sandbox.
+    pub container_id: String,
+    /// What happened.
+    pub kind: EventKind,
+}
+
+/// What happened to a container.
+#[derive(Clone, Debug, PartialEq)]
+pub enum EventKind {
+    /// Its main process ended. containerd tells how; from others, ask for the container's status.
+    Exited(Option<Exit>),
+    /// The kernel killed a process of it because its memory limit was reached.
+    OutOfMemory,
+}
+
+/// How a process ended.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Exit {
+    /// Exit code, or 128 + signal.
+    pub code: i32,
+    /// When, in nanoseconds since the epoch.
+    pub at: i64,
+}
+
+/// Subscribes to the runtime's events. The request goes out when the stream is first polled. The stream ends
+/// when the runtime goes away; subscribe again then, and compare with the runtime's lists, as events may
+/// have been missed.
+pub fn subscribe(client: &Client) -> BoxStream<'static, Event> {
+    let client = client.clone();
+    // containerd answers a subscription only with its first event, so nothing waits for the answer.
+    stream::once(async move {
+        match containerd_events(&client).await {
+            Err(error) if error.is_unimplemented() => cri_events(&client).await,
+            answer => answer,
+        }
+        .unwrap_or_else(|error| {
+            tracing::warn!("cannot watch the container runtime's events: {error}");
+            stream::empty().boxed()
+        })
+    })
+    .flatten()
+    .boxed()
+}
+
+async fn cri_events(client: &Client) -> Result<BoxStream<'static, Event>, RuntimeError> {
+    let path = PathAndQuery::from_static("/runtime.v1.RuntimeService/GetContainerEvents");
+    let events =
+        server_streaming::<_, ContainerEventResponse>(client, path, Request::new(GetEventsRequest {}))
+            .await?;
+    Ok(events
+        .filter_map(|event| async move {
+            (event.container_event_type() == ContainerEventType::Stopped)
+                .then_some(Event { container_id: event.container_id, kind: EventKind::Exited(None) })
+        })
+        .boxed())
+}
+
+async fn containerd_events(client: &Client) -> Result<BoxStream<'static, Event>, RuntimeError> {
+    let path = PathAndQuery::from_static("/containerd.services.events.v1.Events/Subscribe");
+    let filters = ["/tasks/exit", "/tasks/oom"]
+        .map(|topic| format!("namespace==\"{CONTAINERD_NAMESPACE}\",topic==\"{topic}\""));
+    let mut request = Request::new(SubscribeRequest { filters: filters.to_vec() });
+    request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(CONTAINERD_NAMESPACE));
+    let envelopes = server_streaming::<_, Envelope>(client, path, request).await?;
+    Ok(envelopes.filter_map(|envelope| async move { decode(&envelope) }).boxed())
+}
+
+async fn server_streaming<Q, A>(
+    client: &Client,
+    path: PathAndQuery,
+    request: Request<Q>,
+) -> Result<impl Stream<Item = A> + Send + use<Q, A>, RuntimeError>
+where
+    Q: Message + Send + Sync + 'static,
+    A: Message + Default + Send + Sync + 'static,
+{
+    let mut grpc = client.grpc();
+    grpc.ready().await.map_err(|error| {
+        tonic::Status::unavailable(format!("the container runtime cannot be reached: {error}"))
+    })?;
+    let answer = grpc.server_streaming(request, path, ProstCodec::<Q, A>::default()).await?.into_inner();
+    Ok(answer.take_while(|item| std::future::ready(item.is_ok())).filter_map(|item| async { item.ok() }))
+}
+
+/// Reads one envelope of containerd's event service; `None` for what does not concern a main process.
+fn decode(envelope: &Envelope) -> Option<Event> {
+    let any = envelope.event.as_ref()?;
+    match envelope.topic.as_str() {
+        "/tasks/exit" => {
+            let exit = TaskExit::decode(any.value.as_slice()).ok()?;
+            // An exec in the container exits with its own id.
+            let main = exit.id.is_empty() || exit.id == exit.container_id;
+            let at = exit.exited_at.map_or(0, |at| at.seconds * 1_000_000_000 + i64::from(at.nanos));
+            let code = i32::try_from(exit.exit_status).unwrap_or(i32::MAX);
+            main.then_some(Event {
+                container_id: exit.container_id,
+                kind: EventKind::Exited(Some(Exit { code, at })),
+            })
+        }
+        "/tasks/oom" => {
+            let oom = TaskOom::decode(any.value.as_slice()).ok()?;
+            Some(Event { container_id: oom.container_id, kind: EventKind::OutOfMemory })
+        }
+        _ => None,
+    }
+}
+
+/// `containerd.services.events.v1.SubscribeRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct SubscribeRequest {
+    #[prost(string, repeated, tag = "1")]
+    filters: Vec<String>,
+}
+
+/// `containerd.types.Envelope`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Envelope {
+    #[prost(string, tag = "2")]
+    namespace: String,
+    #[prost(string, tag = "3")]
+    topic: String,
+    #[prost(message, optional, tag = "4")]
+    event: Option<Any>,
+}
+
+/// `google.protobuf.Any`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Any {
+    #[prost(bytes = "vec", tag = "2")]
+    value: Vec<u8>,
+}
+
+/// `google.protobuf.Timestamp`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Timestamp {
+    #[prost(int64, tag = "1")]
+    seconds: i64,
+    #[prost(int32, tag = "2")]
+    nanos: i32,
+}
+
+/// `containerd.events.TaskExit`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct TaskExit {
+    #[prost(string, tag = "1")]
+    container_id: String,
+    #[prost(string, tag = "2")]
+    id: String,
+    #[prost(uint32, tag = "4")]
+    exit_status: u32,
+    #[prost(message, optional, tag = "5")]
+    exited_at: Option<Timestamp>,
+}
+
+/// `containerd.events.TaskOOM`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct TaskOom {
+    #[prost(string, tag = "1")]
+    container_id: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn exit(id: &str) -> Envelope {
+        let exit = TaskExit {
+            container_id: "c1".into(),
+            id: id.into(),
+            exit_status: 137,
+            exited_at: Some(Timestamp { seconds: 2, nanos: 5 }),
+        };
+        Envelope {
+            namespace: CONTAINERD_NAMESPACE.into(),
+            topic: "/tasks/exit".into(),
+            event: Some(Any { value: exit.encode_to_vec() }),
+        }
+    }
+
+    #[test]
+    fn the_end_of_the_main_process_is_an_exit_of_the_container() {
+        let kind = EventKind::Exited(Some(Exit { code: 137, at: 2_000_000_005 }));
+        assert_eq!(decode(&exit("c1")), Some(Event { container_id: "c1".into(), kind }));
+    }
+
+    #[test]
+    fn the_end_of_an_exec_is_no_exit_of_the_container() {
+        assert_eq!(decode(&exit("exec-1")), None);
+    }
+}

@@ -1,0 +1,33 @@
+//! Tests with a real containerd, real namespaces and real containers. They need root, make everything they
+//! use themselves, and remove it again. Without root they are skipped.
+
+use std::{panic, process::ExitCode};
+
+mod place;
+mod runtime;
+
+/// A test: its name, and what it does.
+type Test = (&'static str, fn());
+
+const TESTS: &[Test] = &[(
+    "a_pod_is_run_reached_watched_and_removed_without_a_trace",
+    runtime::a_pod_is_run_reached_watched_and_removed,
+)];
+
+fn main() -> ExitCode {
+    if std::env::var_os("CNI_COMMAND").is_some() {
+        return node::cni::main();
+    }
+    if !rustix::process::geteuid().is_root() {
+        println!("skipped: these tests make network namespaces and run containers, which needs root");
+        return ExitCode::SUCCESS;
+    }
+    let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
+    let mut failed = 0;
+    for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&filter)) {
+        let outcome = panic::catch_unwind(test);
+        println!("test {name} ... {}", if outcome.is_ok() { "ok" } else { "FAILED" });
+        failed += usize::from(outcome.is_err());
+    }
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}

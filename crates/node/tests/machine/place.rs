@@ -1,0 +1,113 @@
+//! A place for one test node: a network namespace, folders, and a thread inside the namespace.
+
+use std::{
+    fs::File,
+    future::Future,
+    os::fd::AsFd,
+    path::{Path, PathBuf},
+    process::Command,
+    thread,
+};
+
+use node::Config;
+use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
+
+/// A namespace and a folder that vanish with this value.
+pub struct Place {
+    name: String,
+    dir: tempfile::TempDir,
+}
+
+impl Place {
+    /// Makes the namespace, with its loopback interface up and a default route, as a node has.
+    pub fn new(name: &str) -> Self {
+        let place = Self {
+            name: format!("portolan-test-{name}-{}", std::process::id()),
+            dir: tempfile::tempdir().unwrap(),
+        };
+        let netns = place.name.as_str();
+        ip(&["netns", "add", netns]);
+        ip(&["-n", netns, "link", "set", "lo", "up"]);
+        ip(&["-n", netns, "link", "add", "up0", "type", "veth", "peer", "name", "up1"]);
+        ip(&["-n", netns, "address", "add", "192.0.2.1/24", "dev", "up0"]);
+        ip(&["-n", netns, "link", "set", "up0", "up"]);
+        ip(&["-n", netns, "link", "set", "up1", "up"]);
+        ip(&["-n", netns, "route", "add", "default", "via", "192.0.2.254"]);
+        place
+    }
+
+    /// A node's configuration in this place.
+    pub fn config(&self) -> Config {
+        Config {
+            name: "node1".into(),
+            internal_ip: [192, 0, 2, 1].into(),
+            data_dir: self.dir.path().join("node"),
+            runtime_endpoint: None,
+            images_dir: self.dir.path().join("images"),
+            cluster_dns: vec![[10, 96, 0, 10].into()],
+            cluster_domain: "cluster.local".into(),
+            client_ca_pem: String::new(),
+            program: std::env::current_exe().unwrap(),
+            labels: Default::default(),
+            port: 10250,
+            cgroup_parent: format!("/{}", self.name),
+        }
+    }
+
+    /// Runs a future to its end on a thread that is inside the namespace.
+    pub fn run<T: Send>(&self, work: impl AsyncFnOnce() -> T + Send) -> T {
+        let namespace = File::open(Path::new("/run/netns").join(&self.name)).unwrap();
+        thread::scope(|scope| {
+            let thread = scope.spawn(move || {
+                move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+                runtime.block_on(work())
+            });
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+
+    /// A folder in the place.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    /// What of the node is still on the machine: processes, mounts, cgroups, folders.
+    pub fn traces(&self, config: &Config) -> Vec<String> {
+        let mut traces = Vec::new();
+        let runtime_dir = config.runtime_dir();
+        let marks = [config.data_dir.display().to_string(), runtime_dir.display().to_string()];
+        let marked = |text: &str| marks.iter().any(|mark| text.contains(mark.as_str()));
+        let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap();
+        traces.extend(mounts.lines().filter(|line| marked(line)).map(|line| format!("mount {line}")));
+        for entry in std::fs::read_dir("/proc").unwrap().flatten() {
+            let cmdline = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
+            let cmdline = String::from_utf8_lossy(&cmdline).replace('\0', " ");
+            let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+            if marked(&cmdline) || cgroup.contains(&config.cgroup_parent) {
+                traces.push(format!("process {} {cmdline}", entry.file_name().display()));
+            }
+        }
+        let mut folders = vec![config.data_dir.clone(), runtime_dir];
+        for controller in ["", "memory", "pids", "cpu", "unified"] {
+            folders.push(Path::new("/sys/fs/cgroup").join(controller).join(&config.cgroup_parent[1..]));
+        }
+        traces.extend(
+            folders.iter().filter(|path| path.exists()).map(|path| format!("folder {}", path.display())),
+        );
+        traces
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let config = self.config();
+        self.run(async || node::remove_all(&config).await).unwrap_or_else(|error| println!("{error}"));
+        ip(&["netns", "del", &self.name]);
+    }
+}
+
+fn ip(arguments: &[&str]) {
+    let done = Command::new("ip").args(arguments).status();
+    assert!(done.is_ok_and(|status| status.success()), "ip {}", arguments.join(" "));
+}
