@@ -177,6 +177,21 @@ impl Nodes for TlsNodes {
     }
 }
 
+/// The way into a server for parts of the same process: requests without a socket.
+#[derive(Clone, Debug)]
+pub struct InProcess {
+    shared: Arc<Shared>,
+}
+
+impl InProcess {
+    /// A client that the server knows as `user`. Must be called on the runtime that will use it.
+    pub fn client(&self, user: &str) -> kube::Client {
+        let service =
+            self::http::in_process::Caller { shared: self.shared.clone(), user: User::in_process(user) };
+        kube::Client::new(service, "default")
+    }
+}
+
 impl ApiServer {
     /// Opens the data directory and makes what every cluster has.
     ///
@@ -228,11 +243,9 @@ impl ApiServer {
         Ok(kubeconfig(address, &self.authority.certificate_pem, &certificate_pem, &key_pem))
     }
 
-    /// A client of this server for a part of the same process.
-    pub fn client(&self, name: &str) -> kube::Client {
-        let service =
-            self::http::in_process::InProcess { shared: self.shared.clone(), user: User::in_process(name) };
-        kube::Client::new(service, "default")
+    /// The way into this server for parts of the same process.
+    pub fn in_process(&self) -> InProcess {
+        InProcess { shared: self.shared.clone() }
     }
 
     /// Serves the listeners until `shutdown`.

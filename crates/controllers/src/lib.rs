@@ -17,8 +17,8 @@ mod runtime;
 mod scheduler;
 mod workloads;
 
-use std::cell::Cell;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
@@ -99,23 +99,24 @@ pub async fn run(client: Client, config: Config, shutdown: impl Future<Output = 
 /// Counts the caches that have their first list.
 #[derive(Default)]
 struct Synced {
-    expected: Cell<usize>,
-    complete: Cell<usize>,
+    expected: AtomicUsize,
+    complete: AtomicUsize,
     wake: Notify,
 }
 
 impl Synced {
     fn expect(&self) {
-        self.expected.set(self.expected.get() + 1);
+        self.expected.fetch_add(1, Ordering::Relaxed);
     }
 
     fn complete(&self) {
-        self.complete.set(self.complete.get() + 1);
+        self.complete.fetch_add(1, Ordering::Relaxed);
         self.wake.notify_one();
     }
 
     async fn wait(&self) {
-        while self.expected.get() == 0 || self.complete.get() < self.expected.get() {
+        let counts = || (self.complete.load(Ordering::Relaxed), self.expected.load(Ordering::Relaxed));
+        while matches!(counts(), (complete, expected) if expected == 0 || complete < expected) {
             self.wake.notified().await;
         }
     }

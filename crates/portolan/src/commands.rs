@@ -1,3 +1,6 @@
 //! One module for each command.
 
 pub(crate) mod apiserver;
+pub(crate) mod down;
+pub(crate) mod parts;
+pub(crate) mod up;

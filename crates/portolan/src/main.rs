@@ -1,7 +1,10 @@
 //! The portolan binary: every part of the system as a command, and `up` for all of them.
 
+mod cluster;
 mod commands;
+mod host;
 mod log;
+mod shutdown;
 
 use std::process::ExitCode;
 
@@ -17,14 +20,37 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
+    /// Start a whole cluster: on this machine, or with --sandbox in namespaces of its own
+    Up(commands::up::Options),
+    /// Remove a cluster and every trace of it
+    Down(commands::down::Options),
     /// Serve the Kubernetes API
     Apiserver(commands::apiserver::Options),
+    /// Run the controllers: workloads, endpoints, scheduling, garbage collection
+    Controllers(commands::parts::ControllerOptions),
+    /// Run the pods that are assigned to this machine
+    Node(commands::parts::NodeOptions),
+    /// Bring connections to Services to their endpoints, by nftables
+    Proxy(commands::parts::ProxyOptions),
+    /// Serve the cluster's names
+    Dns(commands::parts::DnsOptions),
 }
 
 fn main() -> ExitCode {
+    // The container runtime calls this program as its network plugin (CNI specification, section 2).
+    if std::env::var_os("CNI_COMMAND").is_some() {
+        return node::cni::main();
+    }
+    let cli = Cli::parse();
     log::start();
-    let done = match Cli::parse().command {
-        Command::Apiserver(options) => commands::apiserver::main(options),
+    let done = match cli.command {
+        Command::Up(options) => commands::up::main(&options),
+        Command::Down(options) => commands::down::main(&options),
+        Command::Apiserver(options) => commands::apiserver::main(&options),
+        Command::Controllers(options) => commands::parts::controllers(&options),
+        Command::Node(options) => commands::parts::node(options),
+        Command::Proxy(options) => commands::parts::proxy(&options),
+        Command::Dns(options) => commands::parts::dns(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,12 +15,12 @@ use crate::identity::User;
 
 /// A service that answers requests by calling the server.
 #[derive(Clone)]
-pub(crate) struct InProcess {
+pub(crate) struct Caller {
     pub(crate) shared: Arc<Shared>,
     pub(crate) user: User,
 }
 
-impl tower::Service<Request<kube::client::Body>> for InProcess {
+impl tower::Service<Request<kube::client::Body>> for Caller {
     type Response = Response<Body>;
     type Error = Infallible;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Infallible>> + Send>>;

@@ -1,0 +1,298 @@
+//! All parts in one process.
+//!
+//! The control plane (API server, controllers, DNS) runs on the main runtime. Each node has a
+//! thread of its own that sits in the node's network namespace and runs its agent and its proxy.
+//! They meet at the API server alone, through clients that need no socket.
+
+mod control;
+mod dial;
+mod node_thread;
+pub(crate) mod notify;
+mod record;
+mod remove;
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use apiserver::{Dial, DirectDial};
+use testbed::Sandbox;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use crate::commands::up::Options;
+use crate::host;
+use crate::shutdown::{self, Signal, Trigger};
+use dial::SandboxDial;
+use node_thread::NodeThread;
+use record::{Record, RecordedNode};
+pub(crate) use remove::remove;
+
+/// The cluster that commands mean when none is named.
+pub(crate) const DEFAULT_NAME: &str = "portolan";
+/// The API's port where pods reach it.
+const API_PORT: u16 = 6443;
+/// The longest name: namespaces and interfaces are called after it.
+const MAX_NAME: usize = 32;
+
+/// Where a cluster keeps its data when nothing else is said.
+pub(crate) fn default_data_dir(name: &str) -> PathBuf {
+    Path::new("/var/lib/portolan").join(name)
+}
+
+/// Reads a cluster's name.
+///
+/// # Errors
+/// It could not be a part of the names of nodes (RFC 1123, section 2.1).
+pub(crate) fn parse_name(text: &str) -> Result<String, String> {
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+    let ends = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    if text.len() <= MAX_NAME && text.chars().all(inner) && text.starts_with(ends) && text.ends_with(ends) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("use lower case letters, digits and '-' inside, at most {MAX_NAME} of them"))
+    }
+}
+
+/// A running cluster.
+#[derive(Debug)]
+pub(crate) struct Cluster {
+    kubeconfig: PathBuf,
+    sandbox: Option<Sandbox>,
+    nodes: Vec<NodeThread>,
+    /// The control plane's parts in the order in which they stop.
+    parts: Vec<(Trigger, JoinHandle<()>)>,
+    failures: tokio::sync::Mutex<mpsc::UnboundedReceiver<anyhow::Error>>,
+}
+
+/// Where the machines of the cluster are.
+struct Ground {
+    sandbox: Option<Sandbox>,
+    nodes: Vec<(String, IpAddr)>,
+    control_address: IpAddr,
+}
+
+impl Ground {
+    fn prepare(options: &Options) -> anyhow::Result<Self> {
+        match options.sandbox {
+            Some(count) => {
+                let sandbox = Sandbox::ensure(&options.name, count.into())?;
+                let nodes = sandbox
+                    .nodes
+                    .iter()
+                    .map(|node| (node.namespace.name().to_owned(), node.address))
+                    .collect();
+                Ok(Self { control_address: sandbox.address, nodes, sandbox: Some(sandbox) })
+            }
+            None => {
+                let address = options.node_ip.map_or_else(host::own_address, Ok)?;
+                Ok(Self { sandbox: None, nodes: vec![(host::own_name(), address)], control_address: address })
+            }
+        }
+    }
+
+    /// Runs `open` where the control plane's sockets belong.
+    fn sockets<T: Send>(&self, open: impl FnOnce() -> std::io::Result<T> + Send) -> anyhow::Result<T> {
+        match &self.sandbox {
+            Some(sandbox) => Ok(sandbox.underlay.run(open)??),
+            None => Ok(open()?),
+        }
+    }
+
+    fn dial(&self) -> Box<dyn Dial> {
+        match &self.sandbox {
+            Some(sandbox) => Box::new(SandboxDial::new(&sandbox.nodes)),
+            None => Box::new(DirectDial),
+        }
+    }
+}
+
+impl Cluster {
+    /// Starts everything and waits until it serves.
+    ///
+    /// # Errors
+    /// A part cannot start; what had been started stops.
+    pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
+        let data_dir = options.data_dir()?;
+        let listener = options.api.listen().await?;
+        let address = listener.local_addr()?;
+        let ground = Ground::prepare(options)?;
+        let record = Record {
+            pid: std::process::id(),
+            data_dir: data_dir.clone(),
+            sandbox: ground.sandbox.is_some(),
+            nodes: ground
+                .nodes
+                .iter()
+                .map(|(name, ip)| RecordedNode { name: name.clone(), address: *ip })
+                .collect(),
+            runtime_endpoint: options.container_runtime_endpoint.clone(),
+        };
+        let advertised = SocketAddr::new(ground.control_address, API_PORT);
+        let mut listeners = vec![listener];
+        if address != advertised && !(address.ip().is_unspecified() && address.port() == API_PORT) {
+            let inner = ground
+                .sockets(|| std::net::TcpListener::bind(advertised))
+                .with_context(|| format!("the API cannot listen on {advertised} for pods and nodes"))?;
+            inner.set_nonblocking(true)?;
+            listeners.push(TcpListener::from_std(inner)?);
+        }
+        let (server, kubeconfig) =
+            options.api.open(data_dir.clone(), address, vec![advertised], ground.dial()).await?;
+        record.write(&options.name)?;
+        let (failures, failed) = mpsc::unbounded_channel();
+        let mut cluster = Self {
+            kubeconfig,
+            sandbox: None,
+            nodes: Vec::new(),
+            parts: Vec::new(),
+            failures: tokio::sync::Mutex::new(failed),
+        };
+        let started = cluster.start_parts(options, &data_dir, ground, server, listeners, failures).await;
+        if let Err(error) = started {
+            cluster.stop().await;
+            return Err(error);
+        }
+        Ok(cluster)
+    }
+
+    async fn start_parts(
+        &mut self,
+        options: &Options,
+        data_dir: &Path,
+        ground: Ground,
+        server: apiserver::ApiServer,
+        listeners: Vec<TcpListener>,
+        failures: mpsc::UnboundedSender<anyhow::Error>,
+    ) -> anyhow::Result<()> {
+        let api = server.in_process();
+        let authority = server.authority().certificate_pem.clone();
+        self.part(|stop| server.serve(listeners, stop.wait()));
+        let config =
+            controllers::Config { cluster_cidr: options.cluster_cidr, root_ca: Some(authority.clone()) };
+        let client = api.client("system:kube-controller-manager");
+        let failed = failures.clone();
+        self.part(|stop| async move {
+            if let Err(error) = controllers::run(client, config, stop.wait()).await {
+                drop(failed.send(error.into()));
+            }
+        });
+        let mut ready = Vec::new();
+        for (name, address) in &ground.nodes {
+            let setup = node_thread::Setup {
+                namespace: ground.sandbox.as_ref().and_then(|sandbox| {
+                    sandbox.nodes.iter().find(|n| n.namespace.name() == name).map(|n| n.namespace.clone())
+                }),
+                api: api.clone(),
+                node: node_config(options, data_dir, name, *address, &authority)?,
+                cluster_cidr: options.cluster_cidr,
+                failures: failures.clone(),
+            };
+            let (thread, is_ready) = NodeThread::start(setup)?;
+            self.nodes.push(thread);
+            ready.push(is_ready);
+        }
+        let dns = control::Dns::open(&ground, &options.api)?;
+        let (dns_ready, is_dns_ready) = tokio::sync::oneshot::channel();
+        let client = api.client("system:kube-dns");
+        control::publish_dns(&client, &dns).await?;
+        self.part(|stop| async move {
+            let Err(error) = dns::run(client, dns.config, dns.udp, dns.tcp, dns_ready, stop.wait()).await
+            else {
+                return;
+            };
+            drop(failures.send(error.into()));
+        });
+        self.sandbox = ground.sandbox;
+        let all = futures::future::join_all(ready.into_iter().chain([is_dns_ready]));
+        tokio::select! {
+            _ = all => Ok(()),
+            error = self.failed() => Err(error),
+        }
+    }
+
+    fn part<F>(&mut self, start: impl FnOnce(Signal) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let (trigger, signal) = shutdown::channel();
+        self.parts.insert(0, (trigger, tokio::spawn(start(signal))));
+    }
+
+    /// The path of the administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Resolves when a part fails that the cluster cannot do without.
+    pub(crate) async fn failed(&self) -> anyhow::Error {
+        match self.failures.lock().await.recv().await {
+            Some(error) => error,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Stops all parts: nodes first, the API server last. Pods, rules and namespaces stay.
+    pub(crate) async fn stop(self) {
+        for node in &self.nodes {
+            node.stop();
+        }
+        for node in self.nodes {
+            node.join().await;
+        }
+        for (trigger, task) in self.parts {
+            trigger.pull();
+            drop(task.await);
+        }
+    }
+}
+
+fn node_config(
+    options: &Options,
+    data_dir: &Path,
+    name: &str,
+    internal_ip: IpAddr,
+    authority: &str,
+) -> anyhow::Result<node::Config> {
+    Ok(node::Config {
+        name: name.to_owned(),
+        internal_ip,
+        data_dir: data_dir.join("nodes").join(name),
+        runtime_endpoint: options.container_runtime_endpoint.clone(),
+        images_dir: data_dir.join("images"),
+        cluster_dns: vec![options.api.dns_address()],
+        cluster_domain: options.api.cluster_domain.clone(),
+        client_ca_pem: authority.to_owned(),
+        program: std::env::current_exe()?,
+        labels: std::collections::BTreeMap::new(),
+        port: node::DEFAULT_PORT,
+        cgroup_parent: cgroup(&options.name, name),
+    })
+}
+
+/// The cgroup below which a node's containers run.
+fn cgroup(cluster: &str, node: &str) -> String {
+    format!("/portolan/{cluster}/{node}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_named_like_a_host() {
+        for (name, valid) in [
+            ("portolan", true),
+            ("a-1", true),
+            ("", false),
+            ("-a", false),
+            ("a-", false),
+            ("A", false),
+            ("a/b", false),
+        ] {
+            assert_eq!(parse_name(name).is_ok(), valid, "{name}");
+        }
+        assert!(parse_name(&"a".repeat(MAX_NAME + 1)).is_err());
+    }
+}

@@ -1,0 +1,94 @@
+//! The cluster's DNS as a Service: its sockets, and the objects that lead to them.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Endpoints, Service};
+use kube::api::{Patch, PatchParams, PostParams};
+use kube::{Api, Client, ResourceExt};
+use serde_json::{Value, json};
+
+use super::Ground;
+use crate::commands::apiserver::ApiOptions;
+use crate::host;
+
+/// The Service by which pods reach the cluster's DNS, under the name that everyone knows.
+const SERVICE: &str = "kube-dns";
+const NAMESPACE: &str = "kube-system";
+/// The port of DNS.
+const PORT: u16 = 53;
+/// Where DNS listens on a machine that may have a resolver of its own.
+const SHARED_PORT: u16 = 10053;
+
+/// The sockets of the cluster's DNS.
+pub(super) struct Dns {
+    pub(super) config: dns::Config,
+    pub(super) udp: Vec<UdpSocket>,
+    pub(super) tcp: Vec<TcpListener>,
+    address: SocketAddr,
+    service_address: IpAddr,
+}
+
+impl Dns {
+    /// Opens the sockets where the control plane is.
+    pub(super) fn open(ground: &Ground, options: &ApiOptions) -> anyhow::Result<Self> {
+        let port = if ground.sandbox.is_some() { PORT } else { SHARED_PORT };
+        let address = SocketAddr::new(ground.control_address, port);
+        let (udp, tcp) = ground
+            .sockets(|| Ok((UdpSocket::bind(address)?, TcpListener::bind(address)?)))
+            .with_context(|| format!("DNS cannot listen on {address}"))?;
+        Ok(Self {
+            config: dns::Config { domain: options.cluster_domain.clone(), upstreams: host::resolvers() },
+            udp: vec![udp],
+            tcp: vec![tcp],
+            address,
+            service_address: options.dns_address(),
+        })
+    }
+}
+
+/// Makes the Service `kube-dns` and says who is behind it.
+pub(super) async fn publish_dns(client: &Client, dns: &Dns) -> anyhow::Result<()> {
+    let metadata = json!({
+        "name": SERVICE, "namespace": NAMESPACE,
+        "labels": {
+            "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "Portolan",
+        },
+    });
+    let target = dns.address.port();
+    let ports = |field: &str, number: u16| {
+        let port = |name: &str, protocol: &str| {
+            let mut port = json!({ "name": name, "protocol": protocol, "port": PORT });
+            port[field] = number.into();
+            port
+        };
+        json!([port("dns", "UDP"), port("dns-tcp", "TCP")])
+    };
+    let service = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": metadata,
+        "spec": { "clusterIP": dns.service_address.to_string(), "ports": ports("targetPort", target) },
+    });
+    let endpoints = json!({
+        "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata,
+        "subsets": [{ "addresses": [{ "ip": dns.address.ip().to_string() }], "ports": ports("port", target) }],
+    });
+    apply::<Service>(client, service).await.context("the Service kube-dns cannot be made")?;
+    apply::<Endpoints>(client, endpoints).await.context("the Endpoints of kube-dns cannot be made")?;
+    Ok(())
+}
+
+/// Creates an object, or brings the one that is there up to date.
+async fn apply<K>(client: &Client, object: Value) -> anyhow::Result<()>
+where
+    K: kube::Resource<DynamicType = (), Scope = k8s_openapi::NamespaceResourceScope>,
+    K: Clone + std::fmt::Debug + serde::Serialize + serde::de::DeserializeOwned,
+{
+    let api: Api<K> = Api::namespaced(client.clone(), NAMESPACE);
+    let typed: K = serde_json::from_value(object.clone())?;
+    if api.get_opt(&typed.name_any()).await?.is_some() {
+        api.patch(&typed.name_any(), &PatchParams::default(), &Patch::Merge(&object)).await?;
+    } else {
+        api.create(&PostParams::default(), &typed).await?;
+    }
+    Ok(())
+}

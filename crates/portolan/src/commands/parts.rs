@@ -1,0 +1,225 @@
+//! The parts as single processes, each given a kubeconfig.
+
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::path::PathBuf;
+
+use anyhow::Context;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use clap::Args;
+use controllers::Cidr;
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use kube::{Client, Config};
+use tokio::sync::oneshot;
+
+use crate::{host, shutdown};
+
+/// Which API server a part works for.
+#[derive(Args, Clone, Debug)]
+struct Api {
+    /// How to reach the API server
+    #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
+    kubeconfig: PathBuf,
+}
+
+impl Api {
+    async fn config(&self) -> anyhow::Result<Config> {
+        let file = || format!("the kubeconfig {} cannot be used", self.kubeconfig.display());
+        let kubeconfig = Kubeconfig::read_from(&self.kubeconfig).with_context(file)?;
+        Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.with_context(file)
+    }
+
+    async fn client(&self) -> anyhow::Result<Client> {
+        let client = Client::try_from(self.config().await?)?;
+        client.apiserver_version().await.with_context(|| {
+            format!("the API server of {} does not answer; is it running?", self.kubeconfig.display())
+        })?;
+        Ok(client)
+    }
+}
+
+/// Runs one part on a runtime of its own thread.
+fn run<T>(part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(part)
+}
+
+async fn stop() {
+    if let Err(error) = shutdown::asked().await {
+        tracing::error!(%error, "signals cannot be received");
+    }
+}
+
+/// The options of `portolan controllers`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ControllerOptions {
+    #[command(flatten)]
+    api: Api,
+    /// The addresses of pods; each node gets a share
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
+    cluster_cidr: Cidr,
+}
+
+/// `portolan controllers`.
+pub(crate) fn controllers(options: &ControllerOptions) -> anyhow::Result<()> {
+    run(async {
+        let config = options.api.config().await?;
+        let root_ca = config.root_cert.as_ref().map(|chain| pem(chain));
+        let client = options.api.client().await?;
+        let config = controllers::Config { cluster_cidr: options.cluster_cidr, root_ca };
+        Ok(controllers::run(client, config, stop()).await?)
+    })
+}
+
+/// Certificates in PEM (RFC 7468).
+fn pem(chain: &[Vec<u8>]) -> String {
+    let mut text = String::new();
+    for certificate in chain {
+        text.push_str("-----BEGIN CERTIFICATE-----\n");
+        for line in STANDARD.encode(certificate).as_bytes().chunks(64) {
+            text.push_str(&String::from_utf8_lossy(line));
+            text.push('\n');
+        }
+        text.push_str("-----END CERTIFICATE-----\n");
+    }
+    text
+}
+
+/// The options of `portolan node`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct NodeOptions {
+    #[command(flatten)]
+    api: Api,
+    /// The node's name [default: this machine's host name]
+    #[arg(long, value_name = "NAME")]
+    hostname_override: Option<String>,
+    /// The address by which others reach this machine [default: that of the default route]
+    #[arg(long, value_name = "ADDR")]
+    node_ip: Option<IpAddr>,
+    /// Where images, containers, volumes and logs live
+    #[arg(long, value_name = "DIR", default_value = "/var/lib/portolan/node")]
+    data_dir: PathBuf,
+    /// The socket of a running container runtime [default: a containerd is started]
+    #[arg(long, value_name = "SOCKET")]
+    container_runtime_endpoint: Option<PathBuf>,
+    /// The addresses of the cluster's DNS, for pods
+    #[arg(long, value_name = "ADDR", default_value = "10.96.0.10", value_delimiter = ',')]
+    cluster_dns: Vec<IpAddr>,
+    /// The DNS domain of the cluster
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+}
+
+/// `portolan node`.
+pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
+    host::require_root("node")?;
+    if options.container_runtime_endpoint.is_none() {
+        host::require_containerd()?;
+    }
+    run(async {
+        let kubeconfig = options.api.config().await?;
+        let client = options.api.client().await?;
+        let name = options.hostname_override.unwrap_or_else(host::own_name);
+        let internal_ip = options.node_ip.map_or_else(host::own_address, Ok)?;
+        let config = node::Config {
+            cgroup_parent: format!("/portolan/{name}"),
+            name: name.clone(),
+            internal_ip,
+            images_dir: options.data_dir.join("images"),
+            data_dir: options.data_dir,
+            runtime_endpoint: options.container_runtime_endpoint,
+            cluster_dns: options.cluster_dns,
+            cluster_domain: options.cluster_domain,
+            client_ca_pem: kubeconfig.root_cert.as_ref().map(|chain| pem(chain)).unwrap_or_default(),
+            program: std::env::current_exe()?,
+            labels: std::collections::BTreeMap::new(),
+            port: node::DEFAULT_PORT,
+        };
+        let (ready, is_ready) = oneshot::channel();
+        let tell = async move {
+            if is_ready.await.is_ok() {
+                println!("ready node={name}");
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            result = node::run(client, config, ready, stop()) => Ok(result?),
+            () = tell => Ok(()),
+        }
+    })
+}
+
+/// The options of `portolan proxy`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct ProxyOptions {
+    #[command(flatten)]
+    api: Api,
+    /// The node's name [default: this machine's host name]
+    #[arg(long, value_name = "NAME")]
+    hostname_override: Option<String>,
+    /// The addresses of pods: traffic to Services from elsewhere is masqueraded
+    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_delimiter = ',')]
+    cluster_cidr: Vec<proxy::Cidr>,
+    /// Remove all rules and exit
+    #[arg(long)]
+    cleanup: bool,
+}
+
+/// `portolan proxy`.
+pub(crate) fn proxy(options: &ProxyOptions) -> anyhow::Result<()> {
+    host::require_root("proxy")?;
+    let mut socket = nfnetlink::Socket::open()?;
+    if options.cleanup {
+        return Ok(proxy::cleanup(&mut socket)?);
+    }
+    run(async {
+        let client = options.api.client().await?;
+        let name = options.hostname_override.clone().unwrap_or_else(host::own_name);
+        let config = proxy::Config::new(name, options.cluster_cidr.clone());
+        Ok(proxy::run(client, config, socket, stop()).await?)
+    })
+}
+
+/// The options of `portolan dns`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct DnsOptions {
+    #[command(flatten)]
+    api: Api,
+    /// Where names are served, over UDP and TCP
+    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:53", value_delimiter = ',')]
+    bind: Vec<SocketAddr>,
+    /// The DNS domain of the cluster
+    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
+    cluster_domain: String,
+    /// Where other names are asked [default: the resolvers of this machine]
+    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
+    upstream: Vec<SocketAddr>,
+}
+
+/// `portolan dns`.
+pub(crate) fn dns(options: &DnsOptions) -> anyhow::Result<()> {
+    run(async {
+        let taken = |address: &SocketAddr| {
+            format!("DNS cannot listen on {address}; choose another address with --bind")
+        };
+        let mut sockets = (Vec::new(), Vec::new());
+        for address in &options.bind {
+            sockets.0.push(UdpSocket::bind(address).with_context(|| taken(address))?);
+            sockets.1.push(TcpListener::bind(address).with_context(|| taken(address))?);
+        }
+        let upstreams =
+            if options.upstream.is_empty() { host::resolvers() } else { options.upstream.clone() };
+        let config = dns::Config { domain: options.cluster_domain.clone(), upstreams };
+        let client = options.api.client().await?;
+        let (ready, is_ready) = oneshot::channel();
+        let tell = async move {
+            if is_ready.await.is_ok() {
+                println!("ready");
+            }
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            result = dns::run(client, config, sockets.0, sockets.1, ready, stop()) => Ok(result?),
+            () = tell => Ok(()),
+        }
+    })
+}
