@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::place::Place;
 
-pub fn a_pod_is_run_reached_watched_and_removed() {
+pub(crate) fn a_pod_is_run_reached_watched_and_removed() {
     let place = Place::new("cri");
     let config = place.config();
     image::write_stand_ins(&config.images_dir).unwrap();
@@ -106,7 +106,7 @@ pub fn a_pod_is_run_reached_watched_and_removed() {
 }
 
 /// The answer to `GET /` of an HTTP server that may take a moment to listen.
-pub async fn get(address: &str, port: u16) -> String {
+pub(crate) async fn get(address: &str, port: u16) -> String {
     for _ in 0..100 {
         let Ok(mut stream) = tokio::net::TcpStream::connect((address, port)).await else {
             tokio::time::sleep(Duration::from_millis(20)).await;
