@@ -17,7 +17,7 @@ mod protocol;
 
 pub use protocol::{BRIDGE, NetworkConfig, PLUGIN, config_list};
 
-pub(crate) use bridge::{delete_bridge, netlink};
+pub(crate) use bridge::{delete_bridge, loopback_up, netlink};
 
 /// The largest configuration that is read from standard input, in bytes.
 const MAX_CONFIG: u64 = 1 << 20;

@@ -63,14 +63,6 @@ pub enum Error {
     /// The pod network cannot be set up.
     #[error("cannot set up the pod network: {0}")]
     Network(String),
-    /// The Kubernetes API refused what a node must do.
-    #[error("cannot {action}: {source}")]
-    Api {
-        /// What was tried.
-        action: &'static str,
-        /// The API server's answer.
-        source: Box<kube::Error>,
-    },
     /// A file or folder cannot be read, written or removed.
     #[error("cannot {action} {}: {source}", .path.display())]
     File {
@@ -91,10 +83,5 @@ impl Error {
     pub(crate) fn file(action: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();
         move |source| Self::File { action, path, source }
-    }
-
-    /// An [`Error::Api`], for `map_err`.
-    pub(crate) fn api(action: &'static str) -> impl FnOnce(kube::Error) -> Self {
-        move |source| Self::Api { action, source: Box::new(source) }
     }
 }

@@ -7,12 +7,20 @@ pub mod containerd;
 pub mod cri;
 pub mod image;
 
-pub use remove::remove_all;
-
-mod error;
-mod remove;
-mod routes;
-mod sys;
-
+pub use agent::run;
 pub use config::Config;
 pub use error::Error;
+pub use remove::remove_all;
+
+mod agent;
+mod error;
+mod logs;
+mod machine;
+mod network;
+mod pod;
+mod recorder;
+mod register;
+mod remove;
+mod routes;
+mod server;
+mod sys;

@@ -105,13 +105,18 @@ impl DefaultRoute for RouteMessageBuilder<IpAddr> {
     }
 }
 
-/// Brings the loopback interface of the current namespace up.
-pub(crate) fn loopback_up() -> Result<(), String> {
-    blocking(async |handle| {
-        let lo = index_of(&handle, "lo").await?.ok_or(Error::RequestFailed)?;
+/// Brings the loopback interface of the handle's namespace up.
+pub(crate) async fn loopback_up(handle: &Handle) -> Result<(), String> {
+    let up = async {
+        let lo = index_of(handle, "lo").await?.ok_or(Error::RequestFailed)?;
         handle.link().set(LinkUnspec::new_with_index(lo).up().build()).execute().await
-    })
-    .map_err(|error| format!("cannot bring the loopback interface up: {error}"))
+    };
+    up.await.map_err(|error| format!("cannot bring the loopback interface up: {error}"))
+}
+
+/// Brings the loopback interface of the calling thread's namespace up.
+pub(super) fn loopback_up_here() -> Result<(), String> {
+    blocking(async |handle| Ok(loopback_up(&handle).await)).flatten()
 }
 
 /// Deletes the host's end of a pair, and so the pair. Idempotent.

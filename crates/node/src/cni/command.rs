@@ -60,7 +60,7 @@ fn request(env: &impl Fn(&str) -> Option<String>) -> Result<Request, Failure> {
 
 fn loopback(command: &str, request: &Request, version: &str) -> Result<Value, Failure> {
     let (Some(netns), "ADD") = (&request.netns, command) else { return Ok(Value::Null) };
-    netns::within(netns, bridge::loopback_up).map_err(Failure::network)?;
+    netns::within(netns, bridge::loopback_up_here).map_err(Failure::network)?;
     let interface = json!({"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": netns});
     Ok(add_result(version, interface, ([127, 0, 0, 1].into(), 8), None))
 }

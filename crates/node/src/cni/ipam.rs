@@ -46,7 +46,7 @@ impl Ipam {
     /// Gives an address to interface `ifname` of a sandbox; the one it has, if it has one. The first address
     /// (network), the second (bridge) and an IPv4 block's last (broadcast) are never given.
     pub fn allocate(&self, container: &str, ifname: &str) -> Result<IpAddr, IpamError> {
-        let _lock = self.lock()?;
+        let _lock = lock(&self.dir)?;
         let owner = format!("{container}\n{ifname}\n");
         for (address, (held_by, on)) in self.held()? {
             if held_by == container && on == ifname {
@@ -79,36 +79,45 @@ impl Ipam {
 
     /// Takes back every address whose owner (sandbox, interface) is not to be kept.
     pub fn retain(&self, keep: impl Fn(&str, &str) -> bool) -> io::Result<()> {
-        let _lock = self.lock()?;
-        for (address, (container, ifname)) in self.held()? {
-            if !keep(&container, &ifname) {
-                fs::remove_file(self.dir.join(address.to_string()))?;
-            }
-        }
-        Ok(())
+        retain(&self.dir, keep)
     }
 
     /// Every address in use with its owner: sandbox and interface.
     pub fn held(&self) -> io::Result<Vec<(IpAddr, (String, String))>> {
-        let mut held = Vec::new();
-        for entry in fs::read_dir(&self.dir)? {
-            let entry = entry?;
-            let Some(address) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
-                continue;
-            };
-            let text = fs::read_to_string(entry.path())?;
-            let mut lines = text.lines().map(str::to_owned);
-            held.push((address, (lines.next().unwrap_or_default(), lines.next().unwrap_or_default())));
-        }
-        Ok(held)
+        held(&self.dir)
     }
+}
 
-    fn lock(&self) -> io::Result<File> {
-        fs::create_dir_all(&self.dir)?;
-        let lock = File::options().create(true).truncate(false).write(true).open(self.dir.join(LOCK))?;
-        flock(&lock, FlockOperation::LockExclusive)?;
-        Ok(lock)
+/// Takes back every address in the book `dir` whose owner (sandbox, interface) is not to be kept.
+pub fn retain(dir: &Path, keep: impl Fn(&str, &str) -> bool) -> io::Result<()> {
+    let _lock = lock(dir)?;
+    for (address, (container, ifname)) in held(dir)? {
+        if !keep(&container, &ifname) {
+            fs::remove_file(dir.join(address.to_string()))?;
+        }
     }
+    Ok(())
+}
+
+fn held(dir: &Path) -> io::Result<Vec<(IpAddr, (String, String))>> {
+    let mut held = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let Some(address) = entry.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        let text = fs::read_to_string(entry.path())?;
+        let mut lines = text.lines().map(str::to_owned);
+        held.push((address, (lines.next().unwrap_or_default(), lines.next().unwrap_or_default())));
+    }
+    Ok(held)
+}
+
+fn lock(dir: &Path) -> io::Result<File> {
+    fs::create_dir_all(dir)?;
+    let lock = File::options().create(true).truncate(false).write(true).open(dir.join(LOCK))?;
+    flock(&lock, FlockOperation::LockExclusive)?;
+    Ok(lock)
 }
 
 #[cfg(test)]

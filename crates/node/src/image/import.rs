@@ -5,17 +5,24 @@ use std::{
     fs, io,
     path::{Path, PathBuf},
     process::Stdio,
-    time::UNIX_EPOCH,
+    time::{Duration, UNIX_EPOCH},
 };
 
 use futures::future::try_join_all;
 use serde::{Deserialize, Serialize};
 
 use super::{normalize, pause, tar};
-use crate::{Config, Error, cri::events::CONTAINERD_NAMESPACE};
+use crate::{
+    Config, Error,
+    cri::{Client, events::CONTAINERD_NAMESPACE},
+};
 
 /// The largest manifest or index of an archive that is read.
 const MAX_MANIFEST: u64 = 4 << 20;
+
+/// How long the runtime may take to show an imported image, and how often it is asked meanwhile.
+const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
+const NOTICE_STEP: Duration = Duration::from_millis(5);
 
 /// The names of the images that came from archives. Whoever put an archive there decided what the name
 /// means on this node, so such an image is used as it is, whatever its pull policy says.
@@ -41,7 +48,8 @@ struct Record {
 /// Imports the pause image and every archive of the node's two image folders that is new or has changed.
 /// Returns the names of all images that came from archives. An archive that cannot be imported is logged
 /// and left out; only the pause image is indispensable.
-pub async fn import_all(config: &Config, socket: &Path) -> Result<Imported, Error> {
+pub async fn import_all(config: &Config, runtime: &Client) -> Result<Imported, Error> {
+    let socket = &config.runtime_socket();
     let book = config.data_dir.join("imported.json");
     let mut records: BTreeMap<PathBuf, Record> =
         fs::read(&book).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
@@ -72,7 +80,24 @@ pub async fn import_all(config: &Config, socket: &Path) -> Result<Imported, Erro
     records.retain(|path, _| found.contains(path));
     let bytes = serde_json::to_vec_pretty(&records).unwrap_or_default();
     fs::write(&book, bytes).map_err(Error::file("write", book))?;
-    Ok(Imported(records.into_values().flat_map(|record| record.names).collect()))
+    let names: BTreeSet<String> = records.into_values().flat_map(|record| record.names).collect();
+    wait_until_known(runtime, &names).await;
+    Ok(Imported(names))
+}
+
+/// Waits until the runtime's CRI side has noticed the imported images, which it does a moment later and
+/// without saying so.
+async fn wait_until_known(runtime: &Client, names: &BTreeSet<String>) {
+    let known = async {
+        for name in names {
+            while !matches!(runtime.image_status(name).await, Ok(Some(_))) {
+                tokio::time::sleep(NOTICE_STEP).await;
+            }
+        }
+    };
+    if tokio::time::timeout(NOTICE_TIMEOUT, known).await.is_err() {
+        tracing::warn!("the container runtime does not show all imported images");
+    }
 }
 
 fn write_pause(config: &Config) -> Result<PathBuf, Error> {

@@ -21,7 +21,7 @@ const PAGE: &[u8] = b"<html><body><h1>It works!</h1></body></html>\n";
 /// (pid_namespaces(7)). Requests are logged to standard output.
 const SERVE: &str = "#!/bin/sh\n\
     trap 'kill $server; exit 0' TERM INT WINCH\n\
-    httpd -f -v -p 80 -h /www 2>&1 &\n\
+    httpd -f -vv -p 80 -h /www 2>&1 &\n\
     server=$!\n\
     wait $server\n";
 

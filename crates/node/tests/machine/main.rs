@@ -3,16 +3,21 @@
 
 use std::{panic, process::ExitCode};
 
+mod agent;
+mod api;
 mod place;
 mod runtime;
 
 /// A test: its name, and what it does.
 type Test = (&'static str, fn());
 
-const TESTS: &[Test] = &[(
-    "a_pod_is_run_reached_watched_and_removed_without_a_trace",
-    runtime::a_pod_is_run_reached_watched_and_removed,
-)];
+const TESTS: &[Test] = &[
+    ("a_pod_lives_restarts_is_adopted_and_goes", agent::a_pod_lives_restarts_is_adopted_and_goes),
+    (
+        "a_pod_is_run_reached_watched_and_removed_without_a_trace",
+        runtime::a_pod_is_run_reached_watched_and_removed,
+    ),
+];
 
 fn main() -> ExitCode {
     if std::env::var_os("CNI_COMMAND").is_some() {
@@ -22,6 +27,8 @@ fn main() -> ExitCode {
         println!("skipped: these tests make network namespaces and run containers, which needs root");
         return ExitCode::SUCCESS;
     }
+    let logging = tracing_subscriber::EnvFilter::from_default_env();
+    tracing_subscriber::fmt().with_env_filter(logging).with_writer(std::io::stderr).init();
     let filter = std::env::args().skip(1).find(|argument| !argument.starts_with('-')).unwrap_or_default();
     let mut failed = 0;
     for (name, test) in TESTS.iter().filter(|(name, _)| name.contains(&filter)) {

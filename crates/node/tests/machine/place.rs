@@ -2,7 +2,6 @@
 
 use std::{
     fs::File,
-    future::Future,
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::Command,
@@ -13,14 +12,14 @@ use node::Config;
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// A namespace and a folder that vanish with this value.
-pub struct Place {
+pub(crate) struct Place {
     name: String,
     dir: tempfile::TempDir,
 }
 
 impl Place {
     /// Makes the namespace, with its loopback interface up and a default route, as a node has.
-    pub fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let place = Self {
             name: format!("portolan-test-{name}-{}", std::process::id()),
             dir: tempfile::tempdir().unwrap(),
@@ -37,7 +36,7 @@ impl Place {
     }
 
     /// A node's configuration in this place.
-    pub fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         Config {
             name: "node1".into(),
             internal_ip: [192, 0, 2, 1].into(),
@@ -55,7 +54,7 @@ impl Place {
     }
 
     /// Runs a future to its end on a thread that is inside the namespace.
-    pub fn run<T: Send>(&self, work: impl AsyncFnOnce() -> T + Send) -> T {
+    pub(crate) fn run<T: Send>(&self, work: impl AsyncFnOnce() -> T + Send) -> T {
         let namespace = File::open(Path::new("/run/netns").join(&self.name)).unwrap();
         thread::scope(|scope| {
             let thread = scope.spawn(move || {
@@ -68,12 +67,12 @@ impl Place {
     }
 
     /// A folder in the place.
-    pub fn path(&self, name: &str) -> PathBuf {
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
     /// What of the node is still on the machine: processes, mounts, cgroups, folders.
-    pub fn traces(&self, config: &Config) -> Vec<String> {
+    pub(crate) fn traces(&self, config: &Config) -> Vec<String> {
         let mut traces = Vec::new();
         let runtime_dir = config.runtime_dir();
         let marks = [config.data_dir.display().to_string(), runtime_dir.display().to_string()];

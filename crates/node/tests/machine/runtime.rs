@@ -13,7 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::place::Place;
 
-pub fn a_pod_is_run_reached_watched_and_removed() {
+pub(crate) fn a_pod_is_run_reached_watched_and_removed() {
     let place = Place::new("cri");
     let config = place.config();
     image::write_stand_ins(&config.images_dir).unwrap();
@@ -28,9 +28,9 @@ pub fn a_pod_is_run_reached_watched_and_removed() {
 
     place.run(async || {
         let containerd = Containerd::start(&paths).await.unwrap();
-        let imported = image::import_all(&config, &paths.socket).await.unwrap();
-        assert!(imported.contains("httpd"));
         let client = Client::new(&paths.socket).unwrap();
+        let imported = image::import_all(&config, &client).await.unwrap();
+        assert!(imported.contains("httpd"));
         let mut events = events::subscribe(&client);
         let mut next_event = Box::pin(events.next());
         assert!(futures::poll!(next_event.as_mut()).is_pending());
@@ -92,7 +92,7 @@ pub fn a_pod_is_run_reached_watched_and_removed() {
         assert!(matches!(event.kind, events::EventKind::Exited(Some(exit)) if exit.code == 0), "{event:?}");
 
         let log = fs::read_to_string(place.path("logs/httpd/0.log")).unwrap();
-        assert!(log.contains("GET"), "{log}");
+        assert!(log.contains("response:200"), "{log}");
         client
             .stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod_sandbox_id.clone() })
             .await
@@ -106,7 +106,7 @@ pub fn a_pod_is_run_reached_watched_and_removed() {
 }
 
 /// The answer to `GET /` of an HTTP server that may take a moment to listen.
-pub async fn get(address: &str, port: u16) -> String {
+pub(crate) async fn get(address: &str, port: u16) -> String {
     for _ in 0..100 {
         let Ok(mut stream) = tokio::net::TcpStream::connect((address, port)).await else {
             tokio::time::sleep(Duration::from_millis(20)).await;

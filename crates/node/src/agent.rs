@@ -1,0 +1,211 @@
+//! The node agent as a whole: starts its parts in order, and ends them in the reverse order.
+
+use std::{fs, sync::Arc, time::Duration};
+
+use futures::{FutureExt, StreamExt};
+use kube::{Client, Resource};
+use tokio::{
+    sync::{broadcast, oneshot},
+    task::JoinSet,
+};
+
+use crate::{
+    Config, Error,
+    containerd::{Containerd, Paths},
+    cri::{
+        self, events,
+        messages::{StatusRequest, VersionRequest},
+    },
+    image::{self, Imported},
+    machine::Machine,
+    network,
+    pod::{self, Context, News, Registry},
+    recorder::{Kind, Recorder},
+    register::{self, Facts},
+    routes,
+    server::Server,
+};
+
+/// Container events that a slow worker may be behind before it must look at the runtime's lists.
+const NEWS: usize = 1024;
+/// How long the runtime may take to notice the network configuration.
+const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
+/// The runtime is asked this often meanwhile; it has no event for it.
+const NETWORK_STEP: Duration = Duration::from_millis(20);
+/// How often the node's status is written even when nothing changed, as with the kubelet.
+const HEARTBEAT: Duration = Duration::from_secs(300);
+/// A part that failed is started again after this long.
+const RESTART: Duration = Duration::from_secs(1);
+
+/// Runs the node until `shutdown` resolves or something indispensable fails. Sends on `ready` when the Node
+/// object says Ready.
+///
+/// Must be called in the node's network namespace, on the thread of a current-thread tokio runtime: sockets
+/// and child processes inherit the namespace of that thread. Pods go on running afterwards; the next run with
+/// the same `data_dir` adopts them.
+pub async fn run(
+    client: Client,
+    config: Config,
+    ready: oneshot::Sender<()>,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), Error> {
+    for dir in [config.data_dir.clone(), config.data_dir.join("images"), config.runtime_dir()] {
+        fs::create_dir_all(&dir).map_err(Error::file("create the folder", dir))?;
+    }
+    network::prepare_namespace().await?;
+    network::install_plugins(&config)?;
+    let mut containerd = None;
+    let outcome = tokio::select! {
+        outcome = serve(client, &config, &mut containerd, ready) => outcome,
+        () = shutdown => Ok(()),
+    };
+    if let Some(containerd) = containerd {
+        containerd.stop().await;
+    }
+    outcome
+}
+
+/// Starts everything, then keeps it running. Ends only with an error.
+async fn serve(
+    client: Client,
+    config: &Config,
+    containerd: &mut Option<Containerd>,
+    ready: oneshot::Sender<()>,
+) -> Result<(), Error> {
+    let server = Server::bind(config).await?;
+    let machine = Machine::look(&config.data_dir);
+    let port = server.port();
+    let facts = Facts { machine: machine.clone(), runtime_version: String::new(), port };
+    // The cluster gives out the podCIDR while the runtime starts.
+    let registration = async {
+        let node = register::register(&client, config, &facts).await;
+        network::write_config(config, register::pod_cidr(&client, &config.name).await?)?;
+        Ok(node)
+    };
+    let (node, (runtime, imported)) =
+        futures::future::try_join(registration, start_runtime(config, containerd)).await?;
+    let unusable = |source| Error::Runtime { socket: config.runtime_socket(), source };
+    let version = runtime.version(VersionRequest::default()).await.map_err(unusable)?;
+    let runtime_version = format!("{}://{}", version.runtime_name, version.runtime_version);
+    let facts = Facts { runtime_version, ..facts };
+
+    let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
+    let (recorder, events) = Recorder::new(client.clone(), config.name.clone());
+    let machine_dns = pod::parse_resolv_conf(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let context = Arc::new(Context {
+        client: client.clone(),
+        runtime: runtime.clone(),
+        runtime_name: version.runtime_name,
+        config: config.clone(),
+        imported,
+        recorder: recorder.clone(),
+        news: broadcast::Sender::new(NEWS),
+        machine_dns,
+        machine,
+        pods: Registry::default(),
+    });
+    tasks.spawn(events.map(Ok));
+    tasks.spawn(relay(context.clone()).map(Ok));
+    tasks.spawn(pod::manage(context.clone()));
+    tasks.spawn(server.serve(context.clone()));
+    tasks.spawn(register::keep_lease(client.clone(), node.clone()).map(Ok));
+    let (routes_client, name) = (client.clone(), config.name.clone());
+    tasks.spawn(async move { routes::keep(routes_client, &name).await });
+    recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
+    tokio::select! {
+        outcome = report(&client, config, &facts, &runtime, ready) => outcome,
+        Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| {
+            Err(Error::Network(format!("a part of the node agent failed: {panic}")))
+        }),
+        outcome = supervise(config, containerd) => outcome,
+    }
+}
+
+/// Starts or takes over the runtime and gives it the images of the archives.
+async fn start_runtime(
+    config: &Config,
+    containerd: &mut Option<Containerd>,
+) -> Result<(cri::Client, Imported), Error> {
+    let socket = config.runtime_socket();
+    let unusable = |source| Error::Runtime { socket: socket.clone(), source };
+    if config.runtime_endpoint.is_none() {
+        *containerd = Some(Containerd::start(&Paths::of(config)).await?);
+    }
+    let runtime = cri::Client::new(&socket).map_err(unusable)?;
+    let imported = match image::import_all(config, &runtime).await {
+        // A foreign runtime has a sandbox image of its own, and perhaps no way to import.
+        Err(error) if config.runtime_endpoint.is_some() => {
+            tracing::warn!("{error}");
+            Imported::default()
+        }
+        imported => imported?,
+    };
+    Ok((runtime, imported))
+}
+
+/// Starts containerd again when it ends. Containers do not notice.
+async fn supervise(config: &Config, containerd: &mut Option<Containerd>) -> Result<(), Error> {
+    while let Some(running) = containerd {
+        running.ended().await;
+        tracing::warn!("containerd ended; starting it again");
+        tokio::time::sleep(RESTART).await;
+        *containerd = Some(Containerd::start(&Paths::of(config)).await?);
+    }
+    std::future::pending().await
+}
+
+/// Passes the runtime's events on to the workers, for ever.
+async fn relay(context: Arc<Context>) {
+    loop {
+        let mut events = events::subscribe(&context.runtime);
+        while let Some(event) = events.next().await {
+            // No worker is no mistake.
+            let _ = context.news.send(News::Event(event));
+        }
+        tokio::time::sleep(RESTART).await;
+        let _ = context.news.send(News::Resync);
+    }
+}
+
+/// Reports the node as ready once runtime and network are, and its heartbeat from then on.
+async fn report(
+    client: &Client,
+    config: &Config,
+    facts: &Facts,
+    runtime: &cri::Client,
+    ready: oneshot::Sender<()>,
+) -> Result<(), Error> {
+    let mut ready = Some(ready);
+    loop {
+        let is_ready = wait_until_ready(runtime).await;
+        match register::report(client, config, facts, is_ready).await {
+            Ok(()) if is_ready => {
+                if let Some(ready) = ready.take() {
+                    let _ = ready.send(());
+                }
+                tokio::time::sleep(HEARTBEAT).await;
+            }
+            Ok(()) => {}
+            Err(error) => {
+                tracing::warn!("cannot report the status of node {}: {error}", config.name);
+                tokio::time::sleep(RESTART).await;
+            }
+        }
+    }
+}
+
+/// Waits until the runtime says that it and the pod network are ready; false when it does not in time.
+async fn wait_until_ready(runtime: &cri::Client) -> bool {
+    let ready = async {
+        loop {
+            if let Ok(answer) = runtime.status(StatusRequest { verbose: false }).await
+                && let Some(status) = answer.status
+                && status.conditions.iter().all(|condition| condition.status)
+            {
+                return;
+            }
+            tokio::time::sleep(NETWORK_STEP).await;
+        }
+    };
+    tokio::time::timeout(NETWORK_TIMEOUT, ready).await.is_ok()
+}

@@ -1,0 +1,32 @@
+//! Pods on this machine: one worker for each, which brings what the runtime has in line with the Pod object.
+//!
+//! The worker's decisions are pure functions: [`plan`] says what to do next, [`status`] what to report. The
+//! worker itself only observes and acts.
+
+mod backoff;
+mod container;
+mod dns;
+mod downward;
+mod env;
+mod files;
+mod hosts;
+mod image;
+mod manager;
+mod names;
+mod observed;
+mod plan;
+mod probe;
+mod quantity;
+mod registry;
+mod sandbox;
+mod security;
+mod status;
+mod stop;
+mod volumes;
+mod worker;
+mod writer;
+
+pub(crate) use dns::parse as parse_resolv_conf;
+pub(crate) use manager::{Context, News, manage};
+pub(crate) use names::log_file;
+pub(crate) use registry::{Entry, Registry};

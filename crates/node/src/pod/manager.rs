@@ -1,0 +1,223 @@
+//! The pods of this node: a worker for each Pod object, and the removal of what no Pod object wants.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    sync::Arc,
+};
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::{ObjectReference, Pod};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+use tokio::{
+    sync::{broadcast, watch},
+    task::JoinSet,
+};
+
+use super::{
+    Registry, names,
+    observed::{self, Lists},
+    volumes,
+    worker::{Wish, Worker},
+};
+use crate::{
+    Config, Error, cni,
+    cri::{
+        self, RuntimeError,
+        events::Event,
+        messages::{DnsConfig, RemovePodSandboxRequest, StopPodSandboxRequest},
+    },
+    image::Imported,
+    machine::Machine,
+    recorder::{Kind, Recorder},
+};
+
+/// What the runtime tells about containers.
+#[derive(Clone, Debug)]
+pub(crate) enum News {
+    /// Something happened.
+    Event(Event),
+    /// Events may have been missed: look at the runtime's lists.
+    Resync,
+}
+
+/// What all workers share.
+pub(crate) struct Context {
+    /// The Kubernetes API.
+    pub(crate) client: Client,
+    /// The container runtime.
+    pub(crate) runtime: cri::Client,
+    /// The runtime's name, as in `containerd://<id>`.
+    pub(crate) runtime_name: String,
+    /// The node.
+    pub(crate) config: Config,
+    /// Images that came from archives.
+    pub(crate) imported: Imported,
+    /// Kubernetes Events.
+    pub(crate) recorder: Recorder,
+    /// What happens to containers.
+    pub(crate) news: broadcast::Sender<News>,
+    /// The machine's resolv.conf.
+    pub(crate) machine_dns: DnsConfig,
+    /// The machine's size.
+    pub(crate) machine: Machine,
+    /// The pods, for the node's API.
+    pub(crate) pods: Registry,
+}
+
+impl Context {
+    /// Records an Event about a pod.
+    pub(super) fn record(&self, pod: &Pod, kind: Kind, reason: &'static str, message: String) {
+        self.recorder.record(&pod.object_ref(&()), kind, reason, message);
+    }
+
+    /// Records an Event about a container of a pod.
+    pub(super) fn record_container(
+        &self,
+        pod: &Pod,
+        container: &str,
+        kind: Kind,
+        reason: &'static str,
+        message: String,
+    ) {
+        let inits = pod.spec.iter().flat_map(|spec| spec.init_containers.iter().flatten());
+        let field =
+            if inits.clone().any(|init| init.name == container) { "initContainers" } else { "containers" };
+        let field_path = Some(format!("spec.{field}{{{container}}}"));
+        let about = ObjectReference { field_path, ..pod.object_ref(&()) };
+        self.recorder.record(&about, kind, reason, message);
+    }
+}
+
+/// Watches the pods of this node and keeps a worker for each. Adopts what the runtime has at start. Ends only
+/// with an error.
+pub(crate) async fn manage(context: Arc<Context>) -> Result<(), Error> {
+    let unusable = |source: RuntimeError| Error::Runtime { socket: context.config.runtime_socket(), source };
+    let mut left = observed::list_all(&context.runtime).await.map_err(unusable)?;
+    free_addresses(&context.config, &left);
+    let selector = format!("spec.nodeName={}", context.config.name);
+    let pods = watcher(Api::<Pod>::all(context.client.clone()), watcher::Config::default().fields(&selector));
+    let pods = pods.default_backoff();
+    pin_mut!(pods);
+    let mut workers: BTreeMap<String, watch::Sender<Wish>> = BTreeMap::new();
+    let mut tasks: JoinSet<String> = JoinSet::new();
+    let mut listed: BTreeSet<String> = BTreeSet::new();
+    let mut adopted = false;
+    loop {
+        let event = tokio::select! {
+            event = pods.next() => event,
+            Some(ended) = tasks.join_next() => {
+                if let Ok(uid) = ended {
+                    workers.remove(&uid);
+                }
+                continue;
+            }
+        };
+        match event {
+            Some(Ok(watcher::Event::Init)) => listed.clear(),
+            Some(Ok(watcher::Event::InitApply(pod))) => {
+                listed.insert(names::uid(&pod));
+                apply(&context, pod, &mut workers, &mut tasks, &mut left);
+            }
+            Some(Ok(watcher::Event::Apply(pod))) => apply(&context, pod, &mut workers, &mut tasks, &mut left),
+            Some(Ok(watcher::Event::Delete(pod))) => {
+                if let Some(worker) = workers.get(&names::uid(&pod)) {
+                    worker.send_replace(Wish::Gone(Arc::new(pod)));
+                }
+            }
+            Some(Ok(watcher::Event::InitDone)) => {
+                for (_, worker) in workers.iter().filter(|(uid, _)| !listed.contains(*uid)) {
+                    worker.send_modify(|wish| *wish = Wish::Gone(wish.pod().clone()));
+                }
+                if !adopted {
+                    adopted = true;
+                    tokio::spawn(remove_orphans(context.clone(), std::mem::take(&mut left), listed.clone()));
+                }
+            }
+            Some(Err(error)) => tracing::debug!("the watch of pods was interrupted: {error}"),
+            None => return Ok(()),
+        }
+    }
+}
+
+fn apply(
+    context: &Arc<Context>,
+    pod: Pod,
+    workers: &mut BTreeMap<String, watch::Sender<Wish>>,
+    tasks: &mut JoinSet<String>,
+    left: &mut Lists,
+) {
+    let uid = names::uid(&pod);
+    let pod = Arc::new(pod);
+    if let Some(worker) = workers.get(&uid) {
+        context.pods.update(&pod);
+        worker.send_replace(Wish::Present(pod));
+        return;
+    }
+    let (sender, wishes) = watch::channel(Wish::Present(pod));
+    workers.insert(uid.clone(), sender);
+    let worker = Worker::new(context.clone(), wishes);
+    let lists = left.remove(&uid).unwrap_or_default();
+    tasks.spawn(async move {
+        worker.run(lists).await;
+        uid
+    });
+}
+
+/// Takes back the addresses of sandboxes that the runtime no longer has, as after a boot of the machine.
+fn free_addresses(config: &Config, lists: &Lists) {
+    let known: BTreeSet<&str> =
+        lists.values().flat_map(|(sandboxes, _)| sandboxes).map(|sandbox| sandbox.id.as_str()).collect();
+    let books = fs::read_dir(config.cni_dir().join("ipam")).into_iter().flatten().flatten();
+    for book in books {
+        let kept = cni::ipam::retain(&book.path(), |container, _| known.contains(container));
+        kept.unwrap_or_else(|error| tracing::warn!("cannot tidy the pods' address book: {error}"));
+    }
+}
+
+/// Removes what no Pod object wants: sandboxes with their containers, volumes, logs.
+async fn remove_orphans(context: Arc<Context>, orphans: Lists, wanted: BTreeSet<String>) {
+    for (uid, (sandboxes, _)) in orphans {
+        for sandbox in sandboxes {
+            tracing::info!(uid, sandbox = sandbox.id, "removing a sandbox whose pod is gone");
+            if let Err(error) = remove_sandbox(&context.runtime, &sandbox.id).await {
+                tracing::warn!("cannot remove sandbox {}: {error}", sandbox.id);
+            }
+        }
+    }
+    let is_wanted = |name: &str| wanted.contains(name.rsplit('_').next().unwrap_or(name));
+    for dir in [context.config.pods_dir(), context.config.data_dir.join("pod-files")] {
+        for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
+            if !entry.file_name().to_str().is_none_or(is_wanted)
+                && let Err(error) = remove_files(&entry.path())
+            {
+                tracing::warn!("cannot remove {}: {error}", entry.path().display());
+            }
+        }
+    }
+}
+
+/// Removes a pod's folder with whatever is mounted in its volumes.
+pub(super) fn remove_files(dir: &std::path::Path) -> std::io::Result<()> {
+    volumes::remove(&dir.join("volumes"))?;
+    match fs::remove_dir_all(dir) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Stops and removes a sandbox with everything in it. Idempotent.
+pub(super) async fn remove_sandbox(runtime: &cri::Client, id: &str) -> Result<(), RuntimeError> {
+    let stop = StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
+    runtime.stop_pod_sandbox(stop).await?;
+    runtime.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id: id.to_owned() }).await?;
+    Ok(())
+}
+
+/// A pod's name for logs.
+pub(super) fn full_name(pod: &Pod) -> String {
+    format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any())
+}

@@ -1,0 +1,405 @@
+//! One pod's worker: observes, asks [`plan`] for the next step, takes it, reports the status.
+
+use std::{
+    collections::BTreeMap,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
+use kube::ResourceExt;
+use tokio::sync::{broadcast, mpsc, watch};
+
+use super::{
+    backoff::Backoff,
+    manager::{Context, News, full_name, remove_sandbox},
+    names,
+    observed::{self, Observed, Run},
+    plan::{self, Memories, Obstacle, Step},
+    probe::{self, Probes, Target, Verdict},
+    status, stop,
+    writer::StatusWriter,
+};
+use crate::{
+    cri::{
+        Client, RuntimeError,
+        events::{Event, EventKind, Exit},
+        messages::{ContainerState, PodSandbox, StopPodSandboxRequest},
+    },
+    recorder::Kind,
+};
+
+mod end;
+mod start;
+
+/// A call to the runtime that must succeed is repeated after this long at first.
+const FIRST_RETRY: Duration = Duration::from_millis(200);
+/// And no longer than this apart.
+const LONGEST_RETRY: Duration = Duration::from_secs(30);
+
+/// What the API wants of a pod.
+#[derive(Clone, Debug)]
+pub(super) enum Wish {
+    /// The object exists; it may have a deletion timestamp.
+    Present(Arc<Pod>),
+    /// The object is gone; this is its last version.
+    Gone(Arc<Pod>),
+}
+
+impl Wish {
+    /// The object.
+    pub(super) fn pod(&self) -> &Arc<Pod> {
+        match self {
+            Self::Present(pod) | Self::Gone(pod) => pod,
+        }
+    }
+
+    /// Whether the pod is to be stopped.
+    fn is_stop(&self) -> bool {
+        matches!(self, Self::Gone(_)) || self.pod().metadata.deletion_timestamp.is_some()
+    }
+}
+
+/// A pod's worker.
+pub(super) struct Worker {
+    context: Arc<Context>,
+    wishes: watch::Receiver<Wish>,
+    news: broadcast::Receiver<News>,
+    verdicts: mpsc::UnboundedReceiver<Verdict>,
+    verdict_sender: mpsc::UnboundedSender<Verdict>,
+    pod: Arc<Pod>,
+    observed: watch::Sender<Observed>,
+    memories: Memories,
+    probes: BTreeMap<String, Probes>,
+    places: Option<BTreeMap<String, PathBuf>>,
+    writer: StatusWriter,
+    last_status: Option<PodStatus>,
+}
+
+impl Worker {
+    /// A worker for the pod that `wishes` holds.
+    pub(super) fn new(context: Arc<Context>, mut wishes: watch::Receiver<Wish>) -> Self {
+        let pod = wishes.borrow_and_update().pod().clone();
+        let (verdict_sender, verdicts) = mpsc::unbounded_channel();
+        let observed = watch::Sender::new(Observed::default());
+        context.pods.put(&pod, observed.subscribe());
+        Self {
+            writer: StatusWriter::start(&context.client, &pod),
+            news: context.news.subscribe(),
+            context,
+            wishes,
+            verdicts,
+            verdict_sender,
+            pod,
+            observed,
+            memories: Memories::new(),
+            probes: BTreeMap::new(),
+            places: None,
+            last_status: None,
+        }
+    }
+
+    /// Runs until the pod is gone from runtime and API. `lists` is what the runtime has of it already.
+    pub(super) async fn run(mut self, lists: (Vec<PodSandbox>, Vec<crate::cri::messages::Container>)) {
+        let seen = insist(&self.context, "look at the pod", |runtime| {
+            let lists = lists.clone();
+            async move { observed::observe(&runtime, lists).await }
+        })
+        .await;
+        self.adopt(seen);
+        while !self.wishes.borrow().is_stop() {
+            let step = plan::next(&self.pod, &self.observed.borrow(), &self.memories, Timestamp::now());
+            match step {
+                Step::Wait { until } => {
+                    self.publish(false);
+                    self.wait(until).await;
+                }
+                step => self.take(step).await,
+            }
+        }
+        self.end().await;
+    }
+
+    /// Takes what the runtime has as our own: running containers go on, their probes begin.
+    fn adopt(&mut self, seen: Observed) {
+        let old =
+            self.pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default();
+        let running: Vec<(String, Run)> =
+            seen.running().map(|(name, run)| (name.to_owned(), run.clone())).collect();
+        self.observed.send_replace(seen);
+        for (name, run) in running {
+            let Some(container) = self.container(&name).cloned() else { continue };
+            let known = old
+                .iter()
+                .find(|status| status.container_id.as_ref().is_some_and(|id| id.ends_with(&run.id)));
+            let memory = self.memories.entry(name).or_default();
+            memory.started =
+                container.startup_probe.is_none() || known.is_some_and(|status| status.started == Some(true));
+            memory.ready = known.is_some_and(|status| status.ready);
+            self.probe(&container, &run);
+        }
+    }
+
+    /// Waits for something that may change the plan, until the given time at most.
+    async fn wait(&mut self, until: Option<Timestamp>) {
+        let timer = async {
+            match until {
+                Some(until) => {
+                    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
+                    tokio::time::sleep(left).await;
+                }
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            changed = self.wishes.changed() => {
+                if changed.is_ok() {
+                    self.pod = self.wishes.borrow_and_update().pod().clone();
+                } else {
+                    // The manager is ending, and this task with it.
+                    std::future::pending::<()>().await;
+                }
+            }
+            news = self.news.recv() => self.hear(news).await,
+            Some(verdict) = self.verdicts.recv() => self.judge(&verdict),
+            () = timer => {}
+        }
+    }
+
+    async fn hear(&mut self, news: Result<News, broadcast::error::RecvError>) {
+        match news {
+            Ok(News::Event(event)) => self.note(event).await,
+            Ok(News::Resync) | Err(broadcast::error::RecvError::Lagged(_)) => self.look_again().await,
+            Err(broadcast::error::RecvError::Closed) => std::future::pending().await,
+        }
+    }
+
+    /// Compares with the runtime's lists, when events may have been missed.
+    async fn look_again(&mut self) {
+        let uid = names::uid(&self.pod);
+        let seen = insist(&self.context, "list containers", |runtime| {
+            let uid = uid.clone();
+            async move {
+                let mut lists = observed::list_all(&runtime).await?;
+                observed::observe(&runtime, lists.remove(&uid).unwrap_or_default()).await
+            }
+        })
+        .await;
+        let ended: Vec<String> = {
+            let before = self.observed.borrow();
+            let runs = before.running().map(|(name, run)| (name.to_owned(), run.id.clone()));
+            let still: Vec<&str> = seen.running().map(|(_, run)| run.id.as_str()).collect();
+            runs.filter(|(_, id)| !still.contains(&id.as_str())).map(|(name, _)| name).collect()
+        };
+        for name in ended {
+            self.probes.remove(&name);
+        }
+        self.observed.send_replace(seen);
+    }
+
+    /// Notes an event, if it is about this pod.
+    async fn note(&mut self, event: Event) {
+        let id = event.container_id;
+        if self.observed.borrow().sandbox.as_ref().is_some_and(|sandbox| sandbox.id == id) {
+            self.observed.send_modify(|observed| {
+                if let Some(sandbox) = &mut observed.sandbox {
+                    sandbox.ready &= !matches!(event.kind, EventKind::Exited(_));
+                }
+            });
+            return;
+        }
+        let Some(name) = self.observed.borrow().clone().find(&id).map(|(name, _)| name.to_owned()) else {
+            return;
+        };
+        match event.kind {
+            EventKind::OutOfMemory => self.memories.entry(name).or_default().out_of_memory = true,
+            EventKind::Exited(Some(exit)) => self.ended(&name, &id, exit),
+            EventKind::Exited(None) => {
+                if let Ok(status) = self.context.runtime.container_status(&id).await {
+                    self.ended(&name, &id, Exit { code: status.exit_code, at: status.finished_at });
+                }
+            }
+        }
+    }
+
+    fn ended(&mut self, name: &str, id: &str, exit: Exit) {
+        self.probes.remove(name);
+        let memory = self.memories.entry(name.to_owned()).or_default();
+        let out_of_memory = std::mem::take(&mut memory.out_of_memory);
+        memory.ready = false;
+        memory.started = false;
+        let delay = memory.restarts.delay_after(plan::time(exit.at));
+        self.observed.send_modify(|observed| {
+            if let Some((_, run)) = observed.find(id) {
+                run.end(exit, out_of_memory);
+            }
+        });
+        if !delay.is_zero() && !self.wishes.borrow().is_stop() {
+            let sentence =
+                format!("Back-off restarting failed container {name} in pod {}", full_name(&self.pod));
+            self.context.record_container(&self.pod, name, Kind::Warning, "BackOff", sentence);
+        }
+    }
+
+    /// Takes a probe's verdict to heart.
+    fn judge(&mut self, verdict: &Verdict) {
+        let name = self.observed.borrow().clone().find(&verdict.run).map(|(name, _)| name.to_owned());
+        let Some(name) = name else { return };
+        let memory = self.memories.entry(name.clone()).or_default();
+        match (verdict.kind, verdict.healthy) {
+            (probe::Kind::Readiness, healthy) => memory.ready = healthy,
+            (probe::Kind::Startup, true) => memory.started = true,
+            (probe::Kind::Liveness, true) => {}
+            (kind @ (probe::Kind::Startup | probe::Kind::Liveness), false) => {
+                let Some(container) = self.container(&name).cloned() else { return };
+                let which = if kind == probe::Kind::Startup { "startup" } else { "liveness" };
+                let sentence = format!("Container {name} failed {which} probe, will be restarted");
+                self.context.record_container(&self.pod, &name, Kind::Normal, "Killing", sentence);
+                self.probes.remove(&name);
+                let (context, pod, id) = (self.context.clone(), self.pod.clone(), verdict.run.clone());
+                let address = self.observed.borrow().ips().first().copied();
+                // Its end arrives as an event.
+                tokio::spawn(async move {
+                    let deadline = Instant::now() + stop::grace_of(&pod);
+                    stop::stop_one(&context, &pod, address, &container, id, deadline).await;
+                });
+            }
+        }
+    }
+
+    /// Hands the current status over for writing.
+    fn publish(&mut self, stopping: bool) {
+        let around = status::Circumstances {
+            memories: &self.memories,
+            host_ip: self.context.config.internal_ip,
+            runtime_name: &self.context.runtime_name,
+            now: Timestamp::now(),
+            stopping,
+        };
+        // Transition times are kept from what was reported last, which the watch may not have brought back yet.
+        let mut pod = Pod::clone(&self.pod);
+        if let (Some(last), Some(status)) = (&self.last_status, &mut pod.status) {
+            let own = last.conditions.clone().unwrap_or_default();
+            let others = status.conditions.take().unwrap_or_default();
+            let others = others.into_iter().filter(|other| own.iter().all(|own| own.type_ != other.type_));
+            status.conditions = Some(others.chain(own.iter().cloned()).collect());
+            status.start_time = last.start_time.clone();
+        } else if let Some(last) = &self.last_status {
+            pod.status = Some(last.clone());
+        }
+        let status = status::status(&pod, &self.observed.borrow(), &around);
+        self.last_status = Some(status.clone());
+        self.writer.write(status);
+    }
+
+    /// Takes a step of the plan. What fails is remembered as an obstacle, with a time to try again.
+    async fn take(&mut self, step: Step) {
+        match step {
+            Step::MakeSandbox { attempt } => self.make_sandbox(attempt).await,
+            Step::RemoveSandbox { id } => self.replace_sandbox(&id).await,
+            Step::Start { container, attempt } => self.start(&container, attempt).await,
+            Step::Finish => {
+                let id = self.observed.borrow().sandbox.as_ref().map(|sandbox| sandbox.id.clone());
+                let id = id.unwrap_or_default();
+                stop_sandbox(&self.context, &id).await;
+                self.look_again().await;
+            }
+            Step::Wait { .. } => {}
+        }
+    }
+
+    /// Asks the runtime how the containers that we believe to run have ended.
+    async fn refresh(&mut self) {
+        let running: Vec<(String, String)> = {
+            let observed = self.observed.borrow();
+            observed.running().map(|(name, run)| (name.to_owned(), run.id.clone())).collect()
+        };
+        for (name, id) in running {
+            let exit = match self.context.runtime.container_status(&id).await {
+                Ok(status) if status.state() == ContainerState::Running => continue,
+                Ok(status) => Exit { code: status.exit_code, at: status.finished_at },
+                Err(_) => Exit { code: 137, at: now_nanoseconds() },
+            };
+            self.ended(&name, &id, exit);
+        }
+    }
+
+    fn probe(&mut self, container: &Container, run: &Run) {
+        let has_probes = container.startup_probe.is_some()
+            || container.liveness_probe.is_some()
+            || container.readiness_probe.is_some();
+        if !has_probes {
+            return;
+        }
+        let own = self.observed.borrow().ips().first().copied();
+        let target = Target {
+            pod: self.pod.clone(),
+            container: container.clone(),
+            run: run.id.clone(),
+            address: own.unwrap_or(self.context.config.internal_ip),
+        };
+        let probes = probe::start(self.context.clone(), target, self.verdict_sender.clone());
+        self.probes.insert(container.name.clone(), probes);
+    }
+
+    /// Remembers why something does not start, and when to try again.
+    fn hinder(&mut self, name: &str, reason: &'static str, message: String) {
+        let now = Timestamp::now();
+        let memory = self.memories.entry(name.to_owned()).or_default();
+        let mut tries = memory.obstacle.take().map_or_else(Backoff::default, |obstacle| obstacle.tries);
+        tries.retried(now);
+        let retry_at = tries.retry_at(now);
+        tracing::warn!(pod = full_name(&self.pod), container = name, reason, "{message}");
+        memory.obstacle = Some(Obstacle { reason, message, retry_at, tries });
+    }
+
+    fn log_dir(&self) -> PathBuf {
+        let namespace = self.pod.namespace().unwrap_or_default();
+        names::log_dir(&self.context.config, &namespace, &self.pod.name_any(), &names::uid(&self.pod))
+    }
+
+    fn container(&self, name: &str) -> Option<&Container> {
+        let spec = self.pod.spec.as_ref()?;
+        spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name)
+    }
+}
+
+/// Repeats a call to the runtime until it succeeds, ever more slowly: the runtime may be restarting.
+async fn insist<T, F>(context: &Context, what: &'static str, call: impl Fn(Client) -> F + Send) -> T
+where
+    F: Future<Output = Result<T, RuntimeError>> + Send,
+{
+    let mut delay = FIRST_RETRY;
+    loop {
+        match call(context.runtime.clone()).await {
+            Ok(answer) => return answer,
+            Err(error) => tracing::warn!("cannot {what}, trying again: {error}"),
+        }
+        tokio::time::sleep(delay).await;
+        delay = (delay * 2).min(LONGEST_RETRY);
+    }
+}
+
+/// Stops a sandbox and everything in it, however long it takes.
+async fn stop_sandbox(context: &Context, id: &str) {
+    insist(context, "stop a sandbox", |runtime| {
+        let request = StopPodSandboxRequest { pod_sandbox_id: id.to_owned() };
+        async move { runtime.stop_pod_sandbox(request).await }
+    })
+    .await;
+}
+
+/// Removes a sandbox and everything in it, however long it takes.
+async fn drop_sandbox(context: &Context, id: &str) {
+    insist(context, "remove a sandbox", |runtime| {
+        let id = id.to_owned();
+        async move { remove_sandbox(&runtime, &id).await }
+    })
+    .await;
+}
+
+fn now_nanoseconds() -> i64 {
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}

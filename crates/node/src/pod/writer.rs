@@ -1,0 +1,95 @@
+//! Writing a pod's status, beside its worker: the newest status wins, and the worker never waits for the API
+//! server.
+
+use std::{sync::Arc, time::Duration};
+
+use k8s_openapi::api::core::v1::{Pod, PodStatus};
+use kube::{
+    Api, Client, ResourceExt,
+    api::{Patch, PatchParams},
+};
+use serde_json::json;
+use tokio::sync::watch;
+
+use super::names;
+
+/// The first delay after a failed write; doubles up to [`LONGEST_DELAY`].
+const FIRST_DELAY: Duration = Duration::from_millis(100);
+/// No delay is longer.
+const LONGEST_DELAY: Duration = Duration::from_secs(10);
+
+/// Hands statuses to the task that writes them.
+#[derive(Debug)]
+pub(super) struct StatusWriter {
+    wanted: watch::Sender<Option<Arc<PodStatus>>>,
+    written: watch::Receiver<Option<Arc<PodStatus>>>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl StatusWriter {
+    /// Starts the task for one pod.
+    pub(super) fn start(client: &Client, pod: &Pod) -> Self {
+        let (wanted, wishes) = watch::channel(None);
+        let (done, written) = watch::channel(None);
+        let api = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
+        let task = tokio::spawn(write(api, pod.name_any(), names::uid(pod), wishes, done));
+        Self { wanted, written, task }
+    }
+
+    /// Has `status` written, unless it is the one that was handed over last.
+    pub(super) fn write(&self, status: PodStatus) {
+        self.wanted.send_if_modified(|wanted| {
+            let news = wanted.as_deref() != Some(&status);
+            if news {
+                *wanted = Some(Arc::new(status));
+            }
+            news
+        });
+    }
+
+    /// Waits until the newest status is written, but no longer than `limit`.
+    pub(super) async fn flush(&mut self, limit: Duration) {
+        let newest = self.wanted.borrow().clone();
+        let same = |done: &Option<Arc<PodStatus>>| done.as_deref() == newest.as_deref();
+        let _ = tokio::time::timeout(limit, self.written.wait_for(same)).await;
+    }
+}
+
+impl Drop for StatusWriter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn write(
+    pods: Api<Pod>,
+    name: String,
+    uid: String,
+    mut wishes: watch::Receiver<Option<Arc<PodStatus>>>,
+    done: watch::Sender<Option<Arc<PodStatus>>>,
+) {
+    let mut delay = FIRST_DELAY;
+    while wishes.changed().await.is_ok() {
+        loop {
+            let status = wishes.borrow_and_update().clone();
+            let Some(wanted) = status.as_deref() else { break };
+            // The uid makes the server refuse to change a new pod of the same name.
+            let patch = json!({"metadata": {"uid": uid}, "status": wanted});
+            match pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+                Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {
+                    tracing::debug!(pod = name, "the pod is gone, its status is not written");
+                }
+                Err(error) => {
+                    tracing::warn!(pod = name, "the pod's status was not written, trying again: {error}");
+                    // A newer status need not wait for the older one's delay.
+                    let _ = tokio::time::timeout(delay, wishes.changed()).await;
+                    delay = (delay * 2).min(LONGEST_DELAY);
+                    continue;
+                }
+                Ok(_) => delay = FIRST_DELAY,
+            }
+            done.send_replace(status);
+            break;
+        }
+    }
+}

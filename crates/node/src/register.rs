@@ -1,0 +1,262 @@
+//! The Node object and its Lease: how the cluster knows this node, and that it lives.
+
+use std::{collections::BTreeMap, time::Duration};
+
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::{
+        coordination::v1::{Lease, LeaseSpec},
+        core::v1::{
+            DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
+            NodeSystemInfo,
+        },
+    },
+    apimachinery::pkg::{
+        api::resource::Quantity,
+        apis::meta::v1::{MicroTime, OwnerReference, Time},
+    },
+};
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{ObjectMeta, Patch, PatchParams, PostParams},
+    runtime::{WatchStreamExt, watcher},
+};
+use serde_json::json;
+
+use crate::{Config, Error, cidr::Cidr, image::ARCHITECTURE, machine::Machine};
+
+/// The version of Kubernetes whose node agent this one behaves like, and who it is.
+const VERSION: &str = concat!("v1.36.0+portolan.", env!("CARGO_PKG_VERSION"));
+/// Where the Leases of nodes are.
+const LEASE_NAMESPACE: &str = "kube-node-lease";
+/// A node whose Lease is older than this is taken for dead, in seconds (KEP-589).
+const LEASE_DURATION: i32 = 40;
+/// How often the Lease is renewed (KEP-589).
+const RENEWAL: Duration = Duration::from_secs(10);
+/// Pods that a node takes.
+const MAX_PODS: u32 = 110;
+/// How long a failed request to the API server waits before it is repeated.
+const RETRY: Duration = Duration::from_millis(500);
+
+/// What the Node object tells.
+#[derive(Clone, Debug)]
+pub(crate) struct Facts {
+    /// The machine.
+    pub(crate) machine: Machine,
+    /// `containerd://1.6.20`; empty while the runtime is not up.
+    pub(crate) runtime_version: String,
+    /// The port of the node's API.
+    pub(crate) port: u16,
+}
+
+/// Makes the Node object, or updates the labels of an older one. The node is not ready yet. Repeats until
+/// the API server takes it.
+pub(crate) async fn register(client: &Client, config: &Config, facts: &Facts) -> Node {
+    let nodes = Api::<Node>::all(client.clone());
+    let labels = labels(config);
+    loop {
+        let node = Node {
+            metadata: ObjectMeta {
+                name: Some(config.name.clone()),
+                labels: Some(labels.clone()),
+                ..Default::default()
+            },
+            spec: Some(NodeSpec::default()),
+            status: Some(status(config, facts, false, &[])),
+        };
+        let made = match nodes.create(&PostParams::default(), &node).await {
+            Err(kube::Error::Api(answer)) if answer.code == 409 => {
+                let patch = json!({"metadata": {"labels": labels}});
+                nodes.patch(&config.name, &PatchParams::default(), &Patch::Merge(patch)).await
+            }
+            made => made,
+        };
+        match made {
+            Ok(node) => return node,
+            Err(error) => tracing::warn!("cannot register node {}, trying again: {error}", config.name),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+/// Writes the node's status. `ready` when runtime and network are.
+pub(crate) async fn report(
+    client: &Client,
+    config: &Config,
+    facts: &Facts,
+    ready: bool,
+) -> Result<(), kube::Error> {
+    let nodes = Api::<Node>::all(client.clone());
+    let old = nodes.get(&config.name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
+    let patch = json!({"status": status(config, facts, ready, &old)});
+    nodes.patch_status(&config.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
+}
+
+/// Waits for the node's podCIDR, which a controller gives out.
+pub(crate) async fn pod_cidr(client: &Client, name: &str) -> Result<Cidr, Error> {
+    use futures::StreamExt;
+    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
+    let nodes = watcher(Api::<Node>::all(client.clone()), config).default_backoff().applied_objects();
+    futures::pin_mut!(nodes);
+    while let Some(node) = nodes.next().await {
+        let Ok(node) = node else { continue };
+        if let Some(cidr) = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_ref()) {
+            return cidr
+                .parse()
+                .map_err(|error| Error::Network(format!("spec.podCIDR of node {name}: {error}")));
+        }
+        tracing::info!("waiting for node {name} to be given a podCIDR");
+    }
+    Err(Error::Network(format!("the watch of node {name} ended before it had a podCIDR")))
+}
+
+/// Renews the node's Lease for ever.
+pub(crate) async fn keep_lease(client: Client, node: Node) {
+    let leases = Api::<Lease>::namespaced(client, LEASE_NAMESPACE);
+    let name = node.name_any();
+    let mut ticks = tokio::time::interval(RENEWAL);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let renewed = json!({"spec": {"renewTime": MicroTime(Timestamp::now())}});
+        let result = match leases.patch(&name, &PatchParams::default(), &Patch::Merge(renewed)).await {
+            Err(kube::Error::Api(answer)) if answer.code == 404 => {
+                leases.create(&PostParams::default(), &lease(&node)).await
+            }
+            patched => patched,
+        };
+        if let Err(error) = result {
+            tracing::warn!("cannot renew the Lease of node {name}: {error}");
+            ticks.reset_after(RETRY);
+        }
+    }
+}
+
+fn lease(node: &Node) -> Lease {
+    let now = MicroTime(Timestamp::now());
+    let owner = OwnerReference {
+        api_version: Node::api_version(&()).into(),
+        kind: Node::kind(&()).into(),
+        name: node.name_any(),
+        uid: node.uid().unwrap_or_default(),
+        ..Default::default()
+    };
+    Lease {
+        metadata: ObjectMeta {
+            name: Some(node.name_any()),
+            namespace: Some(LEASE_NAMESPACE.into()),
+            owner_references: Some(vec![owner]),
+            ..Default::default()
+        },
+        spec: Some(LeaseSpec {
+            holder_identity: Some(node.name_any()),
+            lease_duration_seconds: Some(LEASE_DURATION),
+            renew_time: Some(now),
+            ..Default::default()
+        }),
+    }
+}
+
+/// The well-known labels of a node, and the configured ones.
+fn labels(config: &Config) -> BTreeMap<String, String> {
+    let known = [
+        ("kubernetes.io/hostname", config.name.as_str()),
+        ("kubernetes.io/os", "linux"),
+        ("kubernetes.io/arch", ARCHITECTURE),
+        ("beta.kubernetes.io/os", "linux"),
+        ("beta.kubernetes.io/arch", ARCHITECTURE),
+    ];
+    let known = known.map(|(key, value)| (key.to_owned(), value.to_owned()));
+    known.into_iter().chain(config.labels.clone()).collect()
+}
+
+fn status(config: &Config, facts: &Facts, ready: bool, old: &[NodeCondition]) -> NodeStatus {
+    let machine = &facts.machine;
+    let resources: BTreeMap<String, Quantity> = [
+        ("cpu", machine.cpus.to_string()),
+        ("memory", format!("{}Ki", machine.memory / 1024)),
+        ("ephemeral-storage", format!("{}Ki", machine.storage / 1024)),
+        ("pods", MAX_PODS.to_string()),
+    ]
+    .map(|(name, amount)| (name.to_owned(), Quantity(amount)))
+    .into();
+    let address = |type_: &str, address: String| NodeAddress { type_: type_.into(), address };
+    NodeStatus {
+        addresses: Some(vec![
+            address("InternalIP", config.internal_ip.to_string()),
+            address("Hostname", config.name.clone()),
+        ]),
+        capacity: Some(resources.clone()),
+        allocatable: Some(resources),
+        conditions: Some(conditions(ready, old, Timestamp::now())),
+        daemon_endpoints: Some(NodeDaemonEndpoints {
+            kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.port) }),
+        }),
+        node_info: Some(NodeSystemInfo {
+            architecture: ARCHITECTURE.into(),
+            boot_id: machine.boot_id.clone(),
+            container_runtime_version: facts.runtime_version.clone(),
+            kernel_version: machine.kernel.clone(),
+            kube_proxy_version: String::new(),
+            kubelet_version: VERSION.into(),
+            machine_id: machine.machine_id.clone(),
+            operating_system: "linux".into(),
+            os_image: machine.os_image.clone(),
+            system_uuid: machine.machine_id.clone(),
+            ..Default::default()
+        }),
+        ..Default::default()
+    }
+}
+
+fn conditions(ready: bool, old: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
+    let ready = if ready {
+        ("Ready", "True", "KubeletReady", "the node agent is posting ready status")
+    } else {
+        ("Ready", "False", "KubeletNotReady", "the container runtime or the pod network is not ready")
+    };
+    let well = [
+        ("MemoryPressure", "False", "KubeletHasSufficientMemory", "the node has sufficient memory available"),
+        ("DiskPressure", "False", "KubeletHasNoDiskPressure", "the node has no disk pressure"),
+        ("PIDPressure", "False", "KubeletHasSufficientPID", "the node has sufficient PIDs available"),
+    ];
+    let condition = |(type_, status, reason, message): (&str, &str, &str, &str)| NodeCondition {
+        type_: type_.into(),
+        status: status.into(),
+        reason: Some(reason.into()),
+        message: Some(message.into()),
+        last_heartbeat_time: Some(Time(now)),
+        last_transition_time: old
+            .iter()
+            .find(|old| old.type_ == type_ && old.status == status)
+            .and_then(|old| old.last_transition_time.clone())
+            .or(Some(Time(now))),
+    };
+    well.into_iter().chain([ready]).map(condition).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::tests::config;
+
+    #[test]
+    fn a_condition_keeps_its_transition_time_while_its_status_stays() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let first = conditions(false, &[], at(1));
+        let second = conditions(true, &first, at(2));
+        let time = |type_: &str| {
+            second.iter().find(|condition| condition.type_ == type_).unwrap().last_transition_time.clone()
+        };
+        assert_eq!(time("MemoryPressure"), Some(Time(at(1))));
+        assert_eq!(time("Ready"), Some(Time(at(2))));
+    }
+
+    #[test]
+    fn configured_labels_join_the_well_known_ones() {
+        let mut config = config("/d");
+        config.labels.insert("zone".into(), "a".into());
+        let labels = labels(&config);
+        assert_eq!((labels["kubernetes.io/hostname"].as_str(), labels["zone"].as_str()), ("node1", "a"));
+    }
+}

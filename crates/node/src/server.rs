@@ -1,0 +1,193 @@
+//! The node's own API, with the kubelet's paths: logs, exec, attach, port-forward. Only the API server calls
+//! it, and shows a client certificate for that.
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{Method, Request, Response, StatusCode};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::rt::TokioIo;
+use serde_json::json;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_rustls::TlsAcceptor;
+
+use crate::{
+    Config, Error,
+    cri::messages::{AttachRequest, ExecRequest, PortForwardRequest},
+    pod::{Context, Entry},
+};
+
+mod logs;
+mod query;
+mod stream;
+mod tls;
+
+use query::Query;
+
+/// How long a client may take for the TLS handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// A body that is known, or that is still being read.
+type Body = UnsyncBoxBody<Bytes, io::Error>;
+
+/// The listening server.
+pub(crate) struct Server {
+    listener: TcpListener,
+    tls: TlsAcceptor,
+    port: u16,
+}
+
+impl Server {
+    /// Listens on the node's address.
+    pub(crate) async fn bind(config: &Config) -> Result<Self, Error> {
+        let address = SocketAddr::new(config.internal_ip, config.port);
+        let failed = |source| Error::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(failed)?;
+        let port = listener.local_addr().map_err(failed)?.port();
+        Ok(Self { listener, tls: tls::acceptor(config)?, port })
+    }
+
+    /// The TCP port.
+    pub(crate) fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// Serves for ever. Dropping the future ends all connections.
+    pub(crate) async fn serve(self, context: Arc<Context>) -> Result<(), Error> {
+        let mut connections = JoinSet::new();
+        loop {
+            let accepted = tokio::select! {
+                accepted = self.listener.accept() => accepted,
+                Some(_) = connections.join_next() => continue,
+            };
+            match accepted {
+                Ok((stream, peer)) => {
+                    let (tls, context) = (self.tls.clone(), context.clone());
+                    connections.spawn(async move {
+                        match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
+                            Ok(Ok(stream)) => connection(TokioIo::new(stream), context).await,
+                            Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
+                            Err(_) => tracing::debug!("{peer}: no TLS handshake in time"),
+                        }
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!("the node's API cannot accept a connection: {error}");
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn connection(
+    io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    context: Arc<Context>,
+) {
+    let service = service_fn(|request| {
+        let context = context.clone();
+        async move { Ok::<_, Infallible>(answer(&context, request).await) }
+    });
+    let served = hyper::server::conn::http1::Builder::new().serve_connection(io, service).with_upgrades();
+    if let Err(error) = served.await {
+        tracing::debug!("a connection to the node's API ended: {error}");
+    }
+}
+
+/// A refusal: status and sentence.
+type Refusal = (StatusCode, String);
+
+async fn answer(context: &Arc<Context>, request: Request<Incoming>) -> Response<Body> {
+    match route(context, request).await {
+        Ok(response) => response,
+        Err((status, sentence)) => text(status, sentence),
+    }
+}
+
+async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Response<Body>, Refusal> {
+    let path = request.uri().path().to_owned();
+    let query = Query::parse(request.uri().query().unwrap_or_default());
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let runtime = &context.runtime;
+    let failed = |error: crate::cri::RuntimeError| (StatusCode::INTERNAL_SERVER_ERROR, error.to_string());
+    match (request.method(), parts.as_slice()) {
+        (&Method::GET, ["healthz"]) => Ok(text(StatusCode::OK, "ok".into())),
+        (&Method::GET, ["pods"]) => {
+            let pods = context.pods.all();
+            let items: Vec<_> = pods.iter().map(AsRef::as_ref).collect();
+            let list = json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items});
+            Ok(json_body(&list.to_string()))
+        }
+        (&Method::GET, ["containerLogs", namespace, pod, container]) => {
+            logs::serve(context, &entry(context, namespace, pod)?, container, &query)
+        }
+        (&Method::GET | &Method::POST, ["exec", namespace, pod, rest @ ..]) => {
+            stream::check(&request)?;
+            let exec = ExecRequest {
+                container_id: running(&entry(context, namespace, pod)?, rest)?,
+                cmd: query.all("command"),
+                tty: query.flag(&["tty"]),
+                stdin: query.flag(&["input", "stdin"]),
+                stdout: query.flag(&["output", "stdout"]),
+                stderr: query.flag(&["error", "stderr"]),
+            };
+            let url = runtime.exec(exec).await.map_err(failed)?.url;
+            stream::hand_on(request, &url).await
+        }
+        (&Method::GET | &Method::POST, ["attach", namespace, pod, rest @ ..]) => {
+            stream::check(&request)?;
+            let attach = AttachRequest {
+                container_id: running(&entry(context, namespace, pod)?, rest)?,
+                tty: query.flag(&["tty"]),
+                stdin: query.flag(&["input", "stdin"]),
+                stdout: query.flag(&["output", "stdout"]),
+                stderr: query.flag(&["error", "stderr"]),
+            };
+            let url = runtime.attach(attach).await.map_err(failed)?.url;
+            stream::hand_on(request, &url).await
+        }
+        (&Method::GET | &Method::POST, ["portForward", namespace, pod, ..]) => {
+            stream::check(&request)?;
+            let sandbox = entry(context, namespace, pod)?.sandbox();
+            let pod_sandbox_id =
+                sandbox.ok_or_else(|| (StatusCode::BAD_REQUEST, format!("pod {pod:?} is not running")))?;
+            let port = query.all("port").iter().filter_map(|port| port.parse().ok()).collect();
+            let forward = PortForwardRequest { pod_sandbox_id, port };
+            let url = runtime.port_forward(forward).await.map_err(failed)?.url;
+            stream::hand_on(request, &url).await
+        }
+        _ => Err((StatusCode::NOT_FOUND, format!("the node's API has nothing at {path}"))),
+    }
+}
+
+fn entry(context: &Context, namespace: &str, pod: &str) -> Result<Entry, Refusal> {
+    let missing =
+        || (StatusCode::NOT_FOUND, format!("pod \"{pod}_{namespace}\" does not exist on this node"));
+    context.pods.get(namespace, pod).ok_or_else(missing)
+}
+
+/// The id of the running container that `rest` of a path names: `<container>` or `<uid>/<container>`.
+fn running(entry: &Entry, rest: &[&str]) -> Result<String, Refusal> {
+    let container = rest.last().copied().unwrap_or_default();
+    match entry.run(container, false) {
+        Some((id, _, true)) => Ok(id),
+        _ => Err((StatusCode::NOT_FOUND, format!("container not found (\"{container}\")"))),
+    }
+}
+
+fn text(status: StatusCode, sentence: String) -> Response<Body> {
+    respond(status, "text/plain; charset=utf-8", sentence)
+}
+
+fn json_body(json: &str) -> Response<Body> {
+    respond(StatusCode::OK, "application/json", json.to_owned())
+}
+
+fn respond(status: StatusCode, kind: &'static str, body: String) -> Response<Body> {
+    let body = Full::new(Bytes::from(body)).map_err(|never| match never {}).boxed_unsync();
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static(kind));
+    response
+}

@@ -1,0 +1,156 @@
+//! The whole node agent against a Kubernetes API in memory.
+
+use std::{sync::Arc, time::Instant};
+
+use node::{Config, image};
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use crate::{api::Api, place::Place, runtime::get};
+
+const NODE: &str = "/api/v1/nodes/node1";
+
+fn pod_path(name: &str) -> String {
+    format!("/api/v1/namespaces/default/pods/{name}")
+}
+
+fn pod(spec: Value) -> Value {
+    let mut pod =
+        json!({"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "node1", "restartPolicy": "Always"}});
+    for (key, value) in spec.as_object().unwrap() {
+        pod["spec"][key] = value.clone();
+    }
+    pod
+}
+
+fn is_ready(pod: &Value) -> bool {
+    pod["status"]["conditions"]
+        .as_array()
+        .is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
+}
+
+/// A running node agent.
+struct Agent {
+    stop: oneshot::Sender<()>,
+    task: tokio::task::JoinHandle<Result<(), node::Error>>,
+}
+
+impl Agent {
+    async fn start(client: &kube::Client, config: &Config) -> Self {
+        let (ready, is_ready) = oneshot::channel();
+        let (stop, stopped) = oneshot::channel::<()>();
+        let stopped = async {
+            let _ = stopped.await;
+        };
+        let mut task = tokio::spawn(node::run(client.clone(), config.clone(), ready, stopped));
+        tokio::select! {
+            ready = is_ready => ready.unwrap(),
+            ended = &mut task => panic!("the agent ended: {ended:?}"),
+        }
+        Self { stop, task }
+    }
+
+    async fn stop(self) {
+        self.stop.send(()).unwrap();
+        self.task.await.unwrap().unwrap();
+    }
+}
+
+fn prepare(place: &Place) -> Config {
+    let mut config = place.config();
+    let ca = rcgen::generate_simple_self_signed(vec!["ca".into()]).unwrap();
+    config.client_ca_pem = ca.cert.pem();
+    image::write_stand_ins(&config.images_dir).unwrap();
+    config
+}
+
+/// Issue steps 1 and 5: a pod runs, is reached, restarts when its process is killed, survives the agent's
+/// restart, and goes when it is deleted.
+pub(crate) fn a_pod_lives_restarts_is_adopted_and_goes() {
+    let place = Place::new("agent");
+    let config = prepare(&place);
+    place.run(async || {
+        let (api, client) = Api::start().await;
+        let begun = Instant::now();
+        let agent = Agent::start(&client, &config).await;
+        println!("node ready after {:?}", begun.elapsed());
+        let node = api.get(NODE).unwrap();
+        assert_eq!(node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"], 10250);
+        assert!(api.get("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/node1").is_some());
+
+        let begun = Instant::now();
+        let path = pod_path("web");
+        api.put(&path, pod(json!({"containers": [{"name": "httpd", "image": "httpd"}]})));
+        let ready = api.wait(&path, is_ready).await;
+        println!("pod ready after {:?}", begun.elapsed());
+        let ip = ready["status"]["podIP"].as_str().unwrap().to_owned();
+        assert_eq!(ip, "10.244.9.2");
+        assert!(get(&ip, 80).await.contains("It works!"));
+        assert_eq!(ready["status"]["phase"], "Running");
+
+        kill(&api, &path).await;
+        let again = api.wait(&path, |pod| is_ready(pod) && restarts(pod) == 1).await;
+        let status = &again["status"]["containerStatuses"][0];
+        assert_eq!(status["lastState"]["terminated"]["exitCode"], 137, "{status:#}");
+        kill(&api, &path).await;
+        let looping = api.wait(&path, |pod| waiting(pod) == "CrashLoopBackOff").await;
+        assert!(!is_ready(&looping));
+        api.put(&pod_path("other"), pod(json!({"containers": [{"name": "c", "image": "httpd"}]})));
+        let other = api.wait(&pod_path("other"), is_ready).await;
+
+        agent.stop().await;
+        let other_ip = other["status"]["podIP"].as_str().unwrap();
+        assert!(get(other_ip, 80).await.contains("It works!"), "pods run on without the agent");
+        let agent = Agent::start(&client, &config).await;
+        let adopted = api.wait(&pod_path("other"), is_ready).await;
+        assert_eq!(restarts(&adopted), 0);
+        assert_eq!(
+            adopted["status"]["containerStatuses"][0]["containerID"],
+            other["status"]["containerStatuses"][0]["containerID"]
+        );
+
+        let begun = Instant::now();
+        api.delete(&pod_path("other"), 30);
+        api.wait(&pod_path("other"), Value::is_null).await;
+        println!("pod deleted after {:?}", begun.elapsed());
+        // Forced: the object is gone before the pod is.
+        api.delete(&path, 0);
+        for _ in 0..500 {
+            if std::fs::read_dir(config.data_dir.join("pods")).unwrap().next().is_none() {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(std::fs::read_dir(config.data_dir.join("pods")).unwrap().next().is_none());
+        let events = api.all("/api/v1/namespaces/default/events/");
+        for reason in ["Pulled", "Created", "Started", "Killing", "BackOff"] {
+            assert!(events.iter().any(|event| event["reason"] == reason), "{reason}");
+        }
+        agent.stop().await;
+    });
+    place.run(async || node::remove_all(&config).await).unwrap();
+    assert_eq!(place.traces(&config), Vec::<String>::new());
+}
+
+fn restarts(pod: &Value) -> i64 {
+    pod["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap_or(-1)
+}
+
+fn waiting(pod: &Value) -> &str {
+    pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].as_str().unwrap_or_default()
+}
+
+/// Kills the main process of a pod's first container from outside.
+async fn kill(api: &Arc<Api>, path: &str) {
+    let pod = api.get(path).unwrap();
+    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap();
+    let id = id.rsplit('/').next().unwrap();
+    let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
+        let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).ok()?;
+        let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
+        cgroup.contains(id).then_some(pid)
+    });
+    let main = pids.min().unwrap();
+    let pid = rustix::process::Pid::from_raw(main).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+}
