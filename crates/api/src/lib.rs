@@ -20,3 +20,4 @@ pub mod selector;
 pub mod status;
 pub mod table;
 pub mod validate;
+pub mod warnings;

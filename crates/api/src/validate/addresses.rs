@@ -1,6 +1,6 @@
 //! Rules of IP addresses and CIDRs.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde_json::Value;
 
@@ -22,11 +22,24 @@ pub(super) fn ip(path: &str, value: &Value, report: &mut Report) -> Option<IpAdd
             None
         }
         Some(address) => Some(address),
+        None if without_leading_zeros(text).is_some() => {
+            report.invalid(path, value, "must not have leading 0s");
+            None
+        }
         None => {
             report.invalid(path, value, NOT_AN_IP);
             None
         }
     }
+}
+
+/// The IPv4 address that older versions read from numbers with leading zeros.
+fn without_leading_zeros(text: &str) -> Option<Ipv4Addr> {
+    let parts = text.split('.').map(|part| match part.trim_start_matches('0') {
+        "" if !part.is_empty() => "0",
+        rest => rest,
+    });
+    parts.collect::<Vec<_>>().join(".").parse().ok()
 }
 
 /// A network in CIDR form, without bits set beyond its length.

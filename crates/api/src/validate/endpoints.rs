@@ -75,6 +75,7 @@ fn app_protocol(path: &str, port: &Value, report: &mut Report) {
 pub(super) fn endpoint_slice(object: &Value, report: &mut Report) {
     let address_type = meta::text(object, &["addressType"]);
     report.one_of("addressType", &object["addressType"], &ADDRESS_TYPES);
+    slice_ports(meta::list(object, &["ports"]), report);
     let endpoints = meta::list(object, &["endpoints"]);
     if endpoints.len() > MAX_ENDPOINTS {
         report.add(FieldError::too_many("endpoints", endpoints.len(), MAX_ENDPOINTS));
@@ -83,7 +84,6 @@ pub(super) fn endpoint_slice(object: &Value, report: &mut Report) {
     for (at, endpoint) in endpoints.iter().enumerate() {
         slice_endpoint(&format!("endpoints[{at}]"), address_type, endpoint, report);
     }
-    slice_ports(meta::list(object, &["ports"]), report);
 }
 
 fn slice_endpoint(path: &str, address_type: &str, endpoint: &Value, report: &mut Report) {
@@ -93,15 +93,20 @@ fn slice_endpoint(path: &str, address_type: &str, endpoint: &Value, report: &mut
         1..=MAX_ADDRESSES => {}
         many => report.add(FieldError::too_many(format!("{path}.addresses"), many, MAX_ADDRESSES)),
     }
+    let list_path = format!("{path}.addresses");
     for (at, address) in list.iter().enumerate() {
-        let path = format!("{path}.addresses[{at}]");
+        let path = format!("{list_path}[{at}]");
         let text = address.as_str().unwrap_or_default();
         let parsed: Option<IpAddr> = text.parse().ok();
         match (address_type, parsed) {
             ("IPv4", Some(ip)) if ip.is_ipv4() => addresses::not_special(&path, address, ip, report),
             ("IPv6", Some(ip)) if ip.is_ipv6() => addresses::not_special(&path, address, ip, report),
-            ("IPv4", _) => report.invalid(path, address, "must be a valid IPv4 address"),
-            ("IPv6", _) => report.invalid(path, address, "must be a valid IPv6 address"),
+            ("IPv4" | "IPv6", Some(_)) => {
+                report.invalid(&list_path, address, &format!("must be an {address_type} address"));
+            }
+            ("IPv4" | "IPv6", None) => {
+                addresses::ip(&path, address, report);
+            }
             ("FQDN", _) => report.complaints(&path, text, names::dns1123_subdomain(text)),
             _ => {}
         }

@@ -58,10 +58,18 @@ pub(super) fn lease(object: &Value, report: &mut Report) {
 pub(super) fn event(object: &Value, report: &mut Report) {
     let involved = meta::text(object, &["involvedObject", "namespace"]);
     let namespace = meta::namespace(object);
+    let reported_anew = !object["eventTime"].is_null();
     // Events about objects without a namespace are kept in "default".
-    let expected = if involved.is_empty() { "default" } else { involved };
-    if namespace != expected && !(involved.is_empty() && namespace == "kube-system") {
+    let expected = match (involved, reported_anew) {
+        ("", true) => matches!(namespace, "default" | "kube-system"),
+        ("", false) => namespace == "default",
+        (involved, _) => namespace == involved,
+    };
+    if !expected {
         let value = Value::from(involved);
         report.invalid("involvedObject.namespace", &value, "does not match event.namespace");
+    }
+    if reported_anew && meta::text(object, &["reportingComponent"]).is_empty() {
+        report.required("reportingComponent", "");
     }
 }

@@ -18,7 +18,7 @@ const TYPES: [&str; 4] = ["ClusterIP", "ExternalName", "LoadBalancer", "NodePort
 const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const AFFINITIES: [&str; 2] = ["ClientIP", "None"];
 const TRAFFIC_POLICIES: [&str; 2] = ["Cluster", "Local"];
-const DISTRIBUTIONS: [&str; 3] = ["PreferClose", "PreferSameNode", "PreferSameZone"];
+const DISTRIBUTIONS: [&str; 3] = ["PreferClose", "PreferSameZone", "PreferSameNode"];
 /// The longest session affinity, in seconds: a day.
 const MAX_AFFINITY: i64 = 86_400;
 
@@ -72,7 +72,7 @@ fn external_name(spec: &Value, report: &mut Report) {
         report.required("spec.externalName", "");
     } else {
         let bare = name.strip_suffix('.').unwrap_or(name);
-        report.complaints("spec.externalName", name, names::dns1123_subdomain(bare));
+        report.complaints("spec.externalName", bare, names::dns1123_subdomain(bare));
     }
 }
 
@@ -196,14 +196,16 @@ fn traffic_policies(spec: &Value, kind: &str, report: &mut Report) {
     }
     let health = &spec["healthCheckNodePort"];
     let needs_health = kind == "LoadBalancer" && *external == "Local";
-    if health.as_i64().is_some_and(|port| port != 0) && !needs_health {
+    if needs_health && !health.is_null() {
+        report.port("spec.healthCheckNodePort", health);
+    } else if health.as_i64().is_some_and(|port| port != 0) && !needs_health {
         let detail = "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'";
         report.invalid("spec.healthCheckNodePort", health, detail);
     }
     if matches!(kind, "ClusterIP" | "LoadBalancer" | "NodePort") {
         report.one_of("spec.internalTrafficPolicy", &spec["internalTrafficPolicy"], &TRAFFIC_POLICIES);
     }
-    if spec["trafficDistribution"] != "" {
-        report.optional_one_of("spec.trafficDistribution", &spec["trafficDistribution"], &DISTRIBUTIONS);
+    if let Some(wish) = spec["trafficDistribution"].as_str().filter(|wish| !DISTRIBUTIONS.contains(wish)) {
+        report.add(FieldError::not_supported("spec.trafficDistribution", wish, &DISTRIBUTIONS));
     }
 }

@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::names;
 use super::pod;
 use super::report::Report;
+use crate::field::FieldError;
 use crate::meta;
 use crate::selector::LabelSelector;
 
@@ -68,7 +69,6 @@ fn selector_and_template(spec: &Value, report: &mut Report) {
         };
         if empty("matchLabels") && empty("matchExpressions") {
             report.invalid("spec.selector", selector, "empty selector is invalid for deployment");
-            return;
         }
     }
     template(spec, selector, report);
@@ -115,13 +115,9 @@ fn template(spec: &Value, selector: &Value, report: &mut Report) {
     let labels = &template["metadata"]["labels"];
     let path = "spec.template";
     let matches = LabelSelector::from_object(selector).is_ok_and(|selector| selector.matches(Some(labels)));
-    if !selector.is_null() && !matches {
-        let shown = if labels.is_null() { Value::Object(serde_json::Map::new()) } else { labels.clone() };
-        report.invalid(
-            format!("{path}.metadata.labels"),
-            &shown,
-            "`selector` does not match template `labels`",
-        );
+    if !matches {
+        let detail = "`selector` does not match template `labels`";
+        report.invalid(format!("{path}.metadata.labels"), labels, detail);
     }
     report.labels(&format!("{path}.metadata.labels"), labels);
     let pod_spec = &template["spec"];
@@ -141,7 +137,6 @@ fn template(spec: &Value, selector: &Value, report: &mut Report) {
 
 fn strategy(strategy: &Value, report: &mut Report) {
     let path = "spec.strategy";
-    report.one_of(format!("{path}.type"), &strategy["type"], &STRATEGIES);
     let rolling = &strategy["rollingUpdate"];
     match strategy["type"].as_str() {
         Some("Recreate") if !rolling.is_null() => {
@@ -167,7 +162,8 @@ fn strategy(strategy: &Value, report: &mut Report) {
                 report.invalid(format!("{path}.maxUnavailable"), value, "must not be greater than 100%");
             }
         }
-        _ => {}
+        Some("Recreate") => {}
+        _ => report.add(FieldError::not_supported(path, strategy.clone(), &STRATEGIES)),
     }
 }
 

@@ -47,7 +47,7 @@ fn slices_hold_addresses_of_one_type() {
         ),
         (
             json!({"addressType": "IPv4", "endpoints": [{"addresses": ["2001:db8::1"]}]}),
-            "endpoints[0].addresses[0]: Invalid value: \"2001:db8::1\": must be a valid IPv4 address",
+            "endpoints[0].addresses: Invalid value: \"2001:db8::1\": must be an IPv4 address",
         ),
         (
             json!({"addressType": "IPv4", "endpoints": vec![json!({"addresses": ["192.0.2.1"]}); 1001]}),

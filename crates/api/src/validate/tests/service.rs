@@ -117,7 +117,7 @@ fn each_broken_rule_has_upstreams_text() {
         ),
         (
             with(json!({"trafficDistribution": "x"})),
-            "spec.trafficDistribution: Unsupported value: \"x\": supported values: \"PreferClose\", \"PreferSameNode\", \"PreferSameZone\"",
+            "spec.trafficDistribution: Unsupported value: \"x\": supported values: \"PreferClose\", \"PreferSameZone\", \"PreferSameNode\"",
         ),
         (json!({"type": "ExternalName"}), "spec.externalName: Required value"),
         (

@@ -101,7 +101,10 @@ fn a_selector_must_select_its_own_template_and_never_changes() {
         );
         assert_eq!(
             created("apps", kind, deployment(&json!(null), &json!({"app": "b"}))),
-            ["spec.selector: Required value"]
+            [
+                "spec.selector: Required value",
+                "spec.template.metadata.labels: Invalid value: {\"app\":\"b\"}: `selector` does not match template `labels`"
+            ]
         );
         assert_eq!(
             created("apps", kind, deployment(&json!({}), &json!({}))),
