@@ -38,3 +38,53 @@ impl Rule {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Verdict;
+    use crate::expr::Reject;
+
+    /// The name of an expression as an attribute, padded.
+    const MASQ: [u8; 12] = [9, 0, 1, 0, b'm', b'a', b's', b'q', 0, 0, 0, 0];
+    const REJECT: [u8; 12] = [11, 0, 1, 0, b'r', b'e', b'j', b'e', b'c', b't', 0, 0];
+    const IMMEDIATE: [u8; 16] = [14, 0, 1, 0, b'i', b'm', b'm', b'e', b'd', b'i', b'a', b't', b'e', 0, 0, 0];
+
+    #[test]
+    fn rules_are_what_nft_sends() {
+        // nft 1.0.6: masquerade fully-random; reject; return
+        let cases: [(Expr, &[u8]); 3] = [
+            (
+                Expr::Masquerade { fully_random: true },
+                &[&[0x1c, 0, 1, 0x80][..], &MASQ, &[0x0c, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 0x10]].concat(),
+            ),
+            (
+                Expr::Reject(Reject::PortUnreachable),
+                &[
+                    &[0x24, 0, 1, 0x80][..],
+                    &REJECT,
+                    &[0x14, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 2, 5, 0, 2, 0, 1, 0, 0, 0],
+                ]
+                .concat(),
+            ),
+            (
+                Expr::Verdict(Verdict::Return),
+                &[
+                    &[0x30, 0, 1, 0x80][..],
+                    &IMMEDIATE,
+                    &[0x1c, 0, 2, 0x80, 8, 0, 1, 0, 0, 0, 0, 0, 0x10, 0, 2, 0x80, 0x0c, 0, 2, 0x80],
+                    &[8, 0, 1, 0, 0xff, 0xff, 0xff, 0xfb],
+                ]
+                .concat(),
+            ),
+        ];
+        for (expression, captured) in cases {
+            let mut writer = Writer::new();
+            let rule = Rule::new("p", vec![expression]);
+            rule.write("t", &mut writer);
+            let head = [6, 0, 1, 0, b't', 0, 0, 0, 6, 0, 2, 0, b'p', 0, 0, 0];
+            let list = [(captured.len() + 4) as u8, 0, 4, 0x80];
+            assert_eq!(writer.bytes(), [&head[..], &list, captured].concat());
+        }
+    }
+}

@@ -148,6 +148,25 @@ mod tests {
     use crate::wire::Messages;
 
     #[test]
+    fn an_element_is_what_nft_sends() {
+        // nft 1.0.6: add element inet t vips { 10.0.0.1 . tcp . 80 comment "svc" : goto two }
+        let captured = [
+            0x3c, 0, 0x01, 0x80, 0x14, 0, 0x01, 0x80, 0x10, 0, 0x01, 0, 10, 0, 0, 1, 6, 0, 0, 0, 0, 80, 0,
+            0, //
+            0x18, 0, 0x02, 0x80, 0x14, 0, 0x02, 0x80, 8, 0, 1, 0, 0xff, 0xff, 0xff, 0xfc, //
+            8, 0, 2, 0, b't', b'w', b'o', 0, 10, 0, 6, 0, 0, 4, b's', b'v', b'c', 0, 0, 0,
+        ];
+        let element = Element {
+            key: vec![10, 0, 0, 1, 6, 0, 0, 0, 0, 80, 0, 0],
+            data: ElementData::Verdict(Verdict::Goto("two".into())),
+            comment: "svc".into(),
+        };
+        let mut writer = Writer::new();
+        element.write(true, &mut writer);
+        assert_eq!(writer.bytes(), captured);
+    }
+
+    #[test]
     fn elements_survive_the_wire() {
         let elements = [
             Element::key(vec![10, 0, 0, 1]),

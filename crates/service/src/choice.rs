@@ -7,7 +7,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use crate::endpoint::Endpoint;
-use crate::objects::{ExternalTrafficPolicy, Service};
+use crate::objects::{ExternalTrafficPolicy, Hints, Service};
 
 /// The node that looks.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -153,23 +153,22 @@ fn hinted(list: List, viewpoint: &Viewpoint) -> List {
     if list.rule != Rule::Ready {
         return list;
     }
-    let nodes = |endpoint: &Endpoint| endpoint.hints.as_ref().map_or(vec![], |hints| hints.nodes.clone());
-    let zones = |endpoint: &Endpoint| endpoint.hints.as_ref().map_or(vec![], |hints| hints.zones.clone());
-    narrow(&list, Rule::NodeHints, Some(&viewpoint.node), nodes)
-        .or_else(|| narrow(&list, Rule::ZoneHints, viewpoint.zone.as_ref(), zones))
+    narrow(&list, Rule::NodeHints, Some(&viewpoint.node), |hints| &hints.nodes)
+        .or_else(|| narrow(&list, Rule::ZoneHints, viewpoint.zone.as_ref(), |hints| &hints.zones))
         .unwrap_or(list)
 }
 
+/// The endpoints with a hint for `place`; `None` if that is no reason to narrow the list.
 fn narrow(
     list: &List,
     rule: Rule,
     place: Option<&Arc<str>>,
-    hints: impl Fn(&Endpoint) -> Vec<Arc<str>>,
+    places: fn(&Hints) -> &Vec<Arc<str>>,
 ) -> Option<List> {
     let place = place?;
     let mut endpoints = Vec::new();
     for endpoint in &list.endpoints {
-        let hints = hints(endpoint);
+        let hints = places(endpoint.hints.as_ref()?);
         if hints.is_empty() {
             return None;
         }

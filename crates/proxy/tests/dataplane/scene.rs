@@ -41,6 +41,10 @@ impl Scene {
             return None;
         }
         let [node, pod1, pod2, client] = ["node", "pod1", "pod2", "client"].map(Namespace::new);
+        // A pod that meets itself gets an ICMP redirect otherwise, which uses up the kernel's allowance of ICMP errors
+        // for that pod.
+        node.sysctl("ipv4/conf/all/send_redirects", "0");
+        node.sysctl("ipv4/conf/default/send_redirects", "0");
         join(&node, &pod1, "pod1", &[("10.244.1.", 24), ("fd00:244:1::", 64)]);
         join(&node, &pod2, "pod2", &[("10.244.2.", 24), ("fd00:244:2::", 64)]);
         join(&node, &client, "uplink", &[("192.0.2.", 24), ("2001:db8::", 64)]);

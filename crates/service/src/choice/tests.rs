@@ -1,7 +1,7 @@
 //! Table tests of the rules, named after them.
 
 use super::*;
-use crate::objects::Service;
+use crate::objects::{Hints, Service};
 
 const HERE: &str = "node1";
 
@@ -26,8 +26,6 @@ fn endpoint(text: &str) -> Endpoint {
         hints: (hints != Hints::default()).then(|| Box::new(hints)),
     }
 }
-
-use crate::objects::Hints;
 
 fn service(internal_local: bool, external_local: bool) -> Service {
     let policy = |local| if local { "Local" } else { "Cluster" };

@@ -49,7 +49,9 @@ struct RawStatus {
 
 #[derive(Deserialize)]
 struct RawAddress {
+    #[serde(default)]
     r#type: String,
+    #[serde(default)]
     address: String,
 }
 

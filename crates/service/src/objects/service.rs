@@ -207,6 +207,7 @@ struct RawSpec {
 struct RawPort {
     name: Option<String>,
     protocol: Option<String>,
+    #[serde(default, deserialize_with = "raw::nullable")]
     port: i64,
     #[serde(default, deserialize_with = "raw::nullable")]
     node_port: i64,
@@ -221,7 +222,7 @@ struct RawAffinityConfig {
 #[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct RawClientIp {
-    timeout_seconds: Option<u32>,
+    timeout_seconds: Option<i64>,
 }
 
 #[derive(Deserialize, Default)]
@@ -245,7 +246,7 @@ struct RawIngress {
 }
 
 /// Default of `clientIP.timeoutSeconds`: three hours (Service API).
-const AFFINITY_SECONDS: u32 = 10_800;
+const AFFINITY_SECONDS: u64 = 10_800;
 
 impl From<RawService> for Service {
     fn from(raw: RawService) -> Self {
@@ -262,7 +263,8 @@ impl From<RawService> for Service {
             .iter()
             .filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"))
             .filter_map(|ingress| ingress.ip.as_ref());
-        let timeout = spec.session_affinity_config.client_ip.timeout_seconds.unwrap_or(AFFINITY_SECONDS);
+        let timeout = spec.session_affinity_config.client_ip.timeout_seconds;
+        let timeout = timeout.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(AFFINITY_SECONDS);
         Self {
             kind: match spec.r#type.as_deref() {
                 Some("NodePort") => ServiceType::NodePort,
@@ -281,7 +283,7 @@ impl From<RawService> for Service {
             },
             internal_traffic_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             session_affinity: match spec.session_affinity.as_deref() {
-                Some("ClientIP") => SessionAffinity::ClientIp(Duration::from_secs(timeout.into())),
+                Some("ClientIP") => SessionAffinity::ClientIp(Duration::from_secs(timeout)),
                 _ => SessionAffinity::None,
             },
             publish_not_ready_addresses: spec.publish_not_ready_addresses,
@@ -338,8 +340,9 @@ mod tests {
             "metadata": {"name": "bad", "namespace": "default"},
             "spec": {
                 "clusterIP": "10.96.1.2",
-                "ports": [{"port": 0}, {"port": 70000}, {"port": 80, "protocol": "ICMP"}, {"port": 80, "nodePort": -1}],
-                "externalIPs": ["not an address", "192.0.2.1"]
+                "ports": [{"port": 0}, {"port": 70000}, {"port": 80, "protocol": "ICMP"}, {"port": 80, "nodePort": -1}, {}],
+                "externalIPs": ["not an address", "192.0.2.1"],
+                "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": -5}}
             }
         }));
         assert_eq!(service.ports.len(), 1);

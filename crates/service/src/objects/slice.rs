@@ -143,6 +143,7 @@ struct RawHints {
 
 #[derive(Deserialize)]
 struct RawHint {
+    #[serde(default)]
     name: String,
 }
 

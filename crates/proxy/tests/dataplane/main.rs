@@ -1,0 +1,11 @@
+//! The proxy in real network namespaces, with real connections. Needs root; prints why it skips otherwise.
+
+mod api;
+mod namespace;
+mod scene;
+mod server;
+
+mod connections;
+mod follow;
+mod scale;
+mod updates;
