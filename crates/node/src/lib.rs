@@ -8,7 +8,7 @@ pub mod cri;
 pub mod image;
 
 pub use agent::run;
-pub use config::Config;
+pub use config::{Config, DEFAULT_PORT};
 pub use error::Error;
 pub use remove::remove_all;
 

@@ -273,7 +273,7 @@ fn node_config(
 
 /// The cgroup below which a node's containers run.
 fn cgroup(cluster: &str, node: &str) -> String {
-    format!("/portolan/{cluster}/{node}")
+    format!("/portolan-{cluster}-{node}")
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! One module for each command.
 
 pub(crate) mod apiserver;
+pub(crate) mod demo;
 pub(crate) mod down;
 pub(crate) mod parts;
 pub(crate) mod up;

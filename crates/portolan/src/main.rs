@@ -22,6 +22,8 @@ struct Cli {
 enum Command {
     /// Start a whole cluster: on this machine, or with --sandbox in namespaces of its own
     Up(commands::up::Options),
+    /// Play the Service tutorial, step by step, on a cluster of its own
+    Demo(commands::demo::Options),
     /// Remove a cluster and every trace of it
     Down(commands::down::Options),
     /// Serve the Kubernetes API
@@ -45,6 +47,7 @@ fn main() -> ExitCode {
     log::start();
     let done = match cli.command {
         Command::Up(options) => commands::up::main(&options),
+        Command::Demo(options) => commands::demo::main(&options),
         Command::Down(options) => commands::down::main(&options),
         Command::Apiserver(options) => commands::apiserver::main(&options),
         Command::Controllers(options) => commands::parts::controllers(&options),

@@ -35,7 +35,7 @@ impl NodeThread {
             if let Err(error) = run(setup, ready, &signal) {
                 drop(failures.send(error.context(format!("node {name} has stopped"))));
             }
-            drop(end.send(()));
+            let _ = end.send(());
         })?;
         Ok((Self { trigger, ended }, is_ready))
     }

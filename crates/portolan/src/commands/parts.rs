@@ -121,7 +121,7 @@ pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
         let name = options.hostname_override.unwrap_or_else(host::own_name);
         let internal_ip = options.node_ip.map_or_else(host::own_address, Ok)?;
         let config = node::Config {
-            cgroup_parent: format!("/portolan/{name}"),
+            cgroup_parent: format!("/portolan-{name}"),
             name: name.clone(),
             internal_ip,
             images_dir: options.data_dir.join("images"),

@@ -4,7 +4,7 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, FromArgMatches};
 use controllers::Cidr;
 
 use super::apiserver::ApiOptions;
@@ -37,6 +37,12 @@ pub(crate) struct Options {
 }
 
 impl Options {
+    /// Reads options as if they had been typed.
+    pub(crate) fn parse_from(arguments: [&str; 7]) -> Result<Self, clap::Error> {
+        let command = Self::augment_args(clap::Command::new("up"));
+        Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+
     /// The data directory as an absolute path.
     pub(crate) fn data_dir(&self) -> std::io::Result<PathBuf> {
         let folder = self.data_dir.clone().unwrap_or_else(|| cluster::default_data_dir(&self.name));

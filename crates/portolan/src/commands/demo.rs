@@ -1,0 +1,186 @@
+//! `portolan demo`: the Service tutorial, played on a cluster of its own.
+
+mod script;
+
+use std::fs;
+use std::io::{IsTerminal, Write, stdout};
+use std::net::{SocketAddr, TcpStream, ToSocketAddrs};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use clap::Args;
+use tokio::process::Command;
+
+use super::up;
+use crate::{cluster, shutdown};
+use script::{MANIFESTS, STEPS};
+
+/// The registry that the tutorial's images come from.
+const REGISTRY: (&str, u16) = ("registry-1.docker.io", 443);
+/// It has this long to answer; then stand-ins are made.
+const REGISTRY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// The options of `portolan demo`.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Options {
+    /// How many nodes to make
+    #[arg(long, value_name = "N", default_value_t = 3, value_parser = clap::value_parser!(u16).range(1..=9))]
+    sandbox: u16,
+    /// The cluster's name; namespaces are called NAME-node1, NAME-client and so on
+    #[arg(long, default_value = "demo", value_parser = cluster::parse_name)]
+    name: String,
+    /// Where the API listens
+    #[arg(long, value_name = "ADDR:PORT", default_value = "127.0.0.1:6443")]
+    bind: SocketAddr,
+    /// End after the last step instead of waiting for Ctrl-C
+    #[arg(long)]
+    exit: bool,
+}
+
+/// Starts a cluster, plays the tutorial, and removes the cluster when told to stop.
+pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
+    up::runtime()?.block_on(async {
+        let asked = shutdown::asked();
+        tokio::pin!(asked);
+        let cluster_options = cluster_options(options)?;
+        let data_dir = cluster_options.data_dir()?;
+        drop(cluster::remove(&options.name, Some(data_dir.clone())).await);
+        let played = tokio::select! {
+            played = play(options, &cluster_options, &data_dir) => played,
+            asked = &mut asked => Ok(asked?),
+        };
+        println!("\nremoving the cluster");
+        let removed = cluster::remove(&options.name, Some(data_dir)).await;
+        played?;
+        removed.map(drop).map_err(|errors| {
+            let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
+            anyhow::anyhow!("some parts could not be removed: {}", texts.join("; "))
+        })
+    })
+}
+
+fn cluster_options(options: &Options) -> anyhow::Result<up::Options> {
+    let arguments = [
+        "up",
+        "--sandbox",
+        &options.sandbox.to_string(),
+        "--name",
+        &options.name,
+        "--bind",
+        &options.bind.to_string(),
+    ];
+    Ok(up::Options::parse_from(arguments)?)
+}
+
+async fn play(options: &Options, cluster: &up::Options, data_dir: &Path) -> anyhow::Result<()> {
+    let stage = Stage::prepare(options, data_dir)?;
+    let begin = Instant::now();
+    let running = up::start(cluster).await?;
+    stage.say(&format!(
+        "a cluster of {} nodes is ready after {:.1} s",
+        options.sandbox,
+        begin.elapsed().as_secs_f32()
+    ));
+    let played = async {
+        for (number, step) in STEPS.iter().enumerate() {
+            stage.title(&format!("{}. {}", number + 1, step.title));
+            for command in step.commands {
+                stage.run(command).await?;
+            }
+            if step.first_answer {
+                stage.say(&format!(
+                    "first answer through the ClusterIP {:.1} s after the start",
+                    begin.elapsed().as_secs_f32()
+                ));
+            }
+        }
+        Ok(())
+    };
+    let played = tokio::select! {
+        played = played => played,
+        failed = running.failed() => Err(failed),
+        asked = shutdown::asked() => { asked?; running.stop().await; return Ok(()) }
+    };
+    if played.is_ok() && !options.exit {
+        stage.title("The cluster goes on running. Try it from another terminal:");
+        println!(
+            "  export KUBECONFIG={}\n  kubectl get all\n\nCtrl-C removes it.",
+            running.kubeconfig().display()
+        );
+        shutdown::asked().await?;
+    }
+    running.stop().await;
+    played
+}
+
+/// Where the commands run: a folder with the manifests, and the variables they use.
+struct Stage {
+    folder: PathBuf,
+    kubeconfig: PathBuf,
+    name: String,
+    bold: bool,
+}
+
+impl Stage {
+    fn prepare(options: &Options, data_dir: &Path) -> anyhow::Result<Self> {
+        if std::process::Command::new("kubectl").arg("version").arg("--client").output().is_err() {
+            bail!("kubectl was not found on PATH; `make demo` installs it");
+        }
+        let folder = data_dir.join("demo");
+        for (path, text) in MANIFESTS {
+            let file = folder.join(path);
+            let parent = file.parent().unwrap_or(&folder);
+            fs::create_dir_all(parent).with_context(|| format!("{} cannot be made", parent.display()))?;
+            fs::write(&file, text).with_context(|| format!("{} cannot be written", file.display()))?;
+        }
+        let stage = Self {
+            folder,
+            kubeconfig: data_dir.join("kubeconfig"),
+            name: options.name.clone(),
+            bold: stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none(),
+        };
+        if !registry_answers() {
+            stage.say(
+                "no image registry is in reach: httpd and busybox are stand-ins made from busybox-static",
+            );
+            node::image::write_stand_ins(&data_dir.join("images"))?;
+        }
+        Ok(stage)
+    }
+
+    fn say(&self, text: &str) {
+        println!("# {text}");
+    }
+
+    fn title(&self, text: &str) {
+        let (on, off) = if self.bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
+        println!("\n{on}{text}{off}");
+    }
+
+    /// Prints a command as a user would type it, runs it and shows what it says.
+    async fn run(&self, command: &str) -> anyhow::Result<()> {
+        let command = command.replace("NAME", &self.name);
+        println!("$ {command}");
+        stdout().flush()?;
+        let status = Command::new("sh")
+            .args(["-c", &command])
+            .current_dir(&self.folder)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .kill_on_drop(true)
+            .status()
+            .await?;
+        if !status.success() {
+            bail!("the command has failed: {command}");
+        }
+        Ok(())
+    }
+}
+
+/// Whether the images of the tutorial can be pulled.
+fn registry_answers() -> bool {
+    let addresses = REGISTRY.to_socket_addrs().into_iter().flatten();
+    addresses.take(1).any(|address| TcpStream::connect_timeout(&address, REGISTRY_TIMEOUT).is_ok())
+}
