@@ -55,7 +55,7 @@ impl Scene {
         node.sysctl("ipv6/conf/all/forwarding", "1");
         serve(&pod1, "pod1", TARGET);
         serve(&pod2, "pod2", TARGET);
-        let kernel = kernel(&node);
+        let kernel = kernel(&node, config());
         let viewpoint = Viewpoint { node: "node".into(), zone: None };
         let (cluster, ruleset) = (Cluster::new(), Ruleset::new());
         Some(Self { node, pod1, pod2, client, cluster, ruleset, kernel, viewpoint })
@@ -116,7 +116,12 @@ impl Scene {
 
     /// A new proxy process: it knows the objects and nothing of the kernel.
     pub(crate) fn restart(&mut self) -> Report {
-        self.kernel = kernel(&self.node);
+        self.restart_with(config())
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn restart_with(&mut self, config: Config) -> Report {
+        self.kernel = kernel(&self.node, config);
         self.ruleset = Ruleset::new();
         for name in self.cluster.names() {
             let ports = self.cluster.ports(name, &self.viewpoint);
@@ -150,8 +155,8 @@ impl Scene {
     }
 }
 
-fn kernel(node: &Namespace) -> Kernel {
-    Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()), config())
+fn kernel(node: &Namespace, config: Config) -> Kernel {
+    Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()), config)
 }
 
 /// The configuration of the node's proxy.
