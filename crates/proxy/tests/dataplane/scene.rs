@@ -130,6 +130,13 @@ impl Scene {
         self.kernel.sync(&mut self.ruleset).unwrap()
     }
 
+    /// Loads the same ruleset into an empty kernel.
+    pub(crate) fn load_afresh(&mut self) -> Report {
+        proxy::cleanup(&mut self.node.run(|| nfnetlink::Socket::open().unwrap())).unwrap();
+        self.kernel = kernel(&self.node, config());
+        self.sync()
+    }
+
     /// Makes the kernel hold the ruleset again, without a change.
     pub(crate) fn sync(&mut self) -> Report {
         self.kernel.sync(&mut self.ruleset).unwrap()
