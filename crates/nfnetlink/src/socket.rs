@@ -71,16 +71,14 @@ impl Socket {
         }
         let acknowledged = batch.len() as u32;
         batch.finish();
-        for attempt in 1.. {
-            let outcome = self.transact(&batch, acknowledged);
-            match &outcome {
-                Err(Error::Refused(refusals))
-                    if attempt < TRANSACTION_TRIES
-                        && refusals.iter().all(|refusal| refusal.errno == Errno::INTR) => {}
-                _ => return outcome,
+        let mut outcome = self.transact(&batch, acknowledged);
+        for _ in 1..TRANSACTION_TRIES {
+            if !interrupted(&outcome) {
+                break;
             }
+            outcome = self.transact(&batch, acknowledged);
         }
-        Err(Error::Unanswered)
+        outcome
     }
 
     /// Sends the batch. The kernel handles it inside `send`, so its answers wait when that returns.
@@ -255,6 +253,12 @@ impl Socket {
     fn drain(&mut self) {
         while matches!(self.receive(RecvFlags::DONTWAIT), Ok(_) | Err(Errno::NOBUFS)) {}
     }
+}
+
+/// Whether the kernel only asks to be asked again.
+fn interrupted(outcome: &Result<(), Error>) -> bool {
+    let Err(Error::Refused(refusals)) = outcome else { return false };
+    refusals.iter().all(|refusal| refusal.errno == Errno::INTR)
 }
 
 /// Reads an `NLMSG_ERROR`: an acknowledgement, or an error with the kernel's words. `None` for others.

@@ -33,7 +33,7 @@ mod sets;
 pub use base::{base, rule_counts, table};
 pub use elements::{Edits, edits};
 pub use pick::PickChain;
-pub use sets::{SetPair, all_sets, cluster_sets};
+pub use sets::{all_sets, cluster_sets};
 
 use nfnetlink::Expr;
 use nfnetlink::expr::{MetaKey, PayloadBase, Register};

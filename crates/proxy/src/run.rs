@@ -105,8 +105,8 @@ impl Proxy {
                 Input::Node(event) => self.look_from(event),
             }
         }
-        let waiting = self.started && self.changed.is_empty();
-        if !self.cluster.synced() || waiting {
+        let nothing_new = self.started && self.changed.is_empty();
+        if !self.cluster.synced() || nothing_new {
             return Ok(());
         }
         self.sync(since)

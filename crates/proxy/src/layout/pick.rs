@@ -17,44 +17,56 @@ use crate::ruleset::{Front, Range, Way};
 pub struct PickChain {
     family: Family,
     node_port: bool,
-    way: Way,
+    pick: Pick,
+}
+
+/// From which slots it picks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+enum Pick {
+    /// The same for all clients.
+    Any { range: Range, masquerade: bool },
+    /// Others for clients outside the cluster; see [`Way::Split`].
+    Split { inside: Range, outside: Range },
 }
 
 impl PickChain {
     /// The chain that fronts of this kind with this way use; `None` if the way needs none.
     pub fn new(front: &Front, way: Way) -> Option<Self> {
-        let node_port = matches!(front, Front::NodePort { .. });
-        match way {
-            Way::Serve { .. } | Way::Split { .. } => Some(Self { family: front.family(), node_port, way }),
-            Way::Drop | Way::Reject => None,
-        }
+        let pick = match way {
+            Way::Serve { range, masquerade } => Pick::Any { range, masquerade },
+            Way::Split { inside, outside } => Pick::Split { inside, outside },
+            Way::Drop | Way::Reject => return None,
+        };
+        Some(Self { family: front.family(), node_port: matches!(front, Front::NodePort { .. }), pick })
     }
 
     /// One chain of each kind, whose rules show how all are written.
     pub fn samples() -> Vec<Self> {
         let range = Range { first: 1, count: 2 };
-        let ways = [
-            Way::Serve { range, masquerade: false },
-            Way::Serve { range, masquerade: true },
-            Way::Split { inside: range, outside: range },
-            Way::Split { inside: range, outside: Range { first: 0, count: 0 } },
+        let picks = [
+            Pick::Any { range, masquerade: false },
+            Pick::Any { range, masquerade: true },
+            Pick::Split { inside: range, outside: range },
+            Pick::Split { inside: range, outside: Range { first: 0, count: 0 } },
         ];
         let kinds = Family::ALL.into_iter().flat_map(|family| [(family, false), (family, true)]);
-        kinds.flat_map(|(family, node_port)| ways.map(|way| Self { family, node_port, way })).collect()
+        kinds.flat_map(|(family, node_port)| picks.map(|pick| Self { family, node_port, pick })).collect()
     }
 
     /// Its name: kind, count, and the first slot if it is not 0.
     pub fn name(&self) -> String {
         let version = if self.family == Family::V4 { "" } else { "6" };
-        let (kind, run) = match (self.node_port, self.way) {
-            (false, Way::Serve { range, masquerade: false }) => ("service", run(range)),
-            (false, Way::Serve { range, masquerade: true }) => ("external", run(range)),
-            (true, Way::Serve { range, .. }) => ("node-port", run(range)),
-            (node_port, Way::Split { inside, outside }) => {
-                let kind = if node_port { "node-port-local" } else { "external-local" };
-                (kind, format!("{}-of-{}", outside.count, run(inside)))
-            }
-            (_, Way::Drop | Way::Reject) => ("none", String::new()),
+        let kind = match (self.node_port, self.pick) {
+            (false, Pick::Any { masquerade: false, .. }) => "service",
+            (false, Pick::Any { masquerade: true, .. }) => "external",
+            (false, Pick::Split { .. }) => "external-local",
+            (true, Pick::Any { masquerade: false, .. }) => "node-port-kept",
+            (true, Pick::Any { masquerade: true, .. }) => "node-port",
+            (true, Pick::Split { .. }) => "node-port-local",
+        };
+        let run = match self.pick {
+            Pick::Any { range, .. } => run(range),
+            Pick::Split { inside, outside } => format!("{}-of-{}", outside.count, run(inside)),
         };
         format!("{kind}{version}-{run}")
     }
@@ -67,15 +79,15 @@ impl PickChain {
     /// Its rules.
     pub fn rules(&self, config: &Config) -> Vec<Rule> {
         let mut rules = Vec::new();
-        match self.way {
-            Way::Serve { range, masquerade } => {
+        match self.pick {
+            Pick::Any { range, masquerade } => {
                 if masquerade {
                     rules
                         .push(self.rule(mark(config.masquerade_mark)).comment("masquerade external traffic"));
                 }
                 rules.extend(self.pick(&[], range));
             }
-            Way::Split { inside, outside } => {
+            Pick::Split { inside, outside } => {
                 let from_pod = only_from_pods(self.family);
                 rules.extend(self.pick(&from_pod, inside));
                 let from_node = only_from_node();
@@ -87,7 +99,6 @@ impl PickChain {
                     rules.push(self.rule([Expr::Verdict(Verdict::Drop)]).comment("no endpoint on this node"));
                 }
             }
-            Way::Drop | Way::Reject => {}
         }
         rules
     }

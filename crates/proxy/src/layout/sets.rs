@@ -6,11 +6,11 @@ use service::Family;
 
 /// The IPv4 and the IPv6 set of the same purpose.
 #[derive(Debug)]
-pub struct SetPair([Set; 2]);
+pub(super) struct SetPair([Set; 2]);
 
 impl SetPair {
     /// The set of this family.
-    pub fn of(&self, family: Family) -> &Set {
+    fn of(&self, family: Family) -> &Set {
         match family {
             Family::V4 => &self.0[0],
             Family::V6 => &self.0[1],
@@ -18,7 +18,7 @@ impl SetPair {
     }
 
     /// The name of the set of this family.
-    pub fn name(&self, family: Family) -> &'static str {
+    pub(super) fn name(&self, family: Family) -> &'static str {
         self.of(family).name
     }
 }

@@ -3,10 +3,13 @@
 use std::io::ErrorKind;
 use std::time::{Duration, Instant};
 
+use proxy::{Config, NodePortAddresses};
 use serde_json::json;
 
-use crate::scene::{CLIENT, NODE, POD1, POD1_V6, POD2, POD2_V6, Scene, TARGET, service, slice, slice_of};
-use crate::server::{Asker, ask};
+use crate::scene::{
+    CLIENT, NODE, POD1, POD1_V6, POD2, POD2_V6, Scene, TARGET, config, service, slice, slice_of,
+};
+use crate::server::{Asker, ask, serve, serve_udp};
 
 const VIP: &str = "10.96.0.20";
 const BOTH: [(&str, &str); 2] = [(POD1, "node"), (POD2, "node")];
@@ -93,11 +96,47 @@ fn internal_traffic_policy_local_stays_on_the_node() {
 #[test]
 fn a_hand_made_endpoint_may_listen_anywhere_on_another_port() {
     let Some(mut scene) = Scene::new() else { return };
-    crate::server::serve(&scene.client, "outside", 9376);
+    serve(&scene.client, "outside", 9376);
     scene.apply(&[service("db", VIP, json!({})), slice_of("db-1", "db", 9376, "TCP", &[(CLIENT, "")])]);
     for from in [&scene.pod1, &scene.node] {
         assert_eq!(ask(from, &format!("{VIP}:8080")).unwrap().server, "outside");
     }
+}
+
+#[test]
+fn an_endpoint_may_be_the_node_itself() {
+    let Some(mut scene) = Scene::new() else { return };
+    serve(&scene.node, "node", 6443);
+    serve_udp(&scene.node, "node-udp", format!("{NODE}:5353").parse().unwrap());
+    let ports = json!([{"name": "http", "port": 443}, {"name": "udp", "port": 53, "protocol": "UDP"}]);
+    let mut udp = slice_of("api-2", "api", 5353, "UDP", &[(NODE, "node")]);
+    udp["ports"][0]["name"] = "udp".into();
+    scene.apply(&[
+        service("api", VIP, json!({"ports": ports})),
+        slice_of("api-1", "api", 6443, "TCP", &[(NODE, "node")]),
+        udp,
+    ]);
+    for from in [&scene.pod1, &scene.node, &scene.client] {
+        assert_eq!(ask(from, &format!("{VIP}:443")).unwrap().server, "node", "{}", from.name);
+        assert_eq!(Asker::new(from, &format!("{VIP}:53")).ask().unwrap().server, "node-udp", "{}", from.name);
+    }
+}
+
+#[test]
+fn node_ports_are_open_where_they_are_told() {
+    let Some(mut scene) = Scene::new() else { return };
+    let port = json!([{"name": "http", "port": 8080, "nodePort": 31688}]);
+    scene.apply(&[
+        service("web", VIP, json!({"type": "NodePort", "ports": port})),
+        slice("web-1", "web", &BOTH),
+    ]);
+    let inner = "10.244.1.1:31688";
+    assert!(ask(&scene.pod2, inner).is_ok(), "all addresses of the node");
+    let config =
+        Config { node_port_addresses: NodePortAddresses::Only(vec![NODE.parse().unwrap()]), ..config() };
+    assert!(scene.restart_with(config).full, "another configuration is another table");
+    assert_eq!(ask(&scene.pod2, inner).unwrap_err().kind(), ErrorKind::ConnectionRefused);
+    assert!(ask(&scene.client, &format!("{NODE}:31688")).is_ok());
 }
 
 #[test]

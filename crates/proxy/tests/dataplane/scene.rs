@@ -55,7 +55,7 @@ impl Scene {
         node.sysctl("ipv6/conf/all/forwarding", "1");
         serve(&pod1, "pod1", TARGET);
         serve(&pod2, "pod2", TARGET);
-        let kernel = kernel(&node);
+        let kernel = kernel(&node, config());
         let viewpoint = Viewpoint { node: "node".into(), zone: None };
         let (cluster, ruleset) = (Cluster::new(), Ruleset::new());
         Some(Self { node, pod1, pod2, client, cluster, ruleset, kernel, viewpoint })
@@ -116,13 +116,25 @@ impl Scene {
 
     /// A new proxy process: it knows the objects and nothing of the kernel.
     pub(crate) fn restart(&mut self) -> Report {
-        self.kernel = kernel(&self.node);
+        self.restart_with(config())
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn restart_with(&mut self, config: Config) -> Report {
+        self.kernel = kernel(&self.node, config);
         self.ruleset = Ruleset::new();
         for name in self.cluster.names() {
             let ports = self.cluster.ports(name, &self.viewpoint);
             self.ruleset.replace(name, compile(&ports, &self.viewpoint.node, None));
         }
         self.kernel.sync(&mut self.ruleset).unwrap()
+    }
+
+    /// Loads the same ruleset into an empty kernel.
+    pub(crate) fn load_afresh(&mut self) -> Report {
+        proxy::cleanup(&mut self.node.run(|| nfnetlink::Socket::open().unwrap())).unwrap();
+        self.kernel = kernel(&self.node, config());
+        self.sync()
     }
 
     /// Makes the kernel hold the ruleset again, without a change.
@@ -150,8 +162,8 @@ impl Scene {
     }
 }
 
-fn kernel(node: &Namespace) -> Kernel {
-    Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()), config())
+fn kernel(node: &Namespace, config: Config) -> Kernel {
+    Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()), config)
 }
 
 /// The configuration of the node's proxy.

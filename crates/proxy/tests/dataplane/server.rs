@@ -28,12 +28,18 @@ impl Answer {
 /// Serves TCP and UDP on a port of the namespace for the rest of the process: answers each line.
 pub(crate) fn serve(namespace: &Namespace, name: &'static str, port: u16) {
     let tcp = namespace.run(|| TcpListener::bind(("::", port))).unwrap();
-    let udp = namespace.run(|| UdpSocket::bind(("::", port))).unwrap();
+    serve_udp(namespace, name, SocketAddr::new("::".parse().unwrap(), port));
     namespace.spawn(move || {
         for stream in tcp.incoming().flatten() {
             std::thread::spawn(move || answer_lines(name, stream));
         }
     });
+}
+
+/// Serves UDP at one address. A server on a machine with several must not listen at all of them at once: its
+/// answers would come from whichever is nearest to the client.
+pub(crate) fn serve_udp(namespace: &Namespace, name: &'static str, address: SocketAddr) {
+    let udp = namespace.run(|| UdpSocket::bind(address)).unwrap();
     namespace.spawn(move || {
         let mut buffer = [0; 64];
         while let Ok((_, client)) = udp.recv_from(&mut buffer) {

@@ -109,6 +109,48 @@ fn a_restart_makes_up_for_what_happened_meanwhile() {
     assert_eq!(pieces(&listed), pieces(&loaded), "a fresh load gives the same");
 }
 
+#[test]
+fn any_sequence_of_changes_leaves_what_a_fresh_load_gives() {
+    let Some(mut scene) = Scene::new() else { return };
+    let mut number = 7u64;
+    let mut below = |bound: u64| {
+        number = number.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+        (number >> 33) % bound
+    };
+    scene.sync();
+    for _ in 0..150 {
+        let name = format!("s{}", below(6));
+        let object = match below(4) {
+            // Few addresses and ports, so that Services clash.
+            0 => {
+                let policy = ["Cluster", "Local"][below(2) as usize];
+                let protocol = ["TCP", "UDP"][below(2) as usize];
+                let port =
+                    json!([{"name": "http", "port": 80, "protocol": protocol, "nodePort": 30000 + below(4)}]);
+                let external = format!("198.51.100.{}", below(3));
+                let spec = json!({"type": "NodePort", "externalTrafficPolicy": policy, "internalTrafficPolicy": policy,
+                    "ports": port, "externalIPs": [external]});
+                service(&name, &format!("10.96.0.{}", below(4)), spec)
+            }
+            _ => {
+                let addresses: Vec<_> =
+                    (0..below(9)).map(|_| format!("10.244.9.{}", 1 + below(12))).collect();
+                let node = ["node", "elsewhere"][below(2) as usize];
+                let endpoints: Vec<_> = addresses.iter().map(|address| (address.as_str(), node)).collect();
+                let protocol = ["TCP", "UDP"][below(2) as usize];
+                slice_of(&format!("{name}-{}", below(2)), &name, 80, protocol, &endpoints)
+            }
+        };
+        let report = if below(6) == 0 { scene.delete(&[object]) } else { scene.apply(&[object]) };
+        assert!(!report.full, "a change was refused");
+    }
+    scene.sync();
+    let followed = scene.nft("list table inet portolan");
+    assert!(scene.load_afresh().full);
+    let loaded = scene.nft("list table inet portolan");
+    assert_eq!(pieces(&followed), pieces(&loaded));
+}
+
 /// Elements and rules of a listing without their order, which in a hash table is any.
 fn pieces(listing: &str) -> Vec<&str> {
     let mut pieces: Vec<_> = listing.split([',', '\n', '{', '}']).map(str::trim).collect();
