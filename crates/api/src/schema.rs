@@ -14,8 +14,10 @@ pub use parse::{TableError, Tables};
 pub struct Schema {
     kinds: Vec<Kind>,
     messages: Vec<Message>,
-    by_kind: HashMap<(String, String, String), usize>,
-    by_resource: HashMap<(String, String, String), usize>,
+    /// Positions of the kinds of a name, in any group and version.
+    by_kind: HashMap<String, Vec<usize>>,
+    /// Positions of the kinds of a plural, in any group and version.
+    by_resource: HashMap<String, Vec<usize>>,
     by_message: HashMap<String, MessageId>,
 }
 
@@ -290,13 +292,13 @@ impl Schema {
     /// The kind of that name.
     #[must_use]
     pub fn kind(&self, group: &str, version: &str, kind: &str) -> Option<&Kind> {
-        find(&self.by_kind, group, version, kind).map(|at| &self.kinds[at])
+        self.find(&self.by_kind, group, version, kind)
     }
 
     /// The kind served under that plural resource name.
     #[must_use]
     pub fn resource(&self, group: &str, version: &str, plural: &str) -> Option<&Kind> {
-        find(&self.by_resource, group, version, plural).map(|at| &self.kinds[at])
+        self.find(&self.by_resource, group, version, plural)
     }
 
     /// The message of an id of this schema.
@@ -324,18 +326,20 @@ impl Schema {
         self.message(message).json.iter().map(|entry| self.json_field(*entry))
     }
 
+    fn find(
+        &self,
+        names: &HashMap<String, Vec<usize>>,
+        group: &str,
+        version: &str,
+        name: &str,
+    ) -> Option<&Kind> {
+        let mut candidates = names.get(name)?.iter().map(|at| &self.kinds[*at]);
+        candidates.find(|kind| kind.group == group && kind.version == version)
+    }
+
     fn json_field(&self, (message, at): (MessageId, u32)) -> &Field {
         &self.messages[message.0 as usize].fields[at as usize]
     }
-}
-
-fn find(
-    map: &HashMap<(String, String, String), usize>,
-    group: &str,
-    version: &str,
-    name: &str,
-) -> Option<usize> {
-    map.get(&(group.to_owned(), version.to_owned(), name.to_owned())).copied()
 }
 
 #[cfg(test)]

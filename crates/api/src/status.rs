@@ -1,5 +1,6 @@
 //! Kubernetes `Status` errors in upstream's own words (`k8s.io/apimachinery/pkg/api/errors`).
 
+use std::collections::HashSet;
 use std::fmt;
 
 use serde_json::{Map, Value, json};
@@ -147,13 +148,9 @@ impl Status {
     /// 422: the object breaks these rules.
     #[must_use]
     pub fn invalid(kind: &Kind, name: &str, errors: Vec<FieldError>) -> Self {
-        let mut texts: Vec<String> = Vec::with_capacity(errors.len());
-        for error in &errors {
-            let text = error.to_string();
-            if !texts.contains(&text) {
-                texts.push(text);
-            }
-        }
+        let mut seen = HashSet::new();
+        let texts: Vec<String> =
+            errors.iter().map(ToString::to_string).filter(|text| seen.insert(text.clone())).collect();
         let all =
             if let [only] = texts.as_slice() { only.clone() } else { format!("[{}]", texts.join(", ")) };
         let message = format!("{} {name:?} is invalid: {all}", kind.qualified_kind());

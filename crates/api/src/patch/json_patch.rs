@@ -9,6 +9,10 @@ const MAX_OPERATIONS: usize = 10_000;
 /// The most that `copy` operations may add to the object, in JSON bytes.
 const MAX_COPIED: usize = 3 * 1024 * 1024;
 
+/// Objects and lists may nest this deep after a patch; without a limit a few copies of a value into
+/// itself would.
+const MAX_DEPTH: usize = 100;
+
 /// Applies a JSON Patch. The target is unchanged when an operation fails.
 ///
 /// # Errors
@@ -48,7 +52,7 @@ fn apply(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<()
         "remove" => remove(target, &path).map(drop),
         "replace" => {
             let place = find_mut(target, &path)?;
-            *place = value()?;
+            *place = shallow(&path, value()?)?;
             Ok(())
         }
         "move" => {
@@ -100,7 +104,24 @@ fn find_mut<'a>(target: &'a mut Value, path: &[String]) -> Result<&'a mut Value,
     })
 }
 
+/// The value, when it does not nest too deep at that path.
+fn shallow(path: &[String], value: Value) -> Result<Value, Status> {
+    if path.len() + depth(&value) > MAX_DEPTH {
+        return Err(unfit(&format!("the object would nest deeper than {MAX_DEPTH}")));
+    }
+    Ok(value)
+}
+
+fn depth(value: &Value) -> usize {
+    match value {
+        Value::Object(object) => 1 + object.values().map(depth).max().unwrap_or(0),
+        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
+        _ => 0,
+    }
+}
+
 fn add(target: &mut Value, path: &[String], value: Value) -> Result<(), Status> {
+    let value = shallow(path, value)?;
     let Some((last, parents)) = path.split_last() else {
         *target = value;
         return Ok(());
@@ -247,5 +268,8 @@ mod tests {
         let double = json!({"op": "copy", "from": "/a", "path": "/a/-"});
         let patch = Value::Array(vec![double; 40]);
         assert_eq!(json_patch(&mut json!({"a": ["x"]}), &patch).unwrap_err().code, 422);
+        let nest = json!({"op": "copy", "from": "/a", "path": "/a/a"});
+        let patch = Value::Array(vec![nest; 200]);
+        assert_eq!(json_patch(&mut json!({"a": {}}), &patch).unwrap_err().code, 422);
     }
 }

@@ -263,11 +263,11 @@ fn reorder(list: &mut Vec<Value>, order: &[Value], merge_key: Option<&str>) {
         None => value.clone(),
     };
     let order: Vec<Value> = order.iter().map(key_of).collect();
-    let rank = |value: &Value| order.iter().position(|one| *one == key_of(value));
     let mut named: Vec<(usize, Value)> = Vec::new();
     let mut others: Vec<(usize, Value)> = Vec::new();
     for value in std::mem::take(list) {
-        match rank(&value) {
+        let key = key_of(&value);
+        match order.iter().position(|one| *one == key) {
             Some(rank) => named.push((rank, value)),
             None => others.push((named.len(), value)),
         }

@@ -66,10 +66,9 @@ impl Schema {
                 text: text.to_owned(),
             })?;
             let at = schema.kinds.len();
-            let key = |name: &str| (kind.group.clone(), kind.version.clone(), name.to_owned());
-            schema.by_kind.insert(key(&kind.kind), at);
+            schema.by_kind.entry(kind.kind.clone()).or_default().push(at);
             if kind.served {
-                schema.by_resource.insert(key(&kind.plural), at);
+                schema.by_resource.entry(kind.plural.clone()).or_default().push(at);
             }
             schema.kinds.push(kind);
         }

@@ -16,7 +16,7 @@ const PROTOCOLS: [&str; 3] = ["SCTP", "TCP", "UDP"];
 const TERMINATION_POLICIES: [&str; 2] = ["FallbackToLogsOnError", "File"];
 
 /// The containers of a pod specification; names are unique over all three lists.
-pub(super) fn containers(path: &str, spec: &Value, volumes: &[&str], report: &mut Report) {
+pub(super) fn containers(path: &str, spec: &Value, volumes: &HashSet<&str>, report: &mut Report) {
     if meta::list(spec, &["containers"]).is_empty() {
         report.required(format!("{path}.containers"), "");
     }
@@ -47,7 +47,7 @@ pub(super) fn containers(path: &str, spec: &Value, volumes: &[&str], report: &mu
     }
 }
 
-fn container(path: &str, container: &Value, volumes: &[&str], report: &mut Report) {
+fn container(path: &str, container: &Value, volumes: &HashSet<&str>, report: &mut Report) {
     let image = meta::text(container, &["image"]);
     if image.is_empty() {
         report.required(format!("{path}.image"), "");
@@ -152,14 +152,14 @@ fn environment(path: &str, container: &Value, report: &mut Report) {
     }
 }
 
-fn mounts(path: &str, container: &Value, volumes: &[&str], report: &mut Report) {
+fn mounts(path: &str, container: &Value, volumes: &HashSet<&str>, report: &mut Report) {
     let mut seen = HashSet::new();
     for (at, mount) in meta::list(container, &["volumeMounts"]).iter().enumerate() {
         let path = format!("{path}.volumeMounts[{at}]");
         let (name, target) = (meta::text(mount, &["name"]), meta::text(mount, &["mountPath"]));
         if name.is_empty() {
             report.required(format!("{path}.name"), "");
-        } else if !volumes.contains(&name) {
+        } else if !volumes.contains(name) {
             let kind = crate::field::FieldErrorKind::NotFound;
             report.add(FieldError::new(kind, format!("{path}.name"), name, ""));
         }

@@ -1,5 +1,7 @@
 //! Rules of a pod's volumes.
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use crate::field::FieldError;
@@ -12,8 +14,8 @@ const NAMED_SOURCES: [(&str, &str); 3] =
     [("secret", "secretName"), ("configMap", "name"), ("persistentVolumeClaim", "claimName")];
 
 /// Checks the volumes and returns their names.
-pub(super) fn volumes<'a>(path: &str, spec: &'a Value, report: &mut Report) -> Vec<&'a str> {
-    let mut seen: Vec<&str> = Vec::new();
+pub(super) fn volumes<'a>(path: &str, spec: &'a Value, report: &mut Report) -> HashSet<&'a str> {
+    let mut seen: HashSet<&str> = HashSet::new();
     for (at, volume) in meta::list(spec, &["volumes"]).iter().enumerate() {
         let path = format!("{path}.volumes[{at}]");
         let name = meta::text(volume, &["name"]);
@@ -21,11 +23,11 @@ pub(super) fn volumes<'a>(path: &str, spec: &'a Value, report: &mut Report) -> V
             report.required(format!("{path}.name"), "");
         } else {
             report.complaints(&format!("{path}.name"), name, names::dns1123_label(name));
-            if seen.contains(&name) {
+            if seen.contains(name) {
                 report.add(FieldError::duplicate(format!("{path}.name"), name));
             }
         }
-        seen.push(name);
+        seen.insert(name);
         let mut sources =
             volume.as_object().into_iter().flatten().map(|(key, _)| key).filter(|key| *key != "name");
         if sources.next().is_none() {

@@ -55,6 +55,10 @@ fn cluster_ips(new: &Value, old: &Value, report: &mut Report) {
         _ => {}
     }
     let (families, old_families) = (meta::list(new, &["ipFamilies"]), meta::list(old, &["ipFamilies"]));
+    if families.len() == 1 && old_families.len() > 1 && new["ipFamilyPolicy"] != "SingleStack" {
+        let detail = "must be set to 'SingleStack' when releasing the secondary ipFamily";
+        report.invalid("spec.ipFamilyPolicy", &new["ipFamilyPolicy"], detail);
+    }
     if let (Some(family), Some(old_family)) = (families.first(), old_families.first())
         && family != old_family
         && *old_first != "None"
