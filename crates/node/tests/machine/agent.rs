@@ -14,12 +14,11 @@ fn pod_path(name: &str) -> String {
     format!("/api/v1/namespaces/default/pods/{name}")
 }
 
-fn pod(spec: Value) -> Value {
-    let mut pod =
-        json!({"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "node1", "restartPolicy": "Always"}});
-    for (key, value) in spec.as_object().unwrap() {
-        pod["spec"][key] = value.clone();
-    }
+fn pod(mut spec: Value) -> Value {
+    spec["nodeName"] = json!("node1");
+    spec["restartPolicy"] = json!("Always");
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod"});
+    pod["spec"] = spec;
     pod
 }
 
