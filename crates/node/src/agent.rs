@@ -131,6 +131,7 @@ async fn start_runtime(
     if config.runtime_endpoint.is_none() {
         *containerd = Some(Containerd::start(&Paths::of(config)).await?);
     }
+    tracing::info!(socket = %socket.display(), "the container runtime answers");
     let runtime = cri::Client::new(&socket).map_err(unusable)?;
     let imported = match image::import_all(config, &runtime).await {
         // A foreign runtime has a sandbox image of its own, and perhaps no way to import.
@@ -140,6 +141,7 @@ async fn start_runtime(
         }
         imported => imported?,
     };
+    tracing::info!("the images are there");
     Ok((runtime, imported))
 }
 

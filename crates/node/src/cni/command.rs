@@ -62,7 +62,7 @@ fn loopback(command: &str, request: &Request, version: &str) -> Result<Value, Fa
     let (Some(netns), "ADD") = (&request.netns, command) else { return Ok(Value::Null) };
     netns::within(netns, bridge::loopback_up_here).map_err(Failure::network)?;
     let interface = json!({"name": "lo", "mac": "00:00:00:00:00:00", "sandbox": netns});
-    Ok(add_result(version, interface, ([127, 0, 0, 1].into(), 8), None))
+    Ok(add_result(version, &interface, ([127, 0, 0, 1].into(), 8), None))
 }
 
 /// The node's pod network.
@@ -113,7 +113,7 @@ impl Network {
         let mac = bridge::mac_of(address);
         let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
         let interface = json!({"name": request.ifname, "mac": mac, "sandbox": netns});
-        Ok(add_result(&config.cni_version, interface, (address, self.pod_cidr.prefix()), Some(gateway)))
+        Ok(add_result(&config.cni_version, &interface, (address, self.pod_cidr.prefix()), Some(gateway)))
     }
 
     /// Idempotent, and works when the namespace is gone already.

@@ -65,10 +65,10 @@ pub fn config_list(node: &str, pod_cidr: Cidr, ipam_dir: &Path) -> String {
     format!("{list:#}\n")
 }
 
-/// The answer to ADD. `address` is that of interface `ifname`, whose MAC is `mac`.
+/// The answer to ADD: an interface with an address (and its prefix length), and the way to everywhere else.
 pub(super) fn add_result(
     version: &str,
-    interface: Value,
+    interface: &Value,
     address: (std::net::IpAddr, u8),
     gateway: Option<std::net::IpAddr>,
 ) -> Value {
@@ -157,7 +157,7 @@ mod tests {
         let result = |version| {
             add_result(
                 version,
-                json!({"name": "eth0"}),
+                &json!({"name": "eth0"}),
                 ([10, 244, 0, 2].into(), 24),
                 Some([10, 244, 0, 1].into()),
             )

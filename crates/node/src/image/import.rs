@@ -162,12 +162,13 @@ struct OciDescriptor {
     annotations: BTreeMap<String, String>,
 }
 
-/// Imports one archive through containerd's own client program.
+/// Imports one archive through containerd's own client program. Layers are unpacked when a container first
+/// needs them.
 async fn import_one(archive: &Path, socket: &Path) -> Result<(), Error> {
     let output = tokio::process::Command::new("ctr")
         .arg("--address")
         .arg(socket)
-        .args(["--namespace", CONTAINERD_NAMESPACE, "images", "import"])
+        .args(["--namespace", CONTAINERD_NAMESPACE, "images", "import", "--no-unpack"])
         .arg(archive)
         .stdin(Stdio::null())
         .output()

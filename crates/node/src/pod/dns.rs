@@ -21,7 +21,7 @@ pub(crate) fn parse(text: &str) -> DnsConfig {
             Some("nameserver") => dns.servers.extend(words.next().map(str::to_owned)),
             // The last search line counts; a lone dot means none.
             Some("search" | "domain") => {
-                dns.searches = words.filter(|&word| word != ".").map(str::to_owned).collect()
+                dns.searches = words.filter(|&word| word != ".").map(str::to_owned).collect();
             }
             Some("options") => dns.options.extend(words.map(str::to_owned)),
             _ => {}
@@ -96,7 +96,10 @@ mod tests {
     }
 
     fn pod(spec: serde_json::Value) -> Pod {
-        serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "shop"}, "spec": spec})).unwrap()
+        let mut pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "shop"}})).unwrap();
+        pod.spec = serde_json::from_value(spec).unwrap();
+        pod
     }
 
     #[test]

@@ -43,7 +43,7 @@ pub(super) struct Failed {
 /// `Always`: whoever put the archive there said what the name means on this node.
 fn decide(policy: &str, present: bool, imported: bool) -> Decision {
     match (policy, present) {
-        ("Never", true) | ("IfNotPresent", true) => Decision::Use,
+        ("Never" | "IfNotPresent", true) => Decision::Use,
         ("Never", false) => Decision::Refuse,
         (_, true) if imported => Decision::Use,
         _ => Decision::Pull,

@@ -318,10 +318,10 @@ mod tests {
     use crate::pod::downward::tests::facts;
 
     fn pod(volumes: serde_json::Value) -> Pod {
-        serde_json::from_value(
-            json!({"metadata": {"name": "p"}, "spec": {"containers": [], "volumes": volumes}}),
-        )
-        .unwrap()
+        let mut pod: Pod =
+            serde_json::from_value(json!({"metadata": {"name": "p"}, "spec": {"containers": []}})).unwrap();
+        pod.spec.as_mut().unwrap().volumes = serde_json::from_value(volumes).unwrap();
+        pod
     }
 
     #[test]

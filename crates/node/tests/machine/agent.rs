@@ -14,12 +14,11 @@ fn pod_path(name: &str) -> String {
     format!("/api/v1/namespaces/default/pods/{name}")
 }
 
-fn pod(spec: Value) -> Value {
-    let mut pod =
-        json!({"apiVersion": "v1", "kind": "Pod", "spec": {"nodeName": "node1", "restartPolicy": "Always"}});
-    for (key, value) in spec.as_object().unwrap() {
-        pod["spec"][key] = value.clone();
-    }
+fn pod(mut spec: Value) -> Value {
+    spec["nodeName"] = json!("node1");
+    spec["restartPolicy"] = json!("Always");
+    let mut pod = json!({"apiVersion": "v1", "kind": "Pod"});
+    pod["spec"] = spec;
     pod
 }
 
@@ -56,10 +55,13 @@ impl Agent {
     }
 }
 
+/// A configuration with images, and a client certificate for the node's API in `client.pem`.
 fn prepare(place: &Place) -> Config {
     let mut config = place.config();
-    let ca = rcgen::generate_simple_self_signed(vec!["ca".into()]).unwrap();
-    config.client_ca_pem = ca.cert.pem();
+    let client = rcgen::generate_simple_self_signed(vec!["client".into()]).unwrap();
+    config.client_ca_pem = client.cert.pem();
+    let pem = client.cert.pem() + &client.signing_key.serialize_pem();
+    std::fs::write(place.path("client.pem"), pem).unwrap();
     image::write_stand_ins(&config.images_dir).unwrap();
     config
 }
@@ -130,6 +132,91 @@ pub(crate) fn a_pod_lives_restarts_is_adopted_and_goes() {
     });
     place.run(async || node::remove_all(&config).await).unwrap();
     assert_eq!(place.traces(&config), Vec::<String>::new());
+}
+
+/// Issue step 4: logs, exec, and everything else that a pod's specification can ask for.
+pub(crate) fn a_pod_has_what_its_specification_asks_for() {
+    let place = Place::new("spec");
+    let config = prepare(&place);
+    place.run(async || {
+        let (api, client) = Api::start().await;
+        let agent = Agent::start(&client, &config).await;
+        let objects = "/api/v1/namespaces/default";
+        api.put(&format!("{objects}/configmaps/settings"), json!({"data": {"color": "blue"}}));
+        api.put(&format!("{objects}/secrets/key"), json!({"data": {"token": "c2VjcmV0"}}));
+        let script = "echo color=$COLOR token=$(cat /keys/token) me=$ME $(cat /work/from-init); \
+                      echo host=$(hostname); cat /etc/resolv.conf; grep web /etc/hosts; \
+                      trap 'exit 0' TERM; while true; do sleep 1 & wait; done";
+        let path = pod_path("web");
+        api.put(
+            &path,
+            pod(json!({
+                "hostname": "web", "subdomain": "sub", "terminationGracePeriodSeconds": 5,
+                "initContainers": [{"name": "init", "image": "busybox", "command": ["sh", "-c", "echo init > /work/from-init"],
+                    "volumeMounts": [{"name": "work", "mountPath": "/work"}]}],
+                "containers": [{"name": "main", "image": "busybox", "command": ["sh", "-c", script],
+                    "env": [{"name": "COLOR", "valueFrom": {"configMapKeyRef": {"name": "settings", "key": "color"}}},
+                            {"name": "ME", "valueFrom": {"fieldRef": {"fieldPath": "metadata.name"}}}],
+                    "readinessProbe": {"exec": {"command": ["test", "-f", "/tmp/ready"]}, "periodSeconds": 1},
+                    "volumeMounts": [{"name": "work", "mountPath": "/work"}, {"name": "keys", "mountPath": "/keys", "readOnly": true}]}],
+                "volumes": [{"name": "work", "emptyDir": {}}, {"name": "keys", "secret": {"secretName": "key"}}],
+            })),
+        );
+        let started = api.wait(&path, |pod| pod["status"]["phase"] == "Running").await;
+        assert!(!is_ready(&started), "the readiness probe has not succeeded");
+        assert_eq!(started["status"]["initContainerStatuses"][0]["state"]["terminated"]["exitCode"], 0);
+
+        let node_api = |path: &str| format!("https://192.0.2.1:10250{path}");
+        let mut log = String::new();
+        for _ in 0..100 {
+            log = curl(&place, &[&node_api("/containerLogs/default/web/main")]).await;
+            if log.contains("nameserver") && log.contains("web.sub") {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        assert!(log.contains("color=blue token=secret me=web init\nhost=web\n"), "{log}");
+        assert!(log.contains("search default.svc.cluster.local svc.cluster.local cluster.local"), "{log}");
+        assert!(log.contains("nameserver 10.96.0.10\n") && log.contains("options ndots:5\n"), "{log}");
+        assert!(log.contains("10.244.9.2\tweb.sub.default.svc.cluster.local\tweb"), "{log}");
+        let tail = curl(&place, &[&node_api("/containerLogs/default/web/main?tailLines=1&timestamps=true")]).await;
+        assert_eq!(tail.lines().count(), 1);
+        assert!(curl(&place, &[&node_api("/containerLogs/default/web/none")]).await.contains("is not valid for pod"));
+        assert!(curl(&place, &[&node_api("/healthz")]).await.contains("ok"));
+
+        let exec = node_api("/exec/default/web/main?command=touch&command=/tmp/ready&output=1&error=1");
+        let spdy = ["Upgrade: SPDY/3.1", "Connection: Upgrade", "X-Stream-Protocol-Version: v4.channel.k8s.io"];
+        let spdy: Vec<&str> = spdy.iter().flat_map(|header| ["-H", header]).collect();
+        let answer = curl(&place, &[&["-i", "-X", "POST", "-m", "2"], spdy.as_slice(), &[&exec]].concat()).await;
+        assert!(answer.starts_with("HTTP/1.1 101 Switching Protocols"), "{answer}");
+        assert!(answer.to_lowercase().contains("x-stream-protocol-version: v4.channel.k8s.io"), "{answer}");
+        let websocket = ["-i", "-H", "Upgrade: websocket", "-H", "Connection: Upgrade", &exec];
+        assert!(curl(&place, &websocket).await.starts_with("HTTP/1.1 400"));
+
+        let follow = node_api("/containerLogs/default/web/main?follow=true&tailLines=0");
+        let following = async { curl(&place, &["-N", &follow]).await };
+        let deleting = async {
+            tokio::time::sleep(std::time::Duration::from_millis(300)).await;
+            api.delete(&path, 5);
+            api.wait(&path, Value::is_null).await;
+        };
+        tokio::join!(following, deleting);
+        agent.stop().await;
+    });
+    place.run(async || node::remove_all(&config).await).unwrap();
+    assert_eq!(place.traces(&config), Vec::<String>::new());
+}
+
+/// Asks the node's API from inside the namespace; the answer's text.
+async fn curl(place: &Place, arguments: &[&str]) -> String {
+    let output = tokio::process::Command::new("curl")
+        .args(["-sk", "-m", "30", "--cert"])
+        .arg(place.path("client.pem"))
+        .args(arguments)
+        .output()
+        .await
+        .unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
 fn restarts(pod: &Value) -> i64 {

@@ -23,14 +23,21 @@ type Body = UnsyncBoxBody<Bytes, Infallible>;
 
 /// The objects, and who watches them.
 pub(crate) struct Api {
-    objects: Mutex<(u64, BTreeMap<String, Value>)>,
-    events: broadcast::Sender<(String, Value)>,
+    state: Mutex<State>,
+    news: broadcast::Sender<()>,
+}
+
+#[derive(Default)]
+struct State {
+    objects: BTreeMap<String, Value>,
+    /// Every change, with the path of its object; the resource version is the number of changes.
+    history: Vec<(String, Value)>,
 }
 
 impl Api {
     /// Serves on a free port of the loopback interface until the runtime ends.
     pub(crate) async fn start() -> (Arc<Self>, kube::Client) {
-        let api = Arc::new(Self { objects: Mutex::default(), events: broadcast::Sender::new(4096) });
+        let api = Arc::new(Self { state: Mutex::default(), news: broadcast::Sender::new(4096) });
         let listener = TcpListener::bind((std::net::Ipv4Addr::LOCALHOST, 0)).await.unwrap();
         let address: SocketAddr = listener.local_addr().unwrap();
         let server = api.clone();
@@ -52,14 +59,14 @@ impl Api {
 
     /// The object at a path such as `/api/v1/namespaces/default/pods/web`.
     pub(crate) fn get(&self, path: &str) -> Option<Value> {
-        self.objects.lock().unwrap().1.get(path).cloned()
+        self.state.lock().unwrap().objects.get(path).cloned()
     }
 
     /// Every object below a path.
     pub(crate) fn all(&self, prefix: &str) -> Vec<Value> {
-        let objects = self.objects.lock().unwrap();
-        objects
-            .1
+        let state = self.state.lock().unwrap();
+        state
+            .objects
             .iter()
             .filter(|(path, _)| path.starts_with(prefix))
             .map(|(_, object)| object.clone())
@@ -68,24 +75,25 @@ impl Api {
 
     /// Creates or replaces an object.
     pub(crate) fn put(&self, path: &str, mut object: Value) -> Value {
-        let mut objects = self.objects.lock().unwrap();
-        objects.0 += 1;
-        let kind = if objects.1.contains_key(path) { "MODIFIED" } else { "ADDED" };
+        let mut state = self.state.lock().unwrap();
+        let version = state.history.len() + 1;
+        let kind = if state.objects.contains_key(path) { "MODIFIED" } else { "ADDED" };
         let name = path.rsplit('/').next().unwrap();
         let meta = &mut object["metadata"];
         meta["name"] = json!(name);
         if let Some(namespace) = path.split("/namespaces/").nth(1) {
             meta["namespace"] = json!(namespace.split('/').next());
         }
-        meta["resourceVersion"] = json!(objects.0.to_string());
+        meta["resourceVersion"] = json!(version.to_string());
         if meta["uid"].is_null() {
-            meta["uid"] = json!(format!("uid-{}", objects.0));
+            meta["uid"] = json!(format!("uid-{version}"));
         }
         if path.contains("/nodes/") && object["spec"]["podCIDR"].is_null() {
             object["spec"]["podCIDR"] = json!("10.244.9.0/24");
         }
-        objects.1.insert(path.to_owned(), object.clone());
-        let _ = self.events.send((path.to_owned(), json!({"type": kind, "object": object})));
+        state.objects.insert(path.to_owned(), object.clone());
+        state.history.push((path.to_owned(), json!({"type": kind, "object": object})));
+        let _ = self.news.send(());
         object
     }
 
@@ -98,8 +106,12 @@ impl Api {
             self.put(path, object);
             return;
         }
-        self.objects.lock().unwrap().1.remove(path);
-        let _ = self.events.send((path.to_owned(), json!({"type": "DELETED", "object": object})));
+        let mut state = self.state.lock().unwrap();
+        state.objects.remove(path);
+        let version = state.history.len() + 1;
+        object["metadata"]["resourceVersion"] = json!(version.to_string());
+        state.history.push((path.to_owned(), json!({"type": "DELETED", "object": object})));
+        let _ = self.news.send(());
     }
 
     /// Waits until the object at `path` is as `wanted` says; the object, or a panic with its last state.
@@ -115,7 +127,7 @@ impl Api {
         panic!("{path} did not become as expected: {last:#}");
     }
 
-    async fn answer(&self, request: Request<Incoming>) -> Response<Body> {
+    async fn answer(self: &Arc<Self>, request: Request<Incoming>) -> Response<Body> {
         let path = request.uri().path().to_owned();
         let query = request.uri().query().unwrap_or_default().to_owned();
         let method = request.method().clone();
@@ -123,14 +135,14 @@ impl Api {
         let body: Value = serde_json::from_slice(&bytes).unwrap_or_default();
         let target = path.strip_suffix("/status").unwrap_or(&path);
         match method {
-            Method::GET if query.contains("watch=true") => self.watch(path, &query),
+            Method::GET if query.contains("watch=true") => self.clone().watch(&path, query),
             Method::GET => match self.get(target) {
                 Some(object) => reply(StatusCode::OK, &object),
                 None if target.rsplit('/').next().is_some_and(|last| last.ends_with('s')) => {
                     let list = self.all(&format!("{}/", everywhere(target)));
                     let list: Vec<Value> =
                         list.into_iter().filter(|object| selected(object, &query)).collect();
-                    let version = self.objects.lock().unwrap().0.to_string();
+                    let version = self.state.lock().unwrap().history.len().to_string();
                     reply(StatusCode::OK, &json!({"metadata": {"resourceVersion": version}, "items": list}))
                 }
                 None => error(404),
@@ -157,16 +169,26 @@ impl Api {
         }
     }
 
-    fn watch(&self, path: String, query: &str) -> Response<Body> {
-        let query = query.to_owned();
-        let prefix = format!("{}/", everywhere(&path));
-        let events = self.events.subscribe();
-        let events = stream::unfold((events, prefix, query), |(mut events, prefix, query)| async move {
-            loop {
-                let (path, event) = events.recv().await.ok()?;
-                if matches(&path, &prefix) && selected(&event["object"], &query) {
-                    let frame = Frame::data(Bytes::from(format!("{event}\n")));
-                    return Some((Ok(frame), (events, prefix, query)));
+    fn watch(self: Arc<Self>, path: &str, query: String) -> Response<Body> {
+        let prefix = format!("{}/", everywhere(path));
+        let from =
+            query.split("resourceVersion=").nth(1).and_then(|rest| rest.split('&').next()?.parse().ok());
+        let seen: usize = from.unwrap_or(0);
+        let news = self.news.subscribe();
+        let events = stream::unfold((self, news, seen), move |(api, mut news, mut seen)| {
+            let (prefix, query) = (prefix.clone(), query.clone());
+            async move {
+                loop {
+                    let next = api.state.lock().unwrap().history.get(seen).cloned();
+                    let Some((path, event)) = next else {
+                        let _ = news.recv().await;
+                        continue;
+                    };
+                    seen += 1;
+                    if path.starts_with(&prefix) && selected(&event["object"], &query) {
+                        let frame = Frame::data(Bytes::from(format!("{event}\n")));
+                        return Some((Ok(frame), (api, news, seen)));
+                    }
                 }
             }
         });
@@ -180,10 +202,6 @@ fn everywhere(path: &str) -> String {
         "/api/v1/pods" => "/api/v1/namespaces/default/pods".into(),
         path => path.into(),
     }
-}
-
-fn matches(path: &str, prefix: &str) -> bool {
-    path.starts_with(prefix)
 }
 
 /// The one field selector that pods are watched with; nodes are watched by name.

@@ -12,6 +12,7 @@ mod runtime;
 type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
+    ("a_pod_has_what_its_specification_asks_for", agent::a_pod_has_what_its_specification_asks_for),
     ("a_pod_lives_restarts_is_adopted_and_goes", agent::a_pod_lives_restarts_is_adopted_and_goes),
     (
         "a_pod_is_run_reached_watched_and_removed_without_a_trace",

@@ -109,7 +109,7 @@ impl Worker {
                 Ok(_) => return,
                 Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => return,
                 Err(error) => {
-                    tracing::warn!(pod = full_name(&self.pod), "cannot delete the Pod object: {error}")
+                    tracing::warn!(pod = full_name(&self.pod), "cannot delete the Pod object: {error}");
                 }
             }
             tokio::time::sleep(delay).await;
