@@ -1,0 +1,25 @@
+# Two commands set everything up: `make demo` and `make test`. Both say what they install first.
+
+.PHONY: demo test lint bench clean
+
+demo:
+	@scripts/need.sh root cargo tools
+	cargo build --release --package portolan
+	@target/release/portolan demo
+
+test: lint
+	@scripts/need.sh cargo tools tests
+	cargo build --package portolan
+	cargo test --workspace
+
+lint:
+	@scripts/need.sh cargo
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets -- -D warnings
+
+bench:
+	@scripts/need.sh root cargo tools tests bench
+	bench/run.sh
+
+clean:
+	cargo clean

@@ -1,0 +1,180 @@
+//! Starting, stopping, crashing, continuing, removing.
+
+use std::process::Command;
+use std::sync::Arc;
+
+use rustix::process::Signal;
+
+use crate::harness::{Cluster, PROGRAM, Process, eventually, may_run, run};
+
+#[test]
+fn a_cluster_continues_where_it_was_after_a_crash_and_after_a_stop() {
+    if !may_run("continue") {
+        return;
+    }
+    let cluster = Arc::new(Cluster::new());
+    cluster.start();
+    let space = cluster.space("kept");
+    space.deploy(4);
+    space.apply_example("httpd-service.yaml");
+    space.wait_for_endpoints("httpd-svc", 4);
+    let ip = space.value("svc/httpd-svc", ".spec.clusterIP");
+    let containers = || {
+        let ids = space.value("pod", ".items[*].status.containerStatuses[0].containerID");
+        let mut ids: Vec<String> = ids.split_whitespace().map(str::to_owned).collect();
+        ids.sort();
+        ids
+    };
+    let before = containers();
+    assert_eq!(before.len(), 4);
+    for signal in [Signal::KILL, Signal::TERM] {
+        cluster.end(signal);
+        // Nobody watches over them, yet the pods and the rules are there.
+        assert!(cluster.curl("node1", &format!("http://{ip}:8080")).good().contains("It works!"));
+        cluster.start();
+        space.wait_for_endpoints("httpd-svc", 4);
+        assert_eq!(containers(), before, "pods that still run are adopted, not started again");
+        let restarts = space.value("pod", ".items[*].status.containerStatuses[0].restartCount");
+        assert_eq!(restarts, "0 0 0 0");
+        assert!(cluster.curl("node2", &format!("http://{ip}:8080")).good().contains("It works!"));
+    }
+    space.kubectl(&["scale", "deployment", "httpd", "--replicas=1"]).good();
+    space.wait_for_endpoints("httpd-svc", 1);
+}
+
+#[test]
+fn down_removes_every_trace_also_after_a_crash() {
+    if !may_run("down") {
+        return;
+    }
+    let cluster = Arc::new(Cluster::new());
+    cluster.start();
+    let space = cluster.space("gone");
+    space.deploy(2);
+    cluster.end(Signal::KILL);
+    let said = cluster.down().good();
+    assert_eq!(said, format!("cluster {} is removed", cluster.name));
+    let namespaces = run(Command::new("ip").args(["netns", "list"])).good();
+    assert!(!namespaces.contains(&cluster.name), "{namespaces}");
+    assert!(!cluster.data_dir().exists());
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts can be read");
+    let folder = cluster.folder.path().to_string_lossy().into_owned();
+    assert!(!mounts.contains(&folder), "{mounts}");
+    for process in std::fs::read_dir("/proc").expect("processes can be listed").flatten() {
+        let line = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let line = String::from_utf8_lossy(&line);
+        assert!(!line.contains(&folder), "a process is left: {line}");
+    }
+    for hierarchy in std::fs::read_dir("/sys/fs/cgroup").expect("cgroups can be listed").flatten() {
+        for group in std::fs::read_dir(hierarchy.path()).into_iter().flatten().flatten() {
+            let name = group.file_name().to_string_lossy().into_owned();
+            assert!(!name.contains(&cluster.name), "a cgroup is left: {name}");
+        }
+    }
+    assert!(cluster.down().good().contains("nothing was removed"));
+}
+
+#[test]
+fn a_port_or_a_data_directory_in_use_is_a_sentence() {
+    if !may_run("in-use") {
+        return;
+    }
+    let cluster = Cluster::shared();
+    let other = Cluster::new();
+    let mut command = Command::new(PROGRAM);
+    command.args([
+        "up",
+        "--sandbox",
+        "1",
+        "--name",
+        &other.name,
+        "--bind",
+        &format!("127.0.0.1:{}", cluster.port),
+    ]);
+    let said = run(command.arg("--data-dir").arg(other.data_dir())).bad();
+    assert!(said.contains("is another server running there? choose another address with --bind"), "{said}");
+    let mut command = Command::new(PROGRAM);
+    command.args([
+        "up",
+        "--sandbox",
+        "1",
+        "--name",
+        &other.name,
+        "--bind",
+        &format!("127.0.0.1:{}", other.port),
+    ]);
+    let said = run(command.arg("--data-dir").arg(cluster.data_dir())).bad();
+    assert!(said.contains("in use by another process"), "{said}");
+}
+
+#[test]
+fn a_missing_runtime_is_a_sentence() {
+    if !may_run("no-runtime") {
+        return;
+    }
+    let cluster = Cluster::new();
+    let said = run(cluster.up().env("PATH", "/nonexistent")).bad();
+    assert!(
+        said.contains("containerd was not found on PATH; install it (apt-get install containerd)"),
+        "{said}"
+    );
+}
+
+#[test]
+fn the_parts_work_as_single_processes() {
+    if !may_run("parts") {
+        return;
+    }
+    let cluster = Cluster::new();
+    let sandbox = testbed::Sandbox::ensure(&cluster.name, 1).expect("a sandbox can be made");
+    let underlay = format!("{}-underlay", cluster.name);
+    let node = format!("{}-node1", cluster.name);
+    let kubeconfig = cluster.data_dir().join("kubeconfig");
+    let within = |namespace: &str, arguments: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{namespace}")).arg(PROGRAM).args(arguments);
+        command.env("KUBECONFIG", &kubeconfig).env("HOME", cluster.folder.path());
+        command
+    };
+    let log = |name: &str| cluster.folder.path().join(name);
+    let data_dir = cluster.data_dir();
+    let bind = format!("{}:6443", sandbox.address);
+    let ready = |mut command: Command, name: &str| {
+        crate::harness::start_ready(&mut command, &log(name)).unwrap_or_else(|log| panic!("{name}:\n{log}")).0
+    };
+    let mut api = within(&underlay, &["apiserver", "--bind", &bind, "--data-dir"]);
+    api.arg(&data_dir);
+    let _api = ready(api, "apiserver");
+    let spawn = |mut command: Command, name: &str| {
+        let log = std::fs::File::create(log(name)).expect("a log can be made");
+        Process(command.stderr(log).spawn().expect("the part can be started"))
+    };
+    let _controllers = spawn(within(&underlay, &["controllers"]), "controllers");
+    let dns = within(
+        &underlay,
+        &["dns", "--bind", &format!("{}:53", sandbox.address), "--upstream", "127.0.0.1:9"],
+    );
+    let _dns = ready(dns, "dns");
+    let node_data = data_dir.join("nodes").join(&node);
+    let mut agent = within(&node, &["node", "--hostname-override", &node, "--data-dir"]);
+    agent.arg(&node_data);
+    std::fs::create_dir_all(&node_data).expect("a folder can be made");
+    node::image::write_stand_ins(&node_data.join("images")).expect("images can be made");
+    let _agent = ready(agent, "node");
+    let _proxy = spawn(within(&node, &["proxy", "--hostname-override", &node]), "proxy");
+    let kubectl = |arguments: &[&str]| {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net=/run/netns/{underlay}")).arg("kubectl").args(arguments);
+        run(command.env("KUBECONFIG", &kubeconfig).env("HOME", cluster.folder.path()))
+    };
+    kubectl(&["apply", "-f", &crate::harness::example("httpd-deployment.yaml")]).good();
+    kubectl(&["apply", "-f", &crate::harness::example("httpd-service.yaml")]).good();
+    kubectl(&["rollout", "status", "deployment/httpd", "--timeout=60s"]).good();
+    let ip = kubectl(&["get", "svc", "httpd-svc", "-o", "jsonpath={.spec.clusterIP}"]).good();
+    eventually("the Service answers", || {
+        let said = cluster.curl("node1", &format!("http://{ip}:8080"));
+        if said.out.contains("It works!") { Ok(()) } else { Err(said.err) }
+    });
+    let name = ["dig", "+short", &format!("@{}", sandbox.address), "httpd-svc.default.svc.cluster.local"];
+    assert_eq!(cluster.on("node1", &name).good(), ip);
+}

@@ -1,0 +1,79 @@
+#!/bin/sh
+# Checks what the words name and installs what is missing; says what it installs before it does,
+# and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [bench]
+set -u
+
+KUBECTL_VERSION=v1.36.0
+
+fail() {
+    echo "portolan: $*" >&2
+    exit 1
+}
+
+is_root() { [ "$(id -u)" = 0 ]; }
+
+# The package of a program, if it is missing.
+missing_package() { # PROGRAM PACKAGE
+    command -v "$1" >/dev/null 2>&1 || echo "$2"
+}
+
+# The stand-in images need a busybox that runs without libraries.
+missing_static_busybox() {
+    busybox=$(command -v busybox) && ldd "$busybox" 2>&1 | grep -q 'not a dynamic' || echo busybox-static
+}
+
+install_packages() { # PACKAGE...
+    [ $# -eq 0 ] && return
+    is_root || fail "these packages are missing: $*. Install them (apt-get install $*), or run this as root."
+    command -v apt-get >/dev/null 2>&1 ||
+        fail "these packages are missing: $*. This machine has no apt-get; install them in its own way."
+    echo "installing Debian packages: $*"
+    export DEBIAN_FRONTEND=noninteractive
+    apt-get install --yes --quiet --no-install-recommends "$@" >/dev/null 2>&1 && return
+    { apt-get update --quiet && apt-get install --yes --quiet --no-install-recommends "$@"; } >/dev/null ||
+        fail "apt-get could not install $*. Is the network reachable? Try: apt-get update && apt-get install $*"
+}
+
+install_kubectl() {
+    command -v kubectl >/dev/null 2>&1 && return
+    is_root || fail "kubectl is missing. Install it (https://kubernetes.io/docs/tasks/tools), or run this as root."
+    case $(uname -m) in
+        x86_64) arch=amd64 ;;
+        aarch64) arch=arm64 ;;
+        *) fail "there is no kubectl for $(uname -m)" ;;
+    esac
+    url=https://dl.k8s.io/release/$KUBECTL_VERSION/bin/linux/$arch/kubectl
+    echo "installing kubectl $KUBECTL_VERSION to /usr/local/bin"
+    new=$(mktemp)
+    if curl -fsSL --connect-timeout 10 -o "$new" "$url" 2>/dev/null &&
+        echo "$(curl -fsSL --connect-timeout 10 "$url.sha256" 2>/dev/null)  $new" | sha256sum --check --status; then
+        install -m 0755 "$new" /usr/local/bin/kubectl
+        rm -f "$new"
+        return
+    fi
+    rm -f "$new"
+    echo "it cannot be downloaded; Debian's package has an older one"
+    install_packages kubernetes-client
+}
+
+for word; do
+    case $word in
+        root)
+            is_root || fail "network namespaces, containers and kernel rules need root. Try: sudo make demo" ;;
+        cargo)
+            command -v cargo >/dev/null 2>&1 ||
+                fail "cargo was not found. Install Rust (https://rustup.rs), then open a new shell." ;;
+        tools)
+            install_packages $(missing_package curl curl; missing_package containerd containerd
+                missing_package runc runc; missing_static_busybox
+                missing_package ip iproute2; missing_package cc gcc)
+            install_kubectl ;;
+        tests)
+            install_packages $(missing_package nft nftables; missing_package dig bind9-dnsutils
+                missing_package script bsdutils) ;;
+        bench)
+            install_packages $(missing_package etcd etcd-server) ;;
+        *)
+            fail "need.sh does not know $word" ;;
+    esac
+done
