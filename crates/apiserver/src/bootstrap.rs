@@ -9,6 +9,8 @@ use serde_json::{Value, json};
 use crate::registry::{Part, Registry};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// The API's usual port.
+const DEFAULT_PORT: u16 = 6443;
 /// Endpoints of `kubernetes` are not mirrored: the server writes the slice itself.
 const SKIP_MIRROR: &str = "endpointslice.kubernetes.io/skip-mirror";
 
@@ -21,7 +23,7 @@ pub(crate) async fn run(registry: &Registry, advertised: &[SocketAddr]) -> Resul
         });
         ensure(registry, ("", "namespaces"), None, &object, |_| None).await?;
     }
-    let Some(port) = advertised.first().map(SocketAddr::port) else { return Ok(()) };
+    let port = advertised.first().map_or(DEFAULT_PORT, SocketAddr::port);
     let service = json!({
         "apiVersion": "v1", "kind": "Service",
         "metadata": {
@@ -42,7 +44,10 @@ pub(crate) async fn run(registry: &Registry, advertised: &[SocketAddr]) -> Resul
         })
     })
     .await?;
-    addresses(registry, advertised, port).await
+    // A server on the loopback address alone stands behind no Service: no pod could reach it there.
+    let reachable: Vec<SocketAddr> =
+        advertised.iter().filter(|address| !address.ip().is_loopback()).copied().collect();
+    if reachable.is_empty() { Ok(()) } else { addresses(registry, &reachable, port).await }
 }
 
 async fn addresses(registry: &Registry, advertised: &[SocketAddr], port: u16) -> Result<(), Status> {

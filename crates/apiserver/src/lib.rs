@@ -80,7 +80,8 @@ pub struct Config {
     pub node_ports: PortRange,
     /// The DNS domain of the cluster, for the server's certificate.
     pub cluster_domain: String,
-    /// Where pods reach this server: what stands behind the Service `kubernetes`.
+    /// Where pods reach this server: what stands behind the Service `kubernetes`. Loopback
+    /// addresses are left out.
     pub advertised: Vec<SocketAddr>,
     /// Further addresses that clients use.
     pub addresses: Vec<IpAddr>,

@@ -8,7 +8,7 @@ use api::{discovery, openapi};
 use bytes::Bytes;
 use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH};
 use http::{Method, Request, Response, StatusCode, request};
-use http_body_util::{BodyExt, LengthLimitError, Limited};
+use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use serde_json::{Value, json};
 
@@ -23,6 +23,13 @@ use crate::registry::Part;
 
 /// The largest body that a request may have, in bytes (upstream's limit).
 const MAX_BODY: usize = 3 * 1024 * 1024;
+/// A larger body is still read up to here, in bytes, so that its sender gets to read the answer.
+const MAX_DISCARDED: usize = 16 * MAX_BODY;
+
+/// The encoding in which kubectl asks for the older OpenAPI.
+const OPENAPI_V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// The same as it is answered: the name that is asked for is no valid media type.
+const OPENAPI_V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf";
 
 /// Answers one request. Whatever goes wrong is answered with a Status.
 pub(crate) async fn handle<B>(shared: &Arc<Shared>, request: Request<B>, user: Option<User>) -> Response<Body>
@@ -53,13 +60,24 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match Box::pin(Limited::new(body, MAX_BODY).collect()).await {
-        Ok(collected) => Ok(collected.to_bytes()),
-        Err(error) if error.is::<LengthLimitError>() => {
-            Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")))
+    let mut body = Box::pin(body);
+    let mut kept = Vec::new();
+    let mut length = 0_usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame
+            .map_err(|error| Status::bad_request(format!("the body could not be read: {}", error.into())))?;
+        let Ok(data) = frame.into_data() else { continue };
+        length = length.saturating_add(data.len());
+        match length {
+            ..=MAX_BODY => kept.extend_from_slice(&data),
+            ..=MAX_DISCARDED => kept = Vec::new(),
+            _ => break,
         }
-        Err(error) => Err(Status::bad_request(format!("the body could not be read: {error}"))),
     }
+    if length > MAX_BODY {
+        return Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")));
+    }
+    Ok(kept.into())
 }
 
 /// What anyone may ask: whether the server is there, and which version it is.
@@ -93,6 +111,9 @@ async fn route(
 /// Discovery and OpenAPI.
 fn documents(schema: &Schema, parts: &request::Parts, path: &str) -> Answer {
     let words: Vec<&str> = path.split('/').filter(|word| !word.is_empty()).collect();
+    if words == ["openapi", "v2"] {
+        return Ok(openapi_v2(parts));
+    }
     let header = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
     let found = match words.as_slice() {
         ["api" | "apis"] => {
@@ -118,6 +139,20 @@ fn documents(schema: &Schema, parts: &request::Parts, path: &str) -> Answer {
         _ => None,
     };
     found.map(|document| respond::value(&document)).ok_or_else(Status::resource_not_found)
+}
+
+/// The older OpenAPI describes no kinds: clients that read the newer one ask here only for kinds
+/// that they did not find there, and must not take a missing document for a broken server.
+fn openapi_v2(parts: &request::Parts) -> Response<Body> {
+    let asked = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    if [OPENAPI_V2_ASKED, OPENAPI_V2_PROTOBUF].iter().any(|media| asked.contains(media)) {
+        // Document { swagger = 1: "2.0", info = 2: Info { title = 1: "Portolan", version = 2: "v1" } }
+        let document: &[u8] = b"\x0a\x032.0\x12\x0e\x0a\x08Portolan\x12\x02v1";
+        return respond::with_type(StatusCode::OK, OPENAPI_V2_PROTOBUF, respond::full(document));
+    }
+    respond::value(&json!({
+        "swagger": "2.0", "info": { "title": "Portolan", "version": "v1" }, "paths": {}, "definitions": {},
+    }))
 }
 
 fn aggregated(document: &Value, version: &str) -> Response<Body> {
