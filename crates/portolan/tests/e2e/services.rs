@@ -61,11 +61,11 @@ fn a_cluster_ip_reaches_every_pod_from_nodes_and_pods() {
         assert!(served.lines().count() > 0, "{pod} was not reached by any of 200 requests");
     }
     let shell = space.shell();
-    assert_eq!(space.exec(&shell, &format!("wget -qO- -T 5 http://{ip}:8080")).good(), PAGE);
+    assert_eq!(space.exec(&shell, &format!("timeout 5 wget -qO- http://{ip}:8080")).good(), PAGE);
     // A pod reaches itself through its own Service.
     let pod = pods.lines().next().expect("there are pods");
     for _ in 0..12 {
-        assert_eq!(space.exec(pod, &format!("wget -qO- -T 5 http://{ip}:8080")).good(), PAGE);
+        assert_eq!(space.exec(pod, &format!("timeout 5 wget -qO- http://{ip}:8080")).good(), PAGE);
     }
 }
 
@@ -119,10 +119,10 @@ fn names_resolve_in_ones_own_namespace_and_in_others() {
     space.apply_example("httpd-service.yaml");
     let endpoints = space.wait_for_endpoints("httpd-svc", 4);
     let (near, far) = (space.shell(), other.shell());
-    assert_eq!(space.exec(&near, "wget -qO- -T 5 http://httpd-svc:8080").good(), PAGE);
-    assert_eq!(space.exec(&near, "wget -qO- -T 5 http://httpd-svc.names:8080").good(), PAGE);
-    assert_eq!(other.exec(&far, "wget -qO- -T 5 http://httpd-svc.names:8080").good(), PAGE);
-    assert!(!other.exec(&far, "wget -qO- -T 5 http://httpd-svc:8080").ok);
+    assert_eq!(space.exec(&near, "timeout 5 wget -qO- http://httpd-svc:8080").good(), PAGE);
+    assert_eq!(space.exec(&near, "timeout 5 wget -qO- http://httpd-svc.names:8080").good(), PAGE);
+    assert_eq!(other.exec(&far, "timeout 5 wget -qO- http://httpd-svc.names:8080").good(), PAGE);
+    assert!(!other.exec(&far, "timeout 5 wget -qO- http://httpd-svc:8080").ok);
     let resolv = other.exec(&far, "cat /etc/resolv.conf").good();
     assert!(resolv.contains("nameserver 10.96.0.10"), "{resolv}");
     assert!(
@@ -250,7 +250,7 @@ fn hand_made_endpoints_lead_to_a_server_that_is_no_pod() {
         if said.out == "from outside" { Ok(()) } else { Err(said.err) }
     });
     let shell = space.shell();
-    assert_eq!(space.exec(&shell, "wget -qO- -T 5 http://external-web").good(), "from outside");
+    assert_eq!(space.exec(&shell, "timeout 5 wget -qO- http://external-web").good(), "from outside");
 }
 
 #[test]
@@ -267,7 +267,7 @@ fn a_chosen_cluster_ip_is_honoured_and_a_wrong_one_refused() {
     assert_eq!(space.value("svc/mine", ".spec.clusterIP"), "10.96.0.77");
     let taken = create("yours", "10.96.0.77").bad();
     assert!(
-        taken.contains("The Service \"yours\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.77\"]: failed to allocate IP 10.96.0.77: provided IP is already allocated"),
+        taken.contains("Service \"yours\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.0.77\"]: failed to allocate IP 10.96.0.77: provided IP is already allocated"),
         "{taken}"
     );
     let outside = create("far", "10.10.0.1").bad();
