@@ -45,10 +45,13 @@ const RESTART: Duration = Duration::from_secs(1);
 /// the same `data_dir` adopts them.
 pub async fn run(
     client: Client,
-    config: Config,
+    mut config: Config,
     ready: oneshot::Sender<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    // Other programs are told these paths.
+    config.data_dir =
+        std::path::absolute(&config.data_dir).map_err(Error::file("find", config.data_dir.clone()))?;
     for dir in [config.data_dir.clone(), config.data_dir.join("images"), config.runtime_dir()] {
         fs::create_dir_all(&dir).map_err(Error::file("create the folder", dir))?;
     }

@@ -304,7 +304,12 @@ impl Worker {
                 let id = self.observed.borrow().sandbox.as_ref().map(|sandbox| sandbox.id.clone());
                 let id = id.unwrap_or_default();
                 stop_sandbox(&self.context, &id).await;
-                self.look_again().await;
+                self.refresh().await;
+                self.observed.send_modify(|observed| {
+                    if let Some(sandbox) = &mut observed.sandbox {
+                        sandbox.ready = false;
+                    }
+                });
             }
             Step::Wait { .. } => {}
         }

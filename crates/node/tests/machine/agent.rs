@@ -207,6 +207,53 @@ pub(crate) fn a_pod_has_what_its_specification_asks_for() {
     assert_eq!(place.traces(&config), Vec::<String>::new());
 }
 
+/// containerd and agent may be killed at any moment: containers go on, what ended meanwhile is noticed, and
+/// removal needs neither.
+pub(crate) fn crashes_lose_nothing_and_removal_needs_no_one() {
+    let place = Place::new("crash");
+    let config = prepare(&place);
+    place.run(async || {
+        let (api, client) = Api::start().await;
+        let agent = Agent::start(&client, &config).await;
+        api.put(&pod_path("web"), pod(json!({"containers": [{"name": "httpd", "image": "httpd"}]})));
+        let before = api.wait(&pod_path("web"), is_ready).await;
+        let once = json!({"name": "c", "image": "busybox", "command": ["sh", "-c", "echo done; exit 0"]});
+        let mut job = pod(json!({"containers": [once]}));
+        job["spec"]["restartPolicy"] = json!("Never");
+        api.put(&pod_path("job"), job);
+        let done = api.wait(&pod_path("job"), |pod| pod["status"]["phase"] == "Succeeded").await;
+        assert_eq!(done["status"]["containerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
+        let log = curl(&place, &["https://192.0.2.1:10250/containerLogs/default/job/c"]).await;
+        assert_eq!(log, "done\n", "a finished pod keeps its log");
+
+        // The agent dies without a chance to stop containerd; the next one takes it over.
+        let containerd = containerd_pid(&config);
+        agent.task.abort();
+        let _ = agent.task.await;
+        let agent = Agent::start(&client, &config).await;
+        assert_eq!(containerd_pid(&config), containerd);
+
+        // containerd dies, and while it is away so does a container.
+        let pid = rustix::process::Pid::from_raw(containerd).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        kill(&api, &pod_path("web")).await;
+        let after = api.wait(&pod_path("web"), |pod| restarts(pod) == 1 && is_ready(pod)).await;
+        assert_eq!(after["status"]["podIP"], before["status"]["podIP"], "the sandbox stayed");
+        assert_ne!(containerd_pid(&config), containerd);
+        agent.task.abort();
+    });
+    let pid = rustix::process::Pid::from_raw(containerd_pid(&config)).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    assert!(place.traces(&config).iter().any(|trace| trace.contains("containerd-shim")));
+    place.run(async || node::remove_all(&config).await).unwrap();
+    assert_eq!(place.traces(&config), Vec::<String>::new());
+}
+
+fn containerd_pid(config: &Config) -> i32 {
+    let pid = std::fs::read_to_string(config.data_dir.join("containerd/containerd.pid")).unwrap();
+    pid.trim().parse().unwrap()
+}
+
 /// Asks the node's API from inside the namespace; the answer's text.
 async fn curl(place: &Place, arguments: &[&str]) -> String {
     let output = tokio::process::Command::new("curl")
