@@ -11,6 +11,7 @@ mod env;
 mod files;
 mod hosts;
 mod image;
+mod links;
 mod manager;
 mod names;
 mod observed;

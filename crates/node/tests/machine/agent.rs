@@ -144,7 +144,9 @@ pub(crate) fn a_pod_has_what_its_specification_asks_for() {
         let objects = "/api/v1/namespaces/default";
         api.put(&format!("{objects}/configmaps/settings"), json!({"data": {"color": "blue"}}));
         api.put(&format!("{objects}/secrets/key"), json!({"data": {"token": "c2VjcmV0"}}));
-        let script = "echo color=$COLOR token=$(cat /keys/token) me=$ME $(cat /work/from-init); \
+        let service = json!({"spec": {"clusterIP": "10.96.0.7", "ports": [{"port": 8080}]}});
+        api.put(&format!("{objects}/services/shop"), service);
+        let script = "echo shop=$SHOP_SERVICE_HOST:$SHOP_SERVICE_PORT; echo color=$COLOR token=$(cat /keys/token) me=$ME $(cat /work/from-init); \
                       echo host=$(hostname); cat /etc/resolv.conf; grep web /etc/hosts; \
                       trap 'exit 0' TERM; while true; do sleep 1 & wait; done";
         let path = pod_path("web");
@@ -175,6 +177,7 @@ pub(crate) fn a_pod_has_what_its_specification_asks_for() {
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
+        assert!(log.contains("shop=10.96.0.7:8080\n"), "{log}");
         assert!(log.contains("color=blue token=secret me=web init\nhost=web\n"), "{log}");
         assert!(log.contains("search default.svc.cluster.local svc.cluster.local cluster.local"), "{log}");
         assert!(log.contains("nameserver 10.96.0.10\n") && log.contains("options ndots:5\n"), "{log}");

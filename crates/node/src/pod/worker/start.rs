@@ -14,7 +14,7 @@ use crate::{
     pod::{
         container,
         downward::Facts,
-        env, files, hosts, image, names,
+        env, files, hosts, image, links, names,
         observed::{self, Run},
         plan::{self, SANDBOX},
         sandbox, security, stop, volumes,
@@ -136,8 +136,10 @@ impl Worker {
                 }
             },
         };
-        let environment =
-            env::environment(&pod, container, &facts, &sources).map_err(|message| (CONFIG, message))?;
+        let services =
+            links::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
+        let environment = env::environment(&pod, container, &facts, &sources, links::variables(&services))
+            .map_err(|message| (CONFIG, message))?;
         let hosts = self
             .write_hosts(&facts)
             .map_err(|error| (CONFIG, format!("cannot write /etc/hosts: {error}")))?;
