@@ -90,6 +90,27 @@ pub(crate) fn a_pod_lives_restarts_is_adopted_and_goes() {
         assert!(get(&ip, 80).await.contains("It works!"));
         assert_eq!(ready["status"]["phase"], "Running");
 
+        assert!(place.ip(&["-d", "link", "show", "master", "cni0"]).contains("hairpin on"));
+        let other_node = "/api/v1/nodes/node2";
+        let addresses = json!([{"type": "InternalIP", "address": "192.0.2.2"}]);
+        let spec = json!({"podCIDR": "10.244.8.0/24"});
+        api.put(other_node, json!({"spec": spec, "status": {"addresses": addresses}}));
+        let route = |there: bool| {
+            let place = &place;
+            async move {
+                for _ in 0..100 {
+                    if place.ip(&["route"]).contains("10.244.8.0/24 via 192.0.2.2 dev up0") == there {
+                        return;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+                panic!("route there: {there}; {}", place.ip(&["route"]));
+            }
+        };
+        route(true).await;
+        api.delete(other_node, 0);
+        route(false).await;
+
         kill(&api, &path).await;
         let again = api.wait(&path, |pod| is_ready(pod) && restarts(pod) == 1).await;
         let status = &again["status"]["containerStatuses"][0];

@@ -71,6 +71,12 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// What `ip` prints about the namespace.
+    pub(crate) fn ip(&self, arguments: &[&str]) -> String {
+        let output = Command::new("ip").args(["-n", &self.name]).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// What of the node is still on the machine: processes, mounts, cgroups, folders.
     pub(crate) fn traces(&self, config: &Config) -> Vec<String> {
         let mut traces = Vec::new();
