@@ -191,6 +191,10 @@ async fn report(
                 tokio::time::sleep(HEARTBEAT).await;
             }
             Ok(()) => {}
+            // Someone deleted the Node object; as long as we run, there is one.
+            Err(kube::Error::Api(answer)) if answer.code == 404 => {
+                register::register(client, config, facts).await;
+            }
             Err(error) => {
                 tracing::warn!("cannot report the status of node {}: {error}", config.name);
                 tokio::time::sleep(RESTART).await;
