@@ -110,6 +110,7 @@ async fn serve(
     tasks.spawn(events.map(Ok));
     tasks.spawn(relay(context.clone()).map(Ok));
     tasks.spawn(pod::manage(context.clone()));
+    tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
     tasks.spawn(register::keep_lease(client.clone(), node.clone()).map(Ok));
     let (routes_client, name) = (client.clone(), config.name.clone());

@@ -17,7 +17,7 @@ use crate::{
         env, files, hosts, image, links, names,
         observed::{self, Run},
         plan::{self, SANDBOX},
-        sandbox, security, stop, volumes,
+        rotate, sandbox, security, stop, volumes,
     },
     recorder::Kind,
 };
@@ -234,7 +234,7 @@ impl Worker {
             tracing::debug!(container = run.id, "cannot remove an old run: {error}");
         }
         let log = self.log_dir().join(names::log_path(name, run.attempt));
-        if let Err(error) = fs::remove_file(&log) {
+        if let Err(error) = rotate::remove(&log) {
             tracing::debug!("cannot remove {}: {error}", log.display());
         }
     }
