@@ -273,6 +273,35 @@ pub(crate) fn crashes_lose_nothing_and_removal_needs_no_one() {
     assert_eq!(place.traces(&config), Vec::<String>::new());
 }
 
+/// A log of more than 10 MiB is set aside within ten seconds; a reader that follows goes on with the new one.
+pub(crate) fn a_large_log_is_begun_anew() {
+    let place = Place::new("log");
+    let config = prepare(&place);
+    place.run(async || {
+        let (api, client) = Api::start().await;
+        let agent = Agent::start(&client, &config).await;
+        let script = "yes 0123456789abcdef | head -n 400000; trap 'exit 0' TERM; \
+                      n=0; while true; do n=$((n+1)); echo line $n; sleep 0.2 & wait; done";
+        let chatty = json!({"name": "c", "image": "busybox", "command": ["sh", "-c", script]});
+        let created = api.put(&pod_path("web"), pod(json!({"containers": [chatty]})));
+        let uid = created["metadata"]["uid"].as_str().unwrap();
+        let dir = config.data_dir.join("pods").join(format!("default_web_{uid}")).join("c");
+        api.wait(&pod_path("web"), is_ready).await;
+        let follow = "https://192.0.2.1:10250/containerLogs/default/web/c?follow=true&tailLines=1";
+        let following = async { curl(&place, &["-N", "-m", "14", follow]).await };
+        let text = following.await;
+        let files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files.len(), 2, "{files:?}");
+        let numbers = text.lines().filter_map(|line| line.strip_prefix("line ")?.parse::<u32>().ok());
+        let numbers: Vec<u32> = numbers.collect();
+        assert!(numbers.len() > 55, "{} lines", numbers.len());
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "no line is lost: {numbers:?}");
+        agent.stop().await;
+    });
+    place.run(async || node::remove_all(&config).await).unwrap();
+    assert_eq!(place.traces(&config), Vec::<String>::new());
+}
+
 fn containerd_pid(config: &Config) -> i32 {
     let pid = std::fs::read_to_string(config.data_dir.join("containerd/containerd.pid")).unwrap();
     pid.trim().parse().unwrap()
