@@ -45,10 +45,13 @@ const RESTART: Duration = Duration::from_secs(1);
 /// the same `data_dir` adopts them.
 pub async fn run(
     client: Client,
-    config: Config,
+    mut config: Config,
     ready: oneshot::Sender<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    // Other programs are told these paths.
+    config.data_dir =
+        std::path::absolute(&config.data_dir).map_err(Error::file("find", config.data_dir.clone()))?;
     for dir in [config.data_dir.clone(), config.data_dir.join("images"), config.runtime_dir()] {
         fs::create_dir_all(&dir).map_err(Error::file("create the folder", dir))?;
     }
@@ -107,6 +110,7 @@ async fn serve(
     tasks.spawn(events.map(Ok));
     tasks.spawn(relay(context.clone()).map(Ok));
     tasks.spawn(pod::manage(context.clone()));
+    tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
     tasks.spawn(register::keep_lease(client.clone(), node.clone()).map(Ok));
     let (routes_client, name) = (client.clone(), config.name.clone());
@@ -188,6 +192,10 @@ async fn report(
                 tokio::time::sleep(HEARTBEAT).await;
             }
             Ok(()) => {}
+            // Someone deleted the Node object; as long as we run, there is one.
+            Err(kube::Error::Api(answer)) if answer.code == 404 => {
+                register::register(client, config, facts).await;
+            }
             Err(error) => {
                 tracing::warn!("cannot report the status of node {}: {error}", config.name);
                 tokio::time::sleep(RESTART).await;

@@ -1,11 +1,6 @@
 //! What a node needs to know, and where it keeps its things.
 
-use std::{
-    collections::BTreeMap,
-    hash::{DefaultHasher, Hash, Hasher},
-    net::IpAddr,
-    path::PathBuf,
-};
+use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
 
 /// The usual port of a node's own API.
 pub const DEFAULT_PORT: u16 = 10250;
@@ -44,9 +39,9 @@ impl Config {
     /// The folder for sockets and for what must not outlive a boot of the machine. Its name is short whatever
     /// `data_dir` is, as paths of unix sockets are limited to 107 bytes (unix(7)).
     pub fn runtime_dir(&self) -> PathBuf {
-        let mut hasher = DefaultHasher::new();
-        (&self.name, &self.data_dir).hash(&mut hasher);
-        PathBuf::from(format!("/run/portolan/{:016x}", hasher.finish()))
+        let data_dir = std::path::absolute(&self.data_dir).unwrap_or_else(|_| self.data_dir.clone());
+        let bytes = [self.name.as_bytes(), b"\0", data_dir.as_os_str().as_encoded_bytes()].concat();
+        PathBuf::from(format!("/run/portolan/{:016x}", fnv1a(&bytes)))
     }
 
     /// The socket of the container runtime.
@@ -63,6 +58,13 @@ impl Config {
     pub fn cni_dir(&self) -> PathBuf {
         self.data_dir.join("cni")
     }
+}
+
+/// The 64-bit FNV-1a hash: the same in every build, so that a newer program finds what an older one left.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .fold(0xcbf2_9ce4_8422_2325, |hash, &byte| (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3))
 }
 
 #[cfg(test)]
@@ -91,6 +93,11 @@ pub(crate) mod tests {
     fn a_socket_path_stays_short_however_deep_the_data_dir_is() {
         let deep = config(&"/very/deep".repeat(40));
         assert!(deep.runtime_socket().as_os_str().len() + ".ttrpc".len() < 108);
+    }
+
+    #[test]
+    fn the_hash_is_fnv_1a() {
+        assert_eq!(fnv1a(b"foobar"), 0x8594_4171_f739_67e8);
     }
 
     #[test]

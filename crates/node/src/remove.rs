@@ -57,6 +57,7 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
     }
     for cgroup in &cgroups {
         note(&format!("the cgroup {}", cgroup.display()), remove_cgroup(cgroup));
+        remove_empty_parents(cgroup);
     }
     for path in sockets {
         note(&path.display().to_string(), absent_is_fine(fs::remove_file(&path)));
@@ -64,6 +65,10 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
     note("the pod network", remove_network(&config.name).await);
     for dir in [&config.runtime_dir(), &config.data_dir] {
         note(&dir.display().to_string(), absent_is_fine(fs::remove_dir_all(dir)));
+    }
+    if let Some(shared) = config.runtime_dir().parent() {
+        // Fails while another node has its sockets there.
+        let _ = fs::remove_dir(shared);
     }
     if errors.is_empty() { Ok(()) } else { Err(Error::Remains(errors)) }
 }
@@ -157,6 +162,16 @@ fn remove_cgroup(cgroup: &Path) -> io::Result<()> {
         remove_cgroup(&child)?;
     }
     absent_is_fine(fs::remove_dir(cgroup))
+}
+
+/// Removes the cgroups above a node's, up to the hierarchy's root, as long as no other node uses them.
+fn remove_empty_parents(cgroup: &Path) {
+    let is_shared = |dir: &&Path| dir.components().count() > Path::new(CGROUP_ROOT).components().count() + 1;
+    for parent in cgroup.ancestors().skip(1).take_while(is_shared) {
+        if fs::remove_dir(parent).is_err() {
+            return;
+        }
+    }
 }
 
 fn children(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {

@@ -58,21 +58,24 @@ impl Image {
     /// The archive. Equal images make equal archives.
     pub fn to_archive(&self) -> Vec<u8> {
         let layer = self.layer();
+        let layer_digest = sha256(&layer);
+        // containerd imports files of the same name one after the other, with a long pause between.
+        let layer_name = format!("{layer_digest}/layer.tar");
         let config = json!({
             "architecture": ARCHITECTURE,
             "os": "linux",
             "created": "1970-01-01T00:00:00Z",
             "config": {"Entrypoint": self.entrypoint, "Cmd": self.command, "Env": self.env, "WorkingDir": "/"},
-            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{}", sha256(&layer))]},
+            "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{layer_digest}")]},
             "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "portolan"}],
         })
         .to_string();
         let config_name = format!("{}.json", sha256(config.as_bytes()));
-        let manifest = json!([{"Config": config_name, "RepoTags": self.names, "Layers": ["layer.tar"]}]);
+        let manifest = json!([{"Config": config_name, "RepoTags": self.names, "Layers": [layer_name]}]);
         let mut archive = Writer::default();
         archive.file("manifest.json", 0o644, manifest.to_string().as_bytes());
         archive.file(&config_name, 0o644, config.as_bytes());
-        archive.file("layer.tar", 0o644, &layer);
+        archive.file(&layer_name, 0o644, &layer);
         archive.finish()
     }
 
@@ -117,7 +120,7 @@ mod tests {
         assert_eq!(manifest[0]["RepoTags"][0], "example:1");
         let config: serde_json::Value =
             serde_json::from_slice(&read(manifest[0]["Config"].as_str().unwrap())).unwrap();
-        let diff_id = format!("sha256:{}", sha256(&read("layer.tar")));
+        let diff_id = format!("sha256:{}", sha256(&read(manifest[0]["Layers"][0].as_str().unwrap())));
         assert_eq!(config["rootfs"]["diff_ids"][0], diff_id.as_str());
     }
 

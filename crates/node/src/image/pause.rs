@@ -58,17 +58,15 @@ mod machine {
     /// `EM_X86_64`.
     pub(super) const ELF: u16 = 62;
 
-    /// Size of `rt_sigaction` calls below: four instructions of fixed size each.
+    /// Bytes of one `rt_sigaction` call below, instruction by instruction.
     const CALL: usize = 5 + 5 + 7 + 2 + 6 + 2;
 
     /// Three `rt_sigaction` calls, a loop around `pause`, the handler, and the two sigactions as data.
     pub(super) fn code() -> Vec<u8> {
         let pause = 3 * CALL;
-        let exit = pause + 5 + 2 + 2;
-        let restorer_free_handler = exit;
-        let data = exit + 2 + 5 + 2;
-        let handle = data;
-        let ignore = data + 32;
+        let handler = pause + 5 + 2 + 2;
+        let handle = handler + 2 + 5 + 2;
+        let ignore = handle + 32;
         let mut code = Vec::new();
         for (signal, action) in [(15u8, handle), (2, handle), (17, ignore)] {
             let next = code.len() + 5 + 5 + 7;
@@ -86,8 +84,7 @@ mod machine {
         code.extend_from_slice(&[0x31, 0xff]); // handler: xor edi, edi
         code.extend_from_slice(&[0xb8, 60, 0, 0, 0]); // mov eax, SYS_exit
         code.extend_from_slice(&[0x0f, 0x05]); // syscall
-        let handler = super::LOAD_ADDRESS + super::HEADERS + restorer_free_handler as u64;
-        code.extend(sigaction(handler));
+        code.extend(sigaction(super::LOAD_ADDRESS + super::HEADERS + handler as u64));
         code.extend(sigaction(1)); // SIG_IGN
         code
     }
@@ -117,7 +114,7 @@ mod machine {
         // The data is aligned to 8 bytes: headers are 120 bytes, instructions before it must be even in number.
         let data = (handler + 3).next_multiple_of(2);
         let mut code: Vec<u32> = Vec::new();
-        for (signal, action) in [(15u32, data), (2, data), (17, data + 6)] {
+        for (signal, action) in [(15u32, data), (2, data), (17, data + 8)] {
             let movz = |register: u32, value: u32| 0xd280_0000 | (value << 5) | register;
             code.extend([movz(8, 134), movz(0, signal)]); // x8 = SYS_rt_sigaction, x0 = signal
             code.push(adr(1, action - code.len())); // x1 = &action
@@ -131,7 +128,7 @@ mod machine {
         let address = super::LOAD_ADDRESS + super::HEADERS + 4 * handler as u64;
         let mut bytes: Vec<u8> = code.into_iter().flat_map(u32::to_le_bytes).collect();
         for handler in [address, 1] {
-            bytes.extend([handler, 0, 0].into_iter().flat_map(u64::to_le_bytes)); // handler, flags, mask
+            bytes.extend([handler, 0, 0, 0].into_iter().flat_map(u64::to_le_bytes)); // handler, flags, restorer, mask
         }
         bytes
     }

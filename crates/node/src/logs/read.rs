@@ -3,6 +3,7 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
@@ -73,6 +74,26 @@ impl Reader {
             }
         }
         Ok(None)
+    }
+
+    /// Whether `path` still is the file that is read.
+    pub(crate) fn reads(&self, path: &Path) -> bool {
+        let same = |path: &Path| {
+            let (own, other) = (self.file.metadata().ok()?, path.metadata().ok()?);
+            Some((own.dev(), own.ino()) == (other.dev(), other.ino()))
+        };
+        same(path) == Some(true)
+    }
+
+    /// Whether the file has something that was not read yet.
+    pub(crate) fn has_more(&mut self) -> io::Result<bool> {
+        Ok(self.file.stream_position()? < self.file.metadata()?.len())
+    }
+
+    /// Goes on at the beginning of the file that has taken the old one's place.
+    pub(crate) fn reopen(&mut self, path: &Path) -> io::Result<()> {
+        self.file = File::open(path)?;
+        Ok(())
     }
 
     /// Whether the byte limit is reached.
@@ -209,6 +230,20 @@ mod tests {
     #[test]
     fn a_byte_limit_cuts() {
         assert_eq!(read(Options { limit_bytes: Some(5), ..Default::default() }), "one\nt");
+    }
+
+    #[test]
+    fn a_log_that_was_set_aside_is_followed_by_the_new_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("0.log");
+        std::fs::write(&path, LOG).unwrap();
+        let mut reader = Reader::open(&path, Options::default()).unwrap();
+        assert!(reader.next().unwrap().is_some());
+        std::fs::rename(&path, dir.path().join("0.log.1")).unwrap();
+        std::fs::write(&path, "2026-01-01T00:00:05Z stdout F five\n").unwrap();
+        assert!(!reader.reads(&path) && !reader.has_more().unwrap());
+        reader.reopen(&path).unwrap();
+        assert_eq!(reader.next().unwrap().unwrap(), b"five\n");
     }
 
     #[test]

@@ -18,15 +18,16 @@ pub(super) struct Sources {
 /// Names and values, in the order in which they are set.
 pub(super) type Environment = Vec<(String, String)>;
 
-/// The environment of a container: `envFrom` first, then `env`, later names win. The error is a sentence for
-/// the pod's status.
+/// The environment of a container: what tells of Services (`links`), then `envFrom`, then `env`; later names
+/// win. The error is a sentence for the pod's status.
 pub(super) fn environment(
     pod: &Pod,
     container: &Container,
     facts: &Facts,
     sources: &Sources,
+    links: Environment,
 ) -> Result<Environment, String> {
-    let mut environment = Environment::new();
+    let mut environment = links;
     for from in container.env_from.iter().flatten() {
         let prefix = from.prefix.as_deref().unwrap_or_default();
         if let Some(map) = &from.config_map_ref {
@@ -156,7 +157,7 @@ mod tests {
     fn env_of(container: serde_json::Value, sources: &Sources) -> Result<Environment, String> {
         let container: Container = serde_json::from_value(container).unwrap();
         let pod: Pod = serde_json::from_value(json!({"metadata": {"name": "p", "namespace": "ns"}})).unwrap();
-        environment(&pod, &container, &facts(), sources)
+        environment(&pod, &container, &facts(), sources, Environment::new())
     }
 
     #[test]

@@ -116,10 +116,17 @@ pub(super) fn is_finished(spec: &PodSpec, observed: &Observed, memories: &Memori
     init(spec, observed, memories) == Init::Failed || spec.containers.iter().all(over)
 }
 
+/// Whether the object says that the pod has succeeded or failed. Such a pod never starts again, even when the
+/// runtime has lost its containers.
+pub(super) fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
 /// The next step for `pod` at time `now`.
 pub(super) fn next(pod: &Pod, observed: &Observed, memories: &Memories, now: Timestamp) -> Step {
     let Some(spec) = &pod.spec else { return Step::Wait { until: None } };
-    if is_finished(spec, observed, memories) {
+    if is_over(pod) || is_finished(spec, observed, memories) {
         return if observed.sandbox_ready() { Step::Finish } else { Step::Wait { until: None } };
     }
     if let Some(id) = observed.old_sandboxes.first() {
@@ -302,6 +309,14 @@ mod tests {
         let step = |policy| next(&pod(policy, &[], &["a"]), &seen, &Memories::new(), at(9));
         assert_eq!(step("Always"), Step::RemoveSandbox { id: "s1".into() });
         assert_eq!(step("Never"), Step::Wait { until: None });
+    }
+
+    #[test]
+    fn a_pod_that_is_over_never_starts_again() {
+        let mut pod = pod("Always", &[], &["a"]);
+        pod.status = serde_json::from_value(json!({"phase": "Succeeded"})).unwrap();
+        let step = next(&pod, &Observed::default(), &Memories::new(), at(9));
+        assert_eq!(step, Step::Wait { until: None });
     }
 
     #[test]

@@ -9,7 +9,10 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt;
 use tokio::sync::watch;
 
-use super::{names, observed::Observed};
+use super::{
+    names,
+    observed::{Observed, Run},
+};
 
 /// What is known about one pod.
 #[derive(Clone, Debug)]
@@ -47,6 +50,18 @@ impl Registry {
     /// Every pod.
     pub(crate) fn all(&self) -> Vec<Arc<Pod>> {
         self.lock().values().map(|entry| entry.pod.clone()).collect()
+    }
+
+    /// Every running container, with its pod and its run.
+    pub(super) fn running(&self) -> Vec<(Arc<Pod>, String, Run)> {
+        let entries = self.lock();
+        let of_one = |entry: &Entry| {
+            let observed = entry.observed.borrow();
+            let runs =
+                observed.running().map(|(name, run)| (entry.pod.clone(), name.to_owned(), run.clone()));
+            runs.collect::<Vec<_>>()
+        };
+        entries.values().flat_map(of_one).collect()
     }
 
     pub(super) fn put(&self, pod: &Arc<Pod>, observed: watch::Receiver<Observed>) {

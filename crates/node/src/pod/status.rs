@@ -251,13 +251,14 @@ fn conditions(
             ..Default::default()
         });
     }
-    let others = old.into_iter().filter(|condition| own_types().all(|type_| type_ != condition.type_));
-    conditions.extend(others);
+    conditions.extend(old.into_iter().filter(|condition| !is_own(condition)));
     conditions
 }
 
-fn own_types() -> impl Iterator<Item = &'static str> {
-    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"].into_iter()
+/// Whether a condition is one that this node writes.
+pub(super) fn is_own(condition: &PodCondition) -> bool {
+    ["PodReadyToStartContainers", "Initialized", "Ready", "ContainersReady", "PodScheduled"]
+        .contains(&condition.type_.as_str())
 }
 
 #[cfg(test)]

@@ -278,16 +278,21 @@ impl Worker {
             now: Timestamp::now(),
             stopping,
         };
-        // Transition times are kept from what was reported last, which the watch may not have brought back yet.
+        // Transition times are kept from what was reported last, which the watch may not have brought back yet;
+        // what others report is newest in the object.
         let mut pod = Pod::clone(&self.pod);
-        if let (Some(last), Some(status)) = (&self.last_status, &mut pod.status) {
-            let own = last.conditions.clone().unwrap_or_default();
-            let others = status.conditions.take().unwrap_or_default();
-            let others = others.into_iter().filter(|other| own.iter().all(|own| own.type_ != other.type_));
-            status.conditions = Some(others.chain(own.iter().cloned()).collect());
-            status.start_time = last.start_time.clone();
-        } else if let Some(last) = &self.last_status {
-            pod.status = Some(last.clone());
+        let reported = pod.status.get_or_insert_default();
+        match &self.last_status {
+            Some(last) => {
+                let others = reported.conditions.take().unwrap_or_default();
+                let others = others.into_iter().filter(|condition| !status::is_own(condition));
+                let own = last.conditions.iter().flatten().filter(|condition| status::is_own(condition));
+                reported.conditions = Some(own.cloned().chain(others).collect());
+                reported.start_time = last.start_time.clone();
+            }
+            // The pod was over before we came, and its containers are gone: nothing is known better here.
+            None if plan::is_over(&self.pod) && self.observed.borrow().runs.is_empty() => return,
+            None => {}
         }
         let status = status::status(&pod, &self.observed.borrow(), &around);
         self.last_status = Some(status.clone());
@@ -304,7 +309,12 @@ impl Worker {
                 let id = self.observed.borrow().sandbox.as_ref().map(|sandbox| sandbox.id.clone());
                 let id = id.unwrap_or_default();
                 stop_sandbox(&self.context, &id).await;
-                self.look_again().await;
+                self.refresh().await;
+                self.observed.send_modify(|observed| {
+                    if let Some(sandbox) = &mut observed.sandbox {
+                        sandbox.ready = false;
+                    }
+                });
             }
             Step::Wait { .. } => {}
         }

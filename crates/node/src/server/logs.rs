@@ -1,6 +1,6 @@
 //! `/containerLogs`: a container's log, to its present end or as it grows.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{io, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream;
@@ -47,7 +47,7 @@ pub(super) fn serve(
             format!("cannot read the log of container \"{container}\": {error}"),
         )
     })?;
-    let source = Source { context: context.clone(), reader, growth, news, id };
+    let source = Source { context: context.clone(), path, reader, growth, news, id };
     let parts = stream::try_unfold(source, async |mut source: Source| {
         Ok(source.next().await?.map(|part| (Frame::data(Bytes::from(part)), source)))
     });
@@ -98,6 +98,7 @@ fn options(query: &Query, now: Timestamp) -> Result<Options, Refusal> {
 /// A log on its way to the client.
 struct Source {
     context: Arc<Context>,
+    path: PathBuf,
     reader: Reader,
     /// Watches the log while its container runs and the client follows.
     growth: Option<Growth>,
@@ -116,7 +117,10 @@ impl Source {
                 return Ok(None);
             }
             tokio::select! {
-                changed = growth.changed() => changed?,
+                changed = growth.changed() => {
+                    changed?;
+                    self.follow_rotation().await?;
+                }
                 news = self.news.recv() => {
                     let over = match news {
                         Ok(News::Event(Event { container_id, kind: EventKind::Exited(_) })) => container_id == self.id,
@@ -130,6 +134,23 @@ impl Source {
                 }
             }
         }
+    }
+
+    /// Goes on with the new log when the old one was set aside and is read to its end.
+    async fn follow_rotation(&mut self) -> io::Result<()> {
+        if self.reader.reads(&self.path) || self.reader.has_more()? {
+            return Ok(());
+        }
+        let begun = async {
+            while !self.path.exists() {
+                tokio::time::sleep(LAST_LINES_STEP).await;
+            }
+        };
+        if tokio::time::timeout(LAST_LINES, begun).await.is_ok() {
+            self.growth = Some(Growth::watch(&self.path)?);
+            self.reader.reopen(&self.path)?;
+        }
+        Ok(())
     }
 
     /// The runtime calls a container ended once its log is complete.

@@ -90,6 +90,27 @@ pub(crate) fn a_pod_lives_restarts_is_adopted_and_goes() {
         assert!(get(&ip, 80).await.contains("It works!"));
         assert_eq!(ready["status"]["phase"], "Running");
 
+        assert!(place.ip(&["-d", "link", "show", "master", "cni0"]).contains("hairpin on"));
+        let other_node = "/api/v1/nodes/node2";
+        let addresses = json!([{"type": "InternalIP", "address": "192.0.2.2"}]);
+        let spec = json!({"podCIDR": "10.244.8.0/24"});
+        api.put(other_node, json!({"spec": spec, "status": {"addresses": addresses}}));
+        let route = |there: bool| {
+            let place = &place;
+            async move {
+                for _ in 0..100 {
+                    if place.ip(&["route"]).contains("10.244.8.0/24 via 192.0.2.2 dev up0") == there {
+                        return;
+                    }
+                    tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+                }
+                panic!("route there: {there}; {}", place.ip(&["route"]));
+            }
+        };
+        route(true).await;
+        api.delete(other_node, 0);
+        route(false).await;
+
         kill(&api, &path).await;
         let again = api.wait(&path, |pod| is_ready(pod) && restarts(pod) == 1).await;
         let status = &again["status"]["containerStatuses"][0];
@@ -144,7 +165,9 @@ pub(crate) fn a_pod_has_what_its_specification_asks_for() {
         let objects = "/api/v1/namespaces/default";
         api.put(&format!("{objects}/configmaps/settings"), json!({"data": {"color": "blue"}}));
         api.put(&format!("{objects}/secrets/key"), json!({"data": {"token": "c2VjcmV0"}}));
-        let script = "echo color=$COLOR token=$(cat /keys/token) me=$ME $(cat /work/from-init); \
+        let service = json!({"spec": {"clusterIP": "10.96.0.7", "ports": [{"port": 8080}]}});
+        api.put(&format!("{objects}/services/shop"), service);
+        let script = "echo shop=$SHOP_SERVICE_HOST:$SHOP_SERVICE_PORT; echo color=$COLOR token=$(cat /keys/token) me=$ME $(cat /work/from-init); \
                       echo host=$(hostname); cat /etc/resolv.conf; grep web /etc/hosts; \
                       trap 'exit 0' TERM; while true; do sleep 1 & wait; done";
         let path = pod_path("web");
@@ -175,6 +198,7 @@ pub(crate) fn a_pod_has_what_its_specification_asks_for() {
             }
             tokio::time::sleep(std::time::Duration::from_millis(20)).await;
         }
+        assert!(log.contains("shop=10.96.0.7:8080\n"), "{log}");
         assert!(log.contains("color=blue token=secret me=web init\nhost=web\n"), "{log}");
         assert!(log.contains("search default.svc.cluster.local svc.cluster.local cluster.local"), "{log}");
         assert!(log.contains("nameserver 10.96.0.10\n") && log.contains("options ndots:5\n"), "{log}");
@@ -205,6 +229,82 @@ pub(crate) fn a_pod_has_what_its_specification_asks_for() {
     });
     place.run(async || node::remove_all(&config).await).unwrap();
     assert_eq!(place.traces(&config), Vec::<String>::new());
+}
+
+/// containerd and agent may be killed at any moment: containers go on, what ended meanwhile is noticed, and
+/// removal needs neither.
+pub(crate) fn crashes_lose_nothing_and_removal_needs_no_one() {
+    let place = Place::new("crash");
+    let config = prepare(&place);
+    place.run(async || {
+        let (api, client) = Api::start().await;
+        let agent = Agent::start(&client, &config).await;
+        api.put(&pod_path("web"), pod(json!({"containers": [{"name": "httpd", "image": "httpd"}]})));
+        let before = api.wait(&pod_path("web"), is_ready).await;
+        let once = json!({"name": "c", "image": "busybox", "command": ["sh", "-c", "echo done; exit 0"]});
+        let mut job = pod(json!({"containers": [once]}));
+        job["spec"]["restartPolicy"] = json!("Never");
+        api.put(&pod_path("job"), job);
+        let done = api.wait(&pod_path("job"), |pod| pod["status"]["phase"] == "Succeeded").await;
+        assert_eq!(done["status"]["containerStatuses"][0]["state"]["terminated"]["reason"], "Completed");
+        let log = curl(&place, &["https://192.0.2.1:10250/containerLogs/default/job/c"]).await;
+        assert_eq!(log, "done\n", "a finished pod keeps its log");
+
+        // The agent dies without a chance to stop containerd; the next one takes it over.
+        let containerd = containerd_pid(&config);
+        agent.task.abort();
+        let _ = agent.task.await;
+        let agent = Agent::start(&client, &config).await;
+        assert_eq!(containerd_pid(&config), containerd);
+
+        // containerd dies, and while it is away so does a container.
+        let pid = rustix::process::Pid::from_raw(containerd).unwrap();
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        kill(&api, &pod_path("web")).await;
+        let after = api.wait(&pod_path("web"), |pod| restarts(pod) == 1 && is_ready(pod)).await;
+        assert_eq!(after["status"]["podIP"], before["status"]["podIP"], "the sandbox stayed");
+        assert_ne!(containerd_pid(&config), containerd);
+        agent.task.abort();
+    });
+    let pid = rustix::process::Pid::from_raw(containerd_pid(&config)).unwrap();
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    assert!(place.traces(&config).iter().any(|trace| trace.contains("containerd-shim")));
+    place.run(async || node::remove_all(&config).await).unwrap();
+    assert_eq!(place.traces(&config), Vec::<String>::new());
+}
+
+/// A log of more than 10 MiB is set aside within ten seconds; a reader that follows goes on with the new one.
+pub(crate) fn a_large_log_is_begun_anew() {
+    let place = Place::new("log");
+    let config = prepare(&place);
+    place.run(async || {
+        let (api, client) = Api::start().await;
+        let agent = Agent::start(&client, &config).await;
+        let script = "yes 0123456789abcdef | head -n 400000; trap 'exit 0' TERM; \
+                      n=0; while true; do n=$((n+1)); echo line $n; sleep 0.2 & wait; done";
+        let chatty = json!({"name": "c", "image": "busybox", "command": ["sh", "-c", script]});
+        let created = api.put(&pod_path("web"), pod(json!({"containers": [chatty]})));
+        let uid = created["metadata"]["uid"].as_str().unwrap();
+        let dir = config.data_dir.join("pods").join(format!("default_web_{uid}")).join("c");
+        api.wait(&pod_path("web"), is_ready).await;
+        let follow = "https://192.0.2.1:10250/containerLogs/default/web/c?follow=true&tailLines=1";
+        let following = async { curl(&place, &["-N", "-m", "14", follow]).await };
+        let text = following.await;
+        let files: Vec<_> = std::fs::read_dir(dir).unwrap().map(|file| file.unwrap().file_name()).collect();
+        assert_eq!(files.len(), 2, "{files:?}");
+        let numbers = text.lines().filter_map(|line| line.strip_prefix("line ")?.parse::<u32>().ok());
+        let numbers: Vec<u32> = numbers.collect();
+        assert!(numbers.len() > 55, "{} lines", numbers.len());
+        assert!(numbers.windows(2).all(|pair| pair[1] == pair[0] + 1), "no line is lost: {numbers:?}");
+        agent.stop().await;
+    });
+    place.run(async || node::remove_all(&config).await).unwrap();
+    assert_eq!(place.traces(&config), Vec::<String>::new());
+}
+
+fn containerd_pid(config: &Config) -> i32 {
+    let pid = std::fs::read_to_string(config.data_dir.join("containerd/containerd.pid")).unwrap();
+    pid.trim().parse().unwrap()
 }
 
 /// Asks the node's API from inside the namespace; the answer's text.

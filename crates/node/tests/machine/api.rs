@@ -138,7 +138,7 @@ impl Api {
             Method::GET if query.contains("watch=true") => self.clone().watch(&path, query),
             Method::GET => match self.get(target) {
                 Some(object) => reply(StatusCode::OK, &object),
-                None if target.rsplit('/').next().is_some_and(|last| last.ends_with('s')) => {
+                None if is_collection(target) => {
                     let list = self.all(&format!("{}/", everywhere(target)));
                     let list: Vec<Value> =
                         list.into_iter().filter(|object| selected(object, &query)).collect();
@@ -194,6 +194,12 @@ impl Api {
         });
         Response::new(StreamBody::new(events).boxed_unsync())
     }
+}
+
+/// Whether a path names a collection: `…/pods`, unlike `…/pods/web`.
+fn is_collection(path: &str) -> bool {
+    let parts = path.trim_matches('/').split('/').skip(if path.starts_with("/apis/") { 3 } else { 2 });
+    parts.count() % 2 == 1
 }
 
 /// A collection over all namespaces holds those of every namespace; here paths are compared by their end.

@@ -49,7 +49,7 @@ impl Place {
             program: std::env::current_exe().unwrap(),
             labels: Default::default(),
             port: 10250,
-            cgroup_parent: format!("/{}", self.name),
+            cgroup_parent: format!("/portolan-tests/{}", self.name),
         }
     }
 
@@ -71,6 +71,12 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// What `ip` prints about the namespace.
+    pub(crate) fn ip(&self, arguments: &[&str]) -> String {
+        let output = Command::new("ip").args(["-n", &self.name]).args(arguments).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
     /// What of the node is still on the machine: processes, mounts, cgroups, folders.
     pub(crate) fn traces(&self, config: &Config) -> Vec<String> {
         let mut traces = Vec::new();
@@ -83,6 +89,11 @@ impl Place {
             let cmdline = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
             let cmdline = String::from_utf8_lossy(&cmdline).replace('\0', " ");
             let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).unwrap_or_default();
+            // A zombie only waits for whoever inherited it.
+            let stat = std::fs::read_to_string(entry.path().join("stat")).unwrap_or_default();
+            if stat.contains(") Z ") {
+                continue;
+            }
             if marked(&cmdline) || cgroup.contains(&config.cgroup_parent) {
                 traces.push(format!("process {} {cmdline}", entry.file_name().display()));
             }

@@ -14,10 +14,10 @@ use crate::{
     pod::{
         container,
         downward::Facts,
-        env, files, hosts, image, names,
+        env, files, hosts, image, links, names,
         observed::{self, Run},
         plan::{self, SANDBOX},
-        sandbox, security, stop, volumes,
+        rotate, sandbox, security, stop, volumes,
     },
     recorder::Kind,
 };
@@ -136,8 +136,10 @@ impl Worker {
                 }
             },
         };
-        let environment =
-            env::environment(&pod, container, &facts, &sources).map_err(|message| (CONFIG, message))?;
+        let services =
+            links::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
+        let environment = env::environment(&pod, container, &facts, &sources, links::variables(&services))
+            .map_err(|message| (CONFIG, message))?;
         let hosts = self
             .write_hosts(&facts)
             .map_err(|error| (CONFIG, format!("cannot write /etc/hosts: {error}")))?;
@@ -232,7 +234,7 @@ impl Worker {
             tracing::debug!(container = run.id, "cannot remove an old run: {error}");
         }
         let log = self.log_dir().join(names::log_path(name, run.attempt));
-        if let Err(error) = fs::remove_file(&log) {
+        if let Err(error) = rotate::remove(&log) {
             tracing::debug!("cannot remove {}: {error}", log.display());
         }
     }
