@@ -12,10 +12,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("testbed", &[]),
     ("apiserver", &["api", "store"]),
-    ("controllers", &["service"]),
+    ("controllers", &[]),
     ("proxy", &["nfnetlink", "service"]),
     ("dns", &["service"]),
-    ("node", &["service"]),
+    ("node", &[]),
     (
         "portolan",
         &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "testbed"],
