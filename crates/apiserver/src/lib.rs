@@ -53,7 +53,7 @@ pub const KUBERNETES_VERSION: &str = "v1.36.0";
 fn version() -> Value {
     json!({
         "major": "1", "minor": "36",
-        "gitVersion": format!("{KUBERNETES_VERSION}+portolan-{}", env!("CARGO_PKG_VERSION")),
+        "gitVersion": format!("{KUBERNETES_VERSION}+portolan.{}", env!("CARGO_PKG_VERSION")),
         "gitCommit": "", "gitTreeState": "", "buildDate": "",
         "goVersion": "none (Rust)", "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),

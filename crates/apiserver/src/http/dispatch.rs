@@ -6,7 +6,7 @@ use api::schema::Schema;
 use api::status::Status;
 use api::{discovery, openapi};
 use bytes::Bytes;
-use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH};
+use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
@@ -160,13 +160,16 @@ fn aggregated(document: &Value, version: &str) -> Response<Body> {
     respond::with_type(StatusCode::OK, &media, respond::full(document.to_string()))
 }
 
-/// Discovery changes with the program only: clients keep what they have.
+/// Discovery changes with the program only: clients keep what they have. An answer that says so has
+/// no type of its own, since caches would take it over (RFC 9111, section 3.2).
 fn tagged(parts: &request::Parts, mut response: Response<Body>) -> Response<Body> {
     let tag = concat!("\"portolan-", env!("CARGO_PKG_VERSION"), "\"");
     if parts.headers.get(IF_NONE_MATCH).is_some_and(|known| known == tag) {
-        response = respond::text(StatusCode::NOT_MODIFIED, "");
+        response = Response::new(respond::full(Bytes::new()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     response.headers_mut().insert(ETAG, HeaderValue::from_static(tag));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     response
 }
 

@@ -15,7 +15,7 @@ use serde_json::json;
 use super::selector;
 use crate::endpoints::affects_endpoints;
 use crate::runtime::cache::{Change, Key};
-use crate::runtime::context::{Context, Object, namespace_goes};
+use crate::runtime::context::{Context, Object, namespace_goes, owned_by};
 use crate::runtime::recorder::Severity;
 
 /// How many pods are created or deleted at once.
@@ -157,7 +157,7 @@ async fn claim<K: Replicated>(
             && owner.meta().deletion_timestamp.is_none()
         {
             let mut owners = pod.owner_references().to_vec();
-            owners.extend(owner.controller_owner_ref(&()));
+            owners.extend(owned_by(owner).into_iter().flatten());
             let patch = json!({ "metadata": { "uid": pod.metadata.uid, "ownerReferences": owners } });
             context.patch::<Pod>(&Key::of(&*pod), &patch).await?;
             own.push(pod);
@@ -263,7 +263,7 @@ fn pod_from<K: Replicated>(owner: &K, template: &PodTemplateSpec) -> Pod {
         metadata: ObjectMeta {
             generate_name: Some(format!("{}-", owner.name_any())),
             namespace: owner.namespace(),
-            owner_references: owner.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: owned_by(owner),
             labels: metadata.labels,
             annotations: metadata.annotations,
             finalizers: metadata.finalizers,
