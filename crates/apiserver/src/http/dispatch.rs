@@ -83,11 +83,24 @@ where
 /// What anyone may ask: whether the server is there, and which version it is.
 fn public(shared: &Shared, parts: &request::Parts) -> Option<Response<Body>> {
     match parts.uri.path().trim_end_matches('/') {
-        "/healthz" | "/livez" => Some(respond::text(StatusCode::OK, "ok")),
-        "/readyz" if shared.is_ready() => Some(respond::text(StatusCode::OK, "ok")),
-        "/readyz" => Some(respond::text(StatusCode::INTERNAL_SERVER_ERROR, "the server is still starting")),
+        path @ ("/healthz" | "/livez") => Some(health(parts, path, true)),
+        path @ "/readyz" => Some(health(parts, path, shared.is_ready())),
         "/version" => Some(respond::value(&crate::version())),
         _ => None,
+    }
+}
+
+/// A health check in upstream's form; `?verbose` lists what was checked.
+fn health(parts: &request::Parts, path: &str, serves: bool) -> Response<Body> {
+    let (code, mark, verdict) = match serves {
+        true => (StatusCode::OK, '+', "passed"),
+        false => (StatusCode::INTERNAL_SERVER_ERROR, '-', "failed"),
+    };
+    let verbose =
+        parts.uri.query().is_some_and(|query| query.split('&').any(|word| word.starts_with("verbose")));
+    match (serves, verbose) {
+        (true, false) => respond::text(code, "ok"),
+        _ => respond::text(code, format!("[{mark}]ping\n[{mark}]store\n{} check {verdict}\n", &path[1..])),
     }
 }
 

@@ -8,8 +8,8 @@ use k8s_openapi::api::discovery::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
-use kube::api::DeleteParams;
 use kube::ResourceExt;
+use kube::api::DeleteParams;
 
 use super::packing::{self, Group, Plan};
 use super::selection::{self, address_in, has_ended, is_ready, publishes_not_ready, selects, target_port};
