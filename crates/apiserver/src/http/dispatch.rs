@@ -1,12 +1,12 @@
 //! From a request to the one function that answers it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use api::schema::Schema;
+use api::schema::{Kind, Schema};
 use api::status::Status;
 use api::{discovery, openapi};
 use bytes::Bytes;
-use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
@@ -128,6 +128,7 @@ fn documents(schema: &Schema, parts: &request::Parts, path: &str) -> Answer {
         return Ok(openapi_v2(parts));
     }
     let header = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let missing = Status::resource_not_found;
     let found = match words.as_slice() {
         ["api" | "apis"] => {
             let core = words == ["api"];
@@ -143,15 +144,39 @@ fn documents(schema: &Schema, parts: &request::Parts, path: &str) -> Answer {
         ["api", version] => discovery::resource_list(schema, "", version),
         ["apis", group] => discovery::group(schema, group),
         ["apis", group, version] => discovery::resource_list(schema, group, version),
-        ["openapi", "v3"] => Some(openapi::index(schema)),
-        ["openapi", "v3", "api", version] => openapi::document(schema, "", version),
-        ["openapi", "v3", "apis", group, version] => openapi::document(schema, group, version),
+        ["openapi", "v3"] => return Ok(respond::json(StatusCode::OK, openapi_index(schema))),
+        ["openapi", "v3", "api", version] => {
+            return openapi::document(schema, "", version)
+                .map(|document| kept(parts, &document))
+                .ok_or_else(missing);
+        }
+        ["openapi", "v3", "apis", group, version] => {
+            return openapi::document(schema, group, version)
+                .map(|document| kept(parts, &document))
+                .ok_or_else(missing);
+        }
         [] => Some(
             json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] }),
         ),
         _ => None,
     };
-    found.map(|document| respond::value(&document)).ok_or_else(Status::resource_not_found)
+    found.map(|document| respond::value(&document)).ok_or_else(missing)
+}
+
+/// The index names each document with its hash, which takes a moment to compute; it never changes.
+fn openapi_index(schema: &Schema) -> Bytes {
+    static INDEX: OnceLock<Bytes> = OnceLock::new();
+    INDEX.get_or_init(|| openapi::index(schema).to_string().into()).clone()
+}
+
+/// A document that was asked for by its hash can be kept for ever.
+fn kept(parts: &request::Parts, document: &Value) -> Response<Body> {
+    let mut response = respond::value(document);
+    if Query::parse(parts.uri.query()).get("hash").is_some() {
+        let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+        response.headers_mut().insert(CACHE_CONTROL, forever);
+    }
+    response
 }
 
 /// The older OpenAPI describes no kinds: clients that read the newer one ask here only for kinds
@@ -206,6 +231,18 @@ async fn resource(
     if !kind.stored {
         return call.review(user);
     }
+    let answer = object(shared, &call, kind, path, upgrade).await?;
+    let deprecation = api::warnings::deprecation(kind).map(str::to_owned);
+    Ok(respond::with_warnings(answer, deprecation.as_slice()))
+}
+
+async fn object(
+    shared: &Arc<Shared>,
+    call: &Call<'_>,
+    kind: &Kind,
+    path: &ResourcePath,
+    upgrade: Option<OnUpgrade>,
+) -> Answer {
     let Some(name) = path.name.as_deref() else { return Box::pin(call.collection()).await };
     if kind.namespaced && path.namespace.is_none() {
         return Err(Status::resource_not_found());
@@ -216,8 +253,8 @@ async fn resource(
         Some("scale") if kind.scale => Box::pin(call.scale(name)).await,
         Some("finalize") if kind.is("", "Namespace") => Box::pin(call.part(name, Part::Finalize)).await,
         Some(part) if kind.is("", "Pod") => match part {
-            "binding" if parts.method == Method::POST => call.bind(name).await,
-            "eviction" if parts.method == Method::POST => Box::pin(call.evict(name)).await,
+            "binding" if call.parts.method == Method::POST => call.bind(name).await,
+            "eviction" if call.parts.method == Method::POST => Box::pin(call.evict(name)).await,
             "log" | "exec" | "attach" | "portforward" => {
                 Box::pin(call.connect(name, part, shared.nodes.as_ref(), upgrade)).await
             }
