@@ -78,7 +78,7 @@ impl Collector {
                     self.update(|graph| graph.apply(identity));
                 }
                 Ok(Event::InitDone) => {
-                    self.update(|graph| graph.listed(resource, &std::mem::take(&mut listed)))
+                    self.update(|graph| graph.listed(resource, &std::mem::take(&mut listed)));
                 }
                 Ok(Event::Delete(object)) => {
                     let uid = object.uid().unwrap_or_default();

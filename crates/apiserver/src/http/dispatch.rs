@@ -68,10 +68,12 @@ where
             .map_err(|error| Status::bad_request(format!("the body could not be read: {}", error.into())))?;
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
-        match length {
-            ..=MAX_BODY => kept.extend_from_slice(&data),
-            ..=MAX_DISCARDED => kept = Vec::new(),
-            _ => break,
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&data);
+        } else if length > MAX_DISCARDED {
+            break;
+        } else {
+            kept = Vec::new();
         }
     }
     if length > MAX_BODY {

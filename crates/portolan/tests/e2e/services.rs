@@ -142,7 +142,7 @@ fn names_resolve_in_ones_own_namespace_and_in_others() {
         lines
     };
     let ip = space.value("svc/httpd-svc", ".spec.clusterIP");
-    assert_eq!(dig("httpd-svc.names.svc.cluster.local", "A"), [ip.clone()]);
+    assert_eq!(dig("httpd-svc.names.svc.cluster.local", "A"), std::slice::from_ref(&ip));
     let tcp = ["dig", "+short", "+tcp", "@10.96.0.10", "httpd-svc.names.svc.cluster.local"];
     assert_eq!(cluster.on("node2", &tcp).good(), ip);
     space.apply_example("httpd-headless.yaml");
