@@ -58,18 +58,12 @@ pub(super) fn records(
     reply: &mut Reply<'_>,
 ) -> u16 {
     let before = reply.place();
-    let missing = match (found, kind) {
-        (Found::Missing, _) => true,
-        (_, kind::ANY) => {
-            authority::minimal_any(subject, reply);
-            false
-        }
-        (Found::Address(address), _) if !zone.knows(*address) => true,
-        (found, kind) => {
-            existing(zone, subject, found, kind, reply);
-            false
-        }
-    };
+    let missing = matches!(found, Found::Missing);
+    match kind {
+        _ if missing => {}
+        kind::ANY => authority::minimal_any(subject, reply),
+        kind => existing(zone, subject, found, kind, reply),
+    }
     if reply.place() == before && !reply.truncated() {
         authority::start_of_authority(zone, subject, Section::Authority, reply);
     }
