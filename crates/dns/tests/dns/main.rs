@@ -2,3 +2,5 @@
 
 mod bench;
 mod names;
+mod protocol;
+mod upstream;
