@@ -23,7 +23,8 @@ pub(crate) enum Found<'a> {
     Version,
     /// `ns.dns.<domain>`, this server.
     Server,
-    /// `<address with dashes>.<namespace>.pod.<domain>`.
+    /// `<address with dashes>.<namespace>.pod.<domain>`, whether such a pod is there or not: what kubeadm
+    /// configures CoreDNS to do (`pods insecure`), at no cost.
     Pod(IpAddr),
     /// The address of a Service or endpoint, as a name.
     Address(IpAddr),

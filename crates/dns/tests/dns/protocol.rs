@@ -6,7 +6,7 @@ use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UdpSocket};
 
-use crate::bench::{Server, service, slice};
+use crate::harness::{Server, service, slice};
 
 const NAME: &[u8] = b"\x03web\x07default\x03svc\x07cluster\x05local\0";
 

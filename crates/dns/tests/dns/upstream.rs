@@ -8,7 +8,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinHandle;
 
-use crate::bench::{Server, service};
+use crate::harness::{Server, service};
 
 /// A resolver that sends what a function makes of each query, in order. Over TCP it answers as it should.
 struct Upstream {
