@@ -4,14 +4,15 @@ mod exchange;
 mod id;
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
 use crate::answer::Transport;
-use crate::wire::{CLASS_IN, Edns, HEADER, Message, Query, Record, Reply, flag, rcode};
+use crate::wire::{CLASS_IN, Edns, HEADER, Message, Query, Record, Reply, flag, kind, rcode};
 
 use exchange::exchange;
 use id::Ids;
@@ -31,27 +32,10 @@ pub(crate) struct Forwarder {
     upstreams: Vec<SocketAddr>,
     /// The one that answered last. It is asked first, so that a dead one costs time only once.
     preferred: AtomicUsize,
-    places: Semaphore,
+    /// Whether the last query was answered by none; said once, not with every query.
+    silent: AtomicBool,
+    places: Arc<Semaphore>,
     ids: Ids,
-}
-
-/// Why there is no answer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Failure {
-    /// Too many queries are under way.
-    Busy,
-    /// No resolver answered.
-    Silence,
-}
-
-impl Failure {
-    /// The response code that tells a client.
-    pub(crate) fn rcode(self) -> u16 {
-        match self {
-            Self::Busy => rcode::REFUSED,
-            Self::Silence => rcode::SERVFAIL,
-        }
-    }
 }
 
 /// A query as it is sent to a resolver.
@@ -90,7 +74,8 @@ impl Forwarder {
         Self {
             upstreams,
             preferred: AtomicUsize::new(0),
-            places: Semaphore::new(IN_FLIGHT),
+            silent: AtomicBool::new(false),
+            places: Arc::new(Semaphore::new(IN_FLIGHT)),
             ids: Ids::default(),
         }
     }
@@ -100,46 +85,50 @@ impl Forwarder {
         !self.upstreams.is_empty()
     }
 
-    /// Asks a client's question for it; returns the reply to the client.
+    /// A place for one query under way, if there is one left.
+    pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
+        self.places.clone().try_acquire_owned().ok()
+    }
+
+    /// Asks a client's question for it; returns the reply to the client, unless no
+    /// resolver answered.
     ///
     /// EDNS goes from hop to hop (RFC 6891, 6.2.6): a resolver is told our own terms, and only if the client
     /// speaks EDNS, so that the reply suits the client as it is.
-    pub(crate) async fn forward(&self, query: &Query<'_>, transport: Transport) -> Result<Vec<u8>, Failure> {
+    pub(crate) async fn forward(&self, query: &Query<'_>, transport: Transport) -> Option<Vec<u8>> {
         let edns =
             query.edns.map(|edns| Edns { size: query.udp_limit() as u16, ..Edns::ours(edns.dnssec_ok) });
         let flags = query.flags & (flag::RD | flag::AD | flag::CD);
         let ask = Ask::new(flags, &[query.question], edns, transport == Transport::Tcp);
         let mut reply = self.ask(ask).await?;
-        if reply.len() > transport.limit(query) {
-            let mut cut = Reply::to(query, transport.limit(query), &mut reply);
-            cut.set(flag::TC | flag::RA);
-            cut.finish(rcode::NOERROR);
-            return Ok(reply);
+        let code = Message::read(&reply).ok()?.rcode();
+        let (bare, long) = (reply.len() == HEADER, reply.len() > transport.limit(query));
+        if bare || long {
+            let mut own = Reply::to(query, transport.limit(query), &mut reply);
+            own.set(if long { flag::RA | flag::TC } else { flag::RA });
+            own.finish(code);
+            return Some(reply);
         }
         reply[..2].copy_from_slice(&query.id.to_be_bytes());
-        if reply.len() > HEADER {
-            // In the client's own case.
-            reply[HEADER..HEADER + query.question.len()].copy_from_slice(query.question);
-        }
-        Ok(reply)
+        // The name in the client's own case.
+        reply[HEADER..HEADER + query.question.len()].copy_from_slice(query.question);
+        Some(reply)
     }
 
     /// Asks for the addresses of a name given in wire form; returns them with the response code.
-    pub(crate) async fn resolve(&self, name: &[u8], kind: u16) -> Result<(Vec<Record>, u16), Failure> {
+    pub(crate) async fn resolve(&self, name: &[u8], kind: u16) -> Option<(Vec<Record>, u16)> {
         let question = [name, &kind.to_be_bytes(), &CLASS_IN.to_be_bytes()];
         let reply = self.ask(Ask::new(flag::RD, &question, Some(Edns::ours(false)), true)).await?;
-        let message = Message::read(&reply).map_err(|_| Failure::Silence)?;
-        match message.rcode() {
-            code @ (rcode::NOERROR | rcode::NXDOMAIN) => {
-                Ok((message.addresses().map_err(|_| Failure::Silence)?, code))
-            }
-            _ => Err(Failure::Silence),
-        }
+        let message = Message::read(&reply).ok()?;
+        let code = message.rcode();
+        let settled = matches!(code, rcode::NOERROR | rcode::NXDOMAIN);
+        let records = settled.then(|| message.addresses().ok())??;
+        Some((on_the_way(name, records), code))
     }
 
-    /// Asks one resolver after the other until one knows. If none does, what one said of its failure is passed on.
-    async fn ask(&self, mut ask: Ask) -> Result<Vec<u8>, Failure> {
-        let Ok(_place) = self.places.try_acquire() else { return Err(Failure::Busy) };
+    /// Asks one resolver after the other until one knows. If none does, what one said of its failure is passed
+    /// on.
+    async fn ask(&self, mut ask: Ask) -> Option<Vec<u8>> {
         let first = self.preferred.load(Ordering::Relaxed);
         let end = Instant::now() + ALTOGETHER;
         let mut failed = None;
@@ -150,19 +139,43 @@ impl Forwarder {
             match timeout_at(until, exchange(self.upstreams[which], &ask)).await {
                 Ok(Ok(reply)) if knows(&reply) => {
                     self.preferred.store(which, Ordering::Relaxed);
-                    return Ok(reply);
+                    if self.silent.swap(false, Ordering::Relaxed) {
+                        tracing::info!(upstream = %self.upstreams[which], "an upstream resolver answers again");
+                    }
+                    return Some(reply);
                 }
                 Ok(Ok(reply)) => failed = Some(reply),
                 Ok(Err(error)) => {
                     tracing::debug!(upstream = %self.upstreams[which], %error, "an upstream resolver cannot be asked");
                 }
                 Err(_) => {
-                    tracing::debug!(upstream = %self.upstreams[which], "an upstream resolver does not answer")
+                    tracing::debug!(upstream = %self.upstreams[which], "an upstream resolver does not answer");
                 }
             }
         }
-        failed.ok_or(Failure::Silence)
+        if failed.is_none() && !self.silent.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                upstreams = ?self.upstreams,
+                "no upstream resolver answers, so names outside the cluster fail; check that they can be reached"
+            );
+        }
+        failed
     }
+}
+
+/// The records that belong to a name or to what it is an alias of; a resolver has no business telling others.
+fn on_the_way(name: &[u8], records: Vec<Record>) -> Vec<Record> {
+    let mut names: Vec<Box<[u8]>> = vec![name.into()];
+    let mut kept = Vec::new();
+    for record in records.into_iter() {
+        if names.contains(&record.name) {
+            if record.kind == kind::CNAME {
+                names.push(record.data.clone());
+            }
+            kept.push(record);
+        }
+    }
+    kept
 }
 
 /// Whether a reply settles the question, so that no other resolver needs to be asked.

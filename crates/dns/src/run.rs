@@ -1,7 +1,7 @@
 //! The server at work.
 
 use std::future::Future;
-use std::net::{IpAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::SystemTime;
@@ -71,7 +71,7 @@ pub async fn serve(
         tracing::warn!(?own_upstreams, "left out as upstream resolvers: they are this server");
     }
     let mut servers: Vec<IpAddr> =
-        own.iter().map(|address| address.ip()).filter(|address| !address.is_unspecified()).collect();
+        own.iter().map(SocketAddr::ip).filter(|address| !address.is_unspecified()).collect();
     servers.sort();
     servers.dedup();
     let server = Arc::new(Server::new(Zone::new(domain, servers), Forwarder::new(upstreams)));

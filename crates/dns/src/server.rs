@@ -5,6 +5,8 @@ pub(crate) mod udp;
 
 use std::sync::{PoisonError, RwLock};
 
+use tokio::sync::OwnedSemaphorePermit;
+
 use crate::answer::{Outside, Step, Transport, answer};
 use crate::forward::Forwarder;
 use crate::wire::{Query, Reply, flag, rcode};
@@ -21,6 +23,8 @@ pub(crate) struct Server {
 /// A query that only an upstream resolver can answer.
 #[derive(Debug)]
 pub(crate) struct Pending {
+    /// Its place among those under way.
+    _place: OwnedSemaphorePermit,
     packet: Vec<u8>,
     transport: Transport,
     /// The target of an ExternalName Service; `None` if the whole question goes on.
@@ -45,7 +49,8 @@ impl Server {
     }
 
     /// Answers a packet at once into `out`, which stays empty if there is nothing to send; or returns what to
-    /// hand to [`Server::finish`].
+    /// hand to [`Server::finish`]. While too many queries are under way a further one is refused, as CoreDNS does,
+    /// and of a chain only the part inside the cluster is told.
     pub(crate) fn begin(&self, packet: &[u8], transport: Transport, out: &mut Vec<u8>) -> Option<Pending> {
         let outside = if self.forwarder.available() { Outside::Unasked } else { Outside::Unknown };
         let alias = match self.answer(packet, transport, outside, out) {
@@ -57,33 +62,50 @@ impl Server {
             Step::Forward => None,
             Step::Resolve(target) => Some(target),
         };
-        out.clear();
-        Some(Pending { packet: packet.to_vec(), transport, alias })
+        let place = self.forwarder.place();
+        if let Some(_place) = place {
+            out.clear();
+            return Some(Pending { _place, packet: packet.to_vec(), transport, alias });
+        }
+        if alias.is_none() {
+            refuse(packet, transport, out);
+        } else {
+            self.answer(packet, transport, Outside::Unknown, out);
+        }
+        None
     }
 
     /// Answers a query with the help of an upstream resolver.
     pub(crate) async fn finish(&self, pending: Pending, out: &mut Vec<u8>) {
-        let Pending { packet, transport, alias } = pending;
+        let Pending { packet, transport, alias, _place } = pending;
         let Ok(query) = Query::decode(&packet) else { return };
         let Some(target) = alias else {
             match self.forwarder.forward(&query, transport).await {
-                Ok(reply) => *out = reply,
-                Err(failure) => {
-                    let mut reply = Reply::to(&query, transport.limit(&query), out);
-                    reply.set(flag::RA);
-                    reply.finish(failure.rcode());
-                }
+                Some(reply) => *out = reply,
+                None => fail(&query, transport, rcode::SERVFAIL, out),
             }
             return;
         };
         let resolved = self.forwarder.resolve(&target, query.kind).await;
         let outside = match &resolved {
-            Ok((records, rcode)) => Outside::Resolved { name: &target, records, rcode: *rcode },
-            Err(_) => Outside::Unknown,
+            Some((records, rcode)) => Outside::Resolved { name: &target, records, rcode: *rcode },
+            None => Outside::Unknown,
         };
-        // The Service may have changed meanwhile, once more to a name that nobody was asked for.
+        // The Service may be another one by now; a target that was not asked for is left to the client.
         if self.answer(&packet, transport, outside, out) != Step::Reply {
-            Reply::to(&query, transport.limit(&query), out).finish(rcode::SERVFAIL);
+            fail(&query, transport, rcode::SERVFAIL, out);
         }
     }
+}
+
+fn refuse(packet: &[u8], transport: Transport, out: &mut Vec<u8>) {
+    if let Ok(query) = Query::decode(packet) {
+        fail(&query, transport, rcode::REFUSED, out);
+    }
+}
+
+fn fail(query: &Query<'_>, transport: Transport, rcode: u16, out: &mut Vec<u8>) {
+    let mut reply = Reply::to(query, transport.limit(query), out);
+    reply.set(flag::RA);
+    reply.finish(rcode);
 }

@@ -12,6 +12,8 @@ pub(crate) use reply::{Reply, Section, pointer};
 
 /// Bytes of a message header.
 pub(crate) const HEADER: usize = 12;
+/// The longest name in wire form, with the root (RFC 1035, 2.3.4).
+pub(crate) const LONGEST_NAME: usize = 255;
 /// The largest message over UDP without EDNS (RFC 1035, 4.2.1).
 pub(crate) const PLAIN_UDP: usize = 512;
 /// The largest message over UDP at all: what passes every network unfragmented (DNS flag day 2020).

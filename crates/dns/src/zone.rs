@@ -40,7 +40,7 @@ pub(crate) struct Zone {
 }
 
 /// Why a namespace is a name.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 struct Presence {
     declared: bool,
     services: usize,
@@ -152,3 +152,6 @@ fn label(text: &str) -> Box<[u8]> {
     let text = &text.as_bytes()[..text.len().min(63)];
     [&[text.len() as u8], text].concat().to_ascii_lowercase().into()
 }
+
+#[cfg(test)]
+mod tests;

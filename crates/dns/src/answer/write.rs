@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::answer::{TTL, authority};
-use crate::wire::{Name, Reply, Section, kind, pointer, rcode};
+use crate::wire::{LONGEST_NAME, Name, Reply, Section, kind, pointer, rcode};
 use crate::zone::{Filter, Found, Records, Zone};
 
 /// What stands between a Service and the domain.
@@ -58,18 +58,12 @@ pub(super) fn records(
     reply: &mut Reply<'_>,
 ) -> u16 {
     let before = reply.place();
-    let missing = match (found, kind) {
-        (Found::Missing, _) => true,
-        (_, kind::ANY) => {
-            authority::minimal_any(subject, reply);
-            false
-        }
-        (Found::Address(address), _) if !zone.knows(*address) => true,
-        (found, kind) => {
-            existing(zone, subject, found, kind, reply);
-            false
-        }
-    };
+    let missing = matches!(found, Found::Missing);
+    match kind {
+        _ if missing => {}
+        kind::ANY => authority::minimal_any(subject, reply),
+        kind => existing(zone, subject, found, kind, reply),
+    }
     if reply.place() == before && !reply.truncated() {
         authority::start_of_authority(zone, subject, Section::Authority, reply);
     }
@@ -124,11 +118,11 @@ fn locations(
 ) {
     let count = records.locations(filter).count();
     let weight = (100 / count.max(1)).max(1) as u16;
-    let domain = zone.domain().wire();
+    let weight = weight.to_be_bytes();
     for (port, label) in records.locations(filter) {
-        let numbers = [[0, 0], weight.to_be_bytes(), port.number.to_be_bytes()].concat();
+        let Some([host, service, svc, domain]) = name(zone, label, &records.key) else { continue };
         // The target is not compressed (RFC 2782).
-        let data = [&*numbers, label, &records.key, SVC, domain];
+        let data = [&[0, 0], &weight, &port.number.to_be_bytes()[..], host, service, svc, domain];
         reply.record(Section::Answer, &[&subject.owner()], kind::SRV, TTL, &data);
     }
     let service = subject.from(subject.below - 3);
@@ -150,11 +144,17 @@ fn locations(
 
 /// PTR records (specification 2.3.3, 2.4.3).
 fn pointers(zone: &Zone, subject: &Subject<'_>, address: IpAddr, reply: &mut Reply<'_>) {
-    let domain = zone.domain().wire();
     for found in zone.pointers(address) {
-        let data = [found.label, found.key, SVC, domain];
-        reply.record(Section::Answer, &[&subject.owner()], kind::PTR, TTL, &data);
+        if let Some(name) = name(zone, found.label, found.key) {
+            reply.record(Section::Answer, &[&subject.owner()], kind::PTR, TTL, &name);
+        }
     }
+}
+
+/// The name of a Service, or of an endpoint of it, in parts. Under a long domain it may be too long to be one.
+fn name<'a>(zone: &'a Zone, label: &'a [u8], key: &'a [u8]) -> Option<[&'a [u8]; 4]> {
+    let parts = [label, key, SVC, zone.domain().wire()];
+    (parts.iter().map(|part| part.len()).sum::<usize>() <= LONGEST_NAME).then_some(parts)
 }
 
 /// Writes an address if it is of the type asked for.

@@ -8,10 +8,10 @@ use tokio::net::{TcpStream, UdpSocket};
 
 use super::Ask;
 use crate::server::tcp::{put_message, read_message};
-use crate::wire::Message;
+use crate::wire::{LARGEST_UDP, Message};
 
-/// Room for a reply; a longer one than was asked for is cut.
-const REPLY: usize = 4096;
+/// Room for a reply, more than is ever asked for; what is longer is not whole.
+const REPLY: usize = LARGEST_UDP + 1;
 
 /// Sends a query to a resolver and waits for the reply to it.
 ///
@@ -36,7 +36,7 @@ pub(super) async fn exchange(upstream: SocketAddr, ask: &Ask) -> io::Result<Vec<
             tracing::debug!(%upstream, "a datagram that answers no question of ours");
             continue;
         };
-        if message.truncated() && ask.whole {
+        if ask.whole && (message.truncated() || length == REPLY) {
             return over_tcp(upstream, ask).await;
         }
         reply.truncate(length);

@@ -2,10 +2,8 @@
 
 use std::fmt;
 
-use super::{HEADER, Malformed};
+use super::{HEADER, LONGEST_NAME, Malformed};
 
-/// Longest name in wire form, with the root (RFC 1035, 2.3.4).
-const LONGEST: usize = 255;
 /// Longest label (RFC 1035, 2.3.4).
 const LONGEST_LABEL: usize = 63;
 /// The two bits that make a length byte a compression pointer (RFC 1035, 4.1.4).
@@ -17,9 +15,9 @@ const POINTER: u8 = 0xC0;
 /// copying or pointing at its question.
 #[derive(Clone)]
 pub(crate) struct Name {
-    bytes: [u8; LONGEST],
+    bytes: [u8; LONGEST_NAME],
     length: u8,
-    starts: [u8; LONGEST / 2 + 1],
+    starts: [u8; LONGEST_NAME / 2 + 1],
     labels: u8,
 }
 
@@ -61,13 +59,13 @@ impl Name {
     }
 
     fn root() -> Self {
-        Self { bytes: [0; LONGEST], length: 1, starts: [0; LONGEST / 2 + 1], labels: 0 }
+        Self { bytes: [0; LONGEST_NAME], length: 1, starts: [0; LONGEST_NAME / 2 + 1], labels: 0 }
     }
 
     fn push(&mut self, label: &[u8]) -> Result<(), Malformed> {
         let start = usize::from(self.length) - 1;
         let end = start + 1 + label.len();
-        if label.is_empty() || label.len() > LONGEST_LABEL || end >= LONGEST {
+        if label.is_empty() || label.len() > LONGEST_LABEL || end >= LONGEST_NAME {
             return Err(Malformed);
         }
         self.starts[usize::from(self.labels)] = start as u8;
@@ -139,7 +137,7 @@ mod tests {
     fn names_are_at_most_255_bytes_and_labels_63() {
         let label = "a".repeat(63);
         let longest = [&label[..], &label, &label, &label[..61]].join(".");
-        assert_eq!(Name::from_text(&longest).unwrap().wire().len(), LONGEST);
+        assert_eq!(Name::from_text(&longest).unwrap().wire().len(), LONGEST_NAME);
         assert!(Name::from_text(&format!("{longest}a")).is_err());
         assert!(Name::from_text(&"a".repeat(64)).is_err());
         assert!(Name::from_text("a..b").is_err());

@@ -23,7 +23,8 @@ pub(crate) enum Found<'a> {
     Version,
     /// `ns.dns.<domain>`, this server.
     Server,
-    /// `<address with dashes>.<namespace>.pod.<domain>`.
+    /// `<address with dashes>.<namespace>.pod.<domain>`, whether such a pod is there or not: what kubeadm
+    /// configures CoreDNS to do (`pods insecure`), at no cost.
     Pod(IpAddr),
     /// The address of a Service or endpoint, as a name.
     Address(IpAddr),
@@ -122,7 +123,8 @@ impl Filter<'_> {
 }
 
 impl Records {
-    /// What a label in front of the Service's name means: an endpoint, or a protocol that ports are under.
+    /// What a label in front of the Service's name means: an endpoint, or a protocol that ports are under. The
+    /// latter is an empty name by RFC 8020; CoreDNS says that it does not exist.
     fn part<'a>(&'a self, label: &'a [u8]) -> Found<'a> {
         if self.groups.iter().any(|group| !group.named(label).is_empty()) {
             return Found::Service(self, Filter { host: Some(label), port: None });
@@ -156,7 +158,7 @@ impl Records {
             let hosts = filter.host.map_or(&*group.hosts, |label| group.named(label));
             // One name may have an address in each family; it is one target.
             let targets = hosts.chunk_by(|one, next| one.label == next.label);
-            ports.flat_map(move |port| targets.clone().map(move |hosts| (port, &*hosts[0].label)))
+            targets.flat_map(move |hosts| ports.clone().map(move |port| (port, &*hosts[0].label)))
         });
         own.map(|port| (port, &[][..])).chain(endpoints)
     }

@@ -8,7 +8,7 @@ use super::{Behind, Host, Key, Records, Zone};
 use crate::wire::Name;
 
 /// Which Services an address belongs to.
-#[derive(Debug, Default)]
+#[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Reverse(BTreeSet<(IpAddr, Role, Key)>);
 
 /// What an address is to a Service. A ClusterIP comes first: it is asked for more, and names one Service only.

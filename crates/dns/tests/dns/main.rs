@@ -1,4 +1,6 @@
 //! The server on loopback, fed from memory, asked by real clients.
 
-mod bench;
+mod harness;
 mod names;
+mod protocol;
+mod upstream;

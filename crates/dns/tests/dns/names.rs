@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use service::Event;
 
-use crate::bench::{Server, service, slice};
+use crate::harness::{Server, service, slice};
 
 fn tutorial() -> (Vec<Value>, Vec<Value>) {
     let services = vec![

@@ -1,0 +1,178 @@
+//! A cluster in a few lines, and replies as text.
+
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+use serde_json::{Value, json};
+use service::Event;
+
+use crate::Namespace;
+use crate::answer::{Outside, Step, Transport, answer};
+use crate::names::{Input, Names};
+use crate::wire::{HEADER, Name, kind};
+use crate::zone::Zone;
+
+/// Seconds since 1970 at which everything in a scene happens.
+pub(super) const NOW: u64 = 1_700_000_000;
+
+/// A zone and what feeds it.
+pub(super) struct Scene {
+    names: Names,
+    pub(super) zone: Zone,
+}
+
+impl Scene {
+    /// A cluster of which nothing is known.
+    pub(super) fn unknown() -> Self {
+        let servers = vec!["10.96.0.10".parse().unwrap(), "fd00::10".parse().unwrap()];
+        Self { names: Names::default(), zone: Zone::new(Name::from_text("cluster.local").unwrap(), servers) }
+    }
+
+    /// A cluster with the namespaces `default` and `empty`, completely listed.
+    pub(super) fn new() -> Self {
+        let mut scene = Self::unknown();
+        for name in ["default", "empty"] {
+            scene.feed(Input::Namespace(Event::Apply(Namespace::named(name))));
+        }
+        scene.feed(Input::Namespace(Event::Synced));
+        scene.feed(Input::Service(Event::Synced));
+        scene.feed(Input::Slice(Event::Synced));
+        scene
+    }
+
+    pub(super) fn feed(&mut self, input: Input) {
+        self.names.take([input]).into_iter().for_each(|change| self.zone.apply(change, NOW));
+    }
+
+    /// A Service of the namespace `default`.
+    pub(super) fn service(&mut self, name: &str, spec: Value) -> &mut Self {
+        let object = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec});
+        self.feed(Input::Service(Event::Apply(serde_json::from_value(object).unwrap())));
+        self
+    }
+
+    /// An EndpointSlice of a Service in the namespace `default`.
+    pub(super) fn slice(&mut self, name: &str, service: &str, ports: Value, endpoints: Value) -> &mut Self {
+        let family = if endpoints.to_string().contains("::") { "IPv6" } else { "IPv4" };
+        let labels = json!({"kubernetes.io/service-name": service});
+        let object = json!({
+            "metadata": {"name": name, "namespace": "default", "labels": labels},
+            "addressType": family, "ports": ports, "endpoints": endpoints,
+        });
+        self.feed(Input::Slice(Event::Apply(serde_json::from_value(object).unwrap())));
+        self
+    }
+
+    /// The reply to a question over TCP as lines: the status, then `section name type data`.
+    pub(super) fn ask(&self, name: &str, kind: u16) -> Vec<String> {
+        let (step, reply) = self.send(&query(name, kind), Transport::Tcp);
+        assert_eq!(step, Step::Reply);
+        read(&reply)
+    }
+
+    /// Only the data of the answer section.
+    pub(super) fn answers(&self, name: &str, kind: u16) -> Vec<String> {
+        let answers = self.ask(name, kind).into_iter().filter(|line| line.starts_with("answer"));
+        let mut data: Vec<_> = answers.map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned()).collect();
+        data.sort();
+        data
+    }
+
+    /// The status, and NODATA for a success without answer.
+    pub(super) fn status(&self, name: &str, kind: u16) -> &'static str {
+        let (_, reply) = self.send(&query(name, kind), Transport::Tcp);
+        match (reply[3] & 0xF, reply[7], reply[9]) {
+            (0, 0, 1) => "NODATA",
+            (0, 1.., 0) => "NOERROR",
+            (2, ..) => "SERVFAIL",
+            (3, 0, 1) => "NXDOMAIN",
+            (5, ..) => "REFUSED",
+            other => panic!("rcode, answers and authorities do not belong together: {other:?}"),
+        }
+    }
+
+    pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Step, Vec<u8>) {
+        self.send_knowing(packet, transport, Outside::Unknown)
+    }
+
+    pub(super) fn send_knowing(
+        &self,
+        packet: &[u8],
+        transport: Transport,
+        outside: Outside<'_>,
+    ) -> (Step, Vec<u8>) {
+        let mut reply = Vec::new();
+        let step = answer(&self.zone, packet, transport, outside, false, &mut reply);
+        (step, reply)
+    }
+}
+
+/// A query without EDNS, its id 0 so that no answer is rotated.
+pub(super) fn query(name: &str, kind: u16) -> Vec<u8> {
+    let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
+    for label in name.split('.').filter(|label| !label.is_empty()) {
+        packet.push(label.len() as u8);
+        packet.extend_from_slice(label.as_bytes());
+    }
+    packet.push(0);
+    packet.extend_from_slice(&kind.to_be_bytes());
+    packet.extend_from_slice(&[0, 1]);
+    packet
+}
+
+/// Adds an OPT record to a query.
+pub(super) fn with_opt(mut packet: Vec<u8>, size: u16, version: u8) -> Vec<u8> {
+    packet[11] += 1;
+    packet.extend_from_slice(&[0, 0, 41]);
+    packet.extend_from_slice(&size.to_be_bytes());
+    packet.extend_from_slice(&[0, version, 0, 0, 0, 0]);
+    packet
+}
+
+/// The records of a reply as lines, after checking that it is whole.
+pub(super) fn read(reply: &[u8]) -> Vec<String> {
+    let word = |at: usize| u16::from_be_bytes([reply[at], reply[at + 1]]);
+    let mut lines = vec![format!("rcode {}", reply[3] & 0xF)];
+    let mut at = HEADER;
+    for _ in 0..word(4) {
+        at = Name::read(reply, at).unwrap().1 + 4;
+    }
+    for (section, count) in [("answer", 6), ("authority", 8), ("additional", 10)] {
+        for _ in 0..word(count) {
+            let (name, head) = Name::read(reply, at).unwrap();
+            let data = head + 10;
+            at = data + usize::from(word(head + 8));
+            let (kind, data) = text(reply, word(head), data, at);
+            lines.push(format!("{section} {name} {kind} {data}"));
+        }
+    }
+    assert_eq!(at, reply.len(), "the counts say what is there");
+    lines
+}
+
+fn text(reply: &[u8], kind: u16, at: usize, end: usize) -> (&'static str, String) {
+    let name = |at| Name::read(reply, at).unwrap();
+    let word = |at: usize| u16::from_be_bytes([reply[at], reply[at + 1]]);
+    let bytes = &reply[at..end];
+    match kind {
+        kind::A => ("A", Ipv4Addr::from(<[u8; 4]>::try_from(bytes).unwrap()).to_string()),
+        kind::AAAA => ("AAAA", Ipv6Addr::from(<[u8; 16]>::try_from(bytes).unwrap()).to_string()),
+        kind::CNAME => ("CNAME", name(at).0.to_string()),
+        kind::PTR => ("PTR", name(at).0.to_string()),
+        kind::NS => ("NS", name(at).0.to_string()),
+        kind::SRV => {
+            let [priority, weight, port] = [0, 2, 4].map(|offset| word(at + offset));
+            ("SRV", format!("{priority} {weight} {port} {}", name(at + 6).0))
+        }
+        kind::SOA => {
+            let (server, next) = name(at);
+            let (mailbox, next) = name(next);
+            let numbers = reply[next..end].chunks(4).map(|n| u32::from_be_bytes(n.try_into().unwrap()));
+            let numbers: Vec<_> = numbers.map(|number| number.to_string()).collect();
+            ("SOA", format!("{server} {mailbox} {}", numbers.join(" ")))
+        }
+        kind::TXT => ("TXT", String::from_utf8(bytes[1..].to_vec()).unwrap()),
+        kind::HINFO => ("HINFO", String::from_utf8(bytes[1..8].to_vec()).unwrap()),
+        kind::OPT => ("OPT", String::new()),
+        other => panic!("a record of type {other} was not to be expected"),
+    }
+}

@@ -1,0 +1,148 @@
+//! A zone that followed events is the zone that its objects would make at once.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use service::Event;
+
+use super::*;
+use crate::Namespace;
+use crate::names::{Input, Names};
+
+/// Objects by kind and name, as they are in the end.
+type Objects = BTreeMap<(u8, usize), Value>;
+
+/// A number that looks random, of the same sequence in each run (Marsaglia's xorshift).
+fn random(state: &mut u64, below: usize) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 11) as usize % below
+}
+
+fn zone() -> Zone {
+    Zone::new(Name::from_text("cluster.local").unwrap(), Vec::new())
+}
+
+fn namespaced(kind: &str, name: usize) -> Value {
+    json!({"name": format!("{kind}{name}"), "namespace": format!("ns{}", name % 3)})
+}
+
+/// A Service, slice or namespace that is a little different each time.
+fn object(kind: u8, name: usize, state: &mut u64) -> Value {
+    let mut number = |below| random(state, below);
+    match kind {
+        0 => {
+            let address = format!("10.96.0.{}", number(6));
+            let spec = match number(4) {
+                0 => json!({"clusterIP": "None"}),
+                1 => json!({"type": "ExternalName", "externalName": "a.example"}),
+                _ => json!({"clusterIP": address, "ports": [{"name": "p", "port": 1 + number(3)}]}),
+            };
+            json!({"metadata": namespaced("s", name), "spec": spec})
+        }
+        1 => {
+            let mut metadata = namespaced("e", name);
+            // A slice belongs to a Service of its own namespace, and may change which.
+            let service = name % 3 + 3 * number(2);
+            metadata["labels"] = json!({"kubernetes.io/service-name": format!("s{service}")});
+            let endpoints: Vec<_> = (0..number(4))
+                .map(|_| {
+                    json!({"addresses": [format!("10.244.0.{}", 1 + number(5))],
+                    "conditions": {"ready": number(4) > 0}})
+                })
+                .collect();
+            json!({"metadata": metadata, "addressType": "IPv4", "ports": [{"name": "p", "port": 1}],
+                "endpoints": endpoints})
+        }
+        _ => json!({"metadata": {"name": format!("ns{}", name % 3)}}),
+    }
+}
+
+fn input(kind: u8, apply: bool, object: &Value) -> Input {
+    fn event<T: DeserializeOwned>(apply: bool, object: &Value) -> Event<T> {
+        let object = serde_json::from_value(object.clone()).unwrap();
+        if apply { Event::Apply(object) } else { Event::Delete(object) }
+    }
+    match kind {
+        0 => Input::Service(event(apply, object)),
+        1 => Input::Slice(event(apply, object)),
+        _ => Input::Namespace(event::<Namespace>(apply, object)),
+    }
+}
+
+fn lists(event: fn(u8) -> Input) -> impl Iterator<Item = Input> {
+    (0..3).map(event)
+}
+
+fn synced(kind: u8) -> Input {
+    match kind {
+        0 => Input::Service(Event::Synced),
+        1 => Input::Slice(Event::Synced),
+        _ => Input::Namespace(Event::Synced),
+    }
+}
+
+fn relist(kind: u8) -> Input {
+    match kind {
+        0 => Input::Service(Event::Relist),
+        1 => Input::Slice(Event::Relist),
+        _ => Input::Namespace(Event::Relist),
+    }
+}
+
+fn take(names: &mut Names, zone: &mut Zone, inputs: impl IntoIterator<Item = Input>) {
+    names.take(inputs).into_iter().for_each(|change| zone.apply(change, 1));
+}
+
+fn assert_same(zone: &Zone, objects: &Objects, step: usize) {
+    let (mut names, mut fresh) = (Names::default(), self::zone());
+    let all = objects.iter().map(|((kind, _), object)| input(*kind, true, object));
+    take(&mut names, &mut fresh, all.chain(lists(synced)));
+    assert_eq!(zone.services, fresh.services, "step {step}");
+    assert_eq!(zone.namespaces, fresh.namespaces, "step {step}");
+    assert_eq!(zone.reverse, fresh.reverse, "step {step}");
+}
+
+#[test]
+fn random_changes_equal_a_fresh_zone() {
+    let mut state = 0x9E37_79B9_7F4A_7C15;
+    let (mut names, mut zone, mut objects) = (Names::default(), zone(), Objects::new());
+    take(&mut names, &mut zone, lists(synced));
+    for step in 0..3_000 {
+        let kind = random(&mut state, 3) as u8;
+        let name = random(&mut state, if kind == 2 { 3 } else { 6 });
+        if random(&mut state, 3) == 0 {
+            if let Some(old) = objects.remove(&(kind, name)) {
+                take(&mut names, &mut zone, [input(kind, false, &old)]);
+            }
+        } else {
+            let object = object(kind, name, &mut state);
+            take(&mut names, &mut zone, [input(kind, true, &object)]);
+            objects.insert((kind, name), object);
+        }
+        if step % 50 == 0 {
+            // A watch was lost, and with it the end of some objects.
+            objects.retain(|_, _| random(&mut state, 5) > 0);
+            let all: Vec<_> = objects.iter().map(|((kind, _), object)| input(*kind, true, object)).collect();
+            take(&mut names, &mut zone, lists(relist).chain(all).chain(lists(synced)));
+        }
+        if step % 10 == 0 {
+            assert_same(&zone, &objects, step);
+        }
+    }
+}
+
+#[test]
+fn a_change_touches_its_own_service_only() {
+    let mut names = Names::default();
+    let service = |name: usize, address: &str| {
+        let object = json!({"metadata": namespaced("s", name), "spec": {"clusterIP": address}});
+        input(0, true, &object)
+    };
+    names.take((0..1_000).map(|name| service(name, "10.96.0.1")).chain(lists(synced)));
+    let changes = names.take([service(7, "10.96.0.2")]);
+    assert!(matches!(&changes[..], [Change::Put(records)] if *records.key == *b"\x02s7\x03ns1"));
+    assert!(names.take([service(7, "10.96.0.2")]).is_empty(), "nothing new");
+}

@@ -1,0 +1,112 @@
+//! Sockets: connections with many queries, and clients that ask a lot or say nothing.
+
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UdpSocket};
+
+use crate::harness::{Server, service, slice};
+
+const NAME: &[u8] = b"\x03web\x07default\x03svc\x07cluster\x05local\0";
+
+/// A query for the addresses of a name.
+fn query(id: u16, name: &[u8]) -> Vec<u8> {
+    [&id.to_be_bytes()[..], &[1, 0, 0, 1, 0, 0, 0, 0, 0, 0], name, &[0, 1, 0, 1]].concat()
+}
+
+async fn web() -> Server {
+    let web = service("web", json!({"clusterIP": "10.96.0.7", "ports": [{"port": 80}]}));
+    Server::with(&[web], &[], Vec::new()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc7766_queries_may_follow_each_other_on_a_connection() {
+    let server = web().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let mut bytes = Vec::new();
+    for id in 0..500 {
+        let query = query(id, NAME);
+        bytes.extend_from_slice(&(query.len() as u16).to_be_bytes());
+        bytes.extend_from_slice(&query);
+    }
+    // In pieces that have nothing to do with the messages, and with an end of the sending side.
+    let (mut read, mut write) = stream.split();
+    let send = async {
+        for piece in bytes.chunks(777) {
+            write.write_all(piece).await.unwrap();
+        }
+        write.shutdown().await.unwrap();
+    };
+    let receive = async {
+        for id in 0..500 {
+            let mut reply = vec![0; usize::from(read.read_u16().await.unwrap())];
+            read.read_exact(&mut reply).await.unwrap();
+            assert_eq!(reply[..2], u16::to_be_bytes(id));
+            assert_eq!(reply[reply.len() - 4..], [10, 96, 0, 7]);
+        }
+        assert_eq!(read.read(&mut [0]).await.unwrap(), 0, "then the server ends the connection too");
+    };
+    tokio::join!(send, receive);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_that_does_not_read_is_not_read_either() {
+    let server = web().await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    let query = query(1, NAME);
+    let message = [&(query.len() as u16).to_be_bytes()[..], &query].concat().repeat(1000);
+    let mut sent = 0;
+    for _ in 0..2000 {
+        match tokio::time::timeout(Duration::from_millis(300), stream.write_all(&message)).await {
+            Ok(written) => written.unwrap(),
+            Err(_) => break,
+        }
+        sent += message.len();
+    }
+    assert!(sent < 2000 * message.len(), "the server takes in without end");
+    assert_eq!(server.short("web.default.svc.cluster.local A").await, ["10.96.0.7"], "others are served");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rfc7766_a_large_answer_comes_over_tcp_after_a_truncated_one() {
+    let addresses: Vec<_> = (0..300).map(|n| format!("10.244.{}.{}", n / 250, n % 250 + 1)).collect();
+    let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
+    let services = [service("db", json!({"clusterIP": "None"}))];
+    let server = Server::with(&services, &[slice("db-1", "db", &addresses)], Vec::new()).await;
+    assert!(server.dig("+ignore db.default.svc.cluster.local A").await.contains(" tc "));
+    assert_eq!(server.short("db.default.svc.cluster.local A").await.len(), 300);
+    assert_eq!(server.short("+tcp _http._tcp.db.default.svc.cluster.local SRV").await.len(), 300);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn before_the_first_list_is_complete_queries_fail() {
+    let server = Server::start(Vec::new());
+    let text = server.dig("web.default.svc.cluster.local A").await;
+    assert!(text.contains("status: SERVFAIL"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn responses_and_fragments_get_no_reply() {
+    let server = web().await;
+    let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    socket.connect(server.address).await.unwrap();
+    let mut response = query(1, NAME);
+    response[2] |= 0x80;
+    for packet in [&response[..], b"", b"\0\x01\x01\0"] {
+        socket.send(packet).await.unwrap();
+    }
+    socket.send(&query(2, NAME)).await.unwrap();
+    let mut reply = [0; 512];
+    let length = socket.recv(&mut reply).await.unwrap();
+    assert_eq!((reply[1], length), (2, query(2, NAME).len() + 16), "the first reply is to the last packet");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_domain_that_cannot_be_one_is_refused_at_start() {
+    let config = dns::Config { domain: "cluster..local".to_owned(), upstreams: Vec::new() };
+    let (ready, _is_ready) = tokio::sync::oneshot::channel();
+    let inputs = futures::stream::pending();
+    let result = dns::serve(inputs, config, Vec::new(), Vec::new(), ready, std::future::pending()).await;
+    assert!(matches!(result, Err(dns::Error::Domain(_))));
+}

@@ -1,0 +1,217 @@
+//! Names outside the cluster, with an upstream resolver that does not always do what it should.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinHandle;
+
+use crate::harness::{Server, service};
+
+/// A resolver that sends what a function makes of each query, in order. Over TCP it answers as it should.
+struct Upstream {
+    address: SocketAddr,
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for Upstream {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+impl Upstream {
+    async fn start(behave: fn(&[u8]) -> Vec<Vec<u8>>) -> Self {
+        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        let address = udp.local_addr().unwrap();
+        let tcp = TcpListener::bind(address).await.unwrap();
+        let datagrams = tokio::spawn(async move {
+            let mut packet = [0; 2048];
+            while let Ok((length, client)) = udp.recv_from(&mut packet).await {
+                for reply in behave(&packet[..length]) {
+                    udp.send_to(&reply, client).await.unwrap();
+                }
+            }
+        });
+        let connections = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = tcp.accept().await {
+                let length = stream.read_u16().await.unwrap();
+                let mut packet = vec![0; usize::from(length)];
+                stream.read_exact(&mut packet).await.unwrap();
+                let reply = good(&packet);
+                stream.write_u16(reply.len() as u16).await.unwrap();
+                stream.write_all(&reply).await.unwrap();
+            }
+        });
+        Self { address, tasks: [datagrams, connections] }
+    }
+}
+
+/// The reply that the name has the address 192.0.2.1.
+fn good(query: &[u8]) -> Vec<u8> {
+    reply(query, 0, &[192, 0, 2, 1])
+}
+
+fn reply(query: &[u8], rcode: u8, address: &[u8]) -> Vec<u8> {
+    let question_end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
+    let mut reply = query[..question_end].to_vec();
+    reply[2] |= 0x80;
+    reply[3] = 0x80 | rcode;
+    reply[6..12].fill(0);
+    if rcode == 0 {
+        reply[7] = 1;
+        reply.extend_from_slice(&[0xC0, 0x0C, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
+        reply.extend_from_slice(address);
+    }
+    reply
+}
+
+async fn ask(upstreams: &[&Upstream], arguments: &str) -> (String, Duration) {
+    let server = Server::with(&[], &[], upstreams.iter().map(|upstream| upstream.address).collect()).await;
+    let since = Instant::now();
+    (server.dig(arguments).await, since.elapsed())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn other_names_are_asked_upstream_and_the_clients_case_is_kept() {
+    let upstream = Upstream::start(|query| {
+        let mut reply = good(query);
+        reply[12..].make_ascii_lowercase();
+        vec![reply]
+    })
+    .await;
+    for way in ["+notcp", "+tcp", "+notcp +noedns"] {
+        let (text, _) = ask(&[&upstream], &format!("{way} WWW.example.com A")).await;
+        assert!(text.contains("status: NOERROR") && text.contains("192.0.2.1"), "{text}");
+        assert!(text.contains(";WWW.example.com."), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_of_the_cluster_never_leave_it() {
+    let upstream = Upstream::start(|query| vec![good(query)]).await;
+    let (text, _) = ask(&[&upstream], "web.default.svc.cluster.local A").await;
+    assert!(text.contains("status: NXDOMAIN"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replies_with_another_id_or_to_another_question_are_not_believed() {
+    let upstream = Upstream::start(|query| {
+        let lie = |change: fn(&mut Vec<u8>)| {
+            let mut reply = reply(query, 0, &[192, 0, 2, 66]);
+            change(&mut reply);
+            reply
+        };
+        vec![
+            lie(|reply| reply[0] ^= 1),
+            lie(|reply| reply[14] ^= 1),
+            lie(|reply| reply[2] &= 0x7F),
+            lie(|reply| reply[5] = 0),
+            lie(|reply| reply.truncate(20)),
+            Vec::new(),
+            good(query),
+        ]
+    })
+    .await;
+    let (text, _) = ask(&[&upstream], "www.example.com A").await;
+    assert!(text.contains("192.0.2.1") && !text.contains("192.0.2.66"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_truncated_reply_is_fetched_whole_for_a_client_on_a_connection_only() {
+    let upstream = Upstream::start(|query| {
+        let mut reply = reply(query, 3, &[]);
+        reply[2] |= 2;
+        reply[3] = 0x80;
+        vec![reply]
+    })
+    .await;
+    let (text, _) = ask(&[&upstream], "+ignore www.example.com A").await;
+    assert!(text.contains(" tc ") && text.contains("ANSWER: 0"), "{text}");
+    let (text, _) = ask(&[&upstream], "+tcp www.example.com A").await;
+    assert!(!text.contains(" tc ") && text.contains("192.0.2.1"), "{text}");
+    let (text, _) = ask(&[&upstream], "www.example.com A").await;
+    assert!(text.contains("192.0.2.1"), "dig asks again over TCP: {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_resolver_costs_a_second_once() {
+    let dead = Upstream::start(|_| Vec::new()).await;
+    let alive = Upstream::start(|query| vec![good(query)]).await;
+    let server = Server::with(&[], &[], vec![dead.address, alive.address]).await;
+    for longest in [2000, 900] {
+        let since = Instant::now();
+        assert_eq!(server.short("www.example.com A").await, ["192.0.2.1"]);
+        assert!(since.elapsed() < Duration::from_millis(longest), "{:?}", since.elapsed());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_datagram_is_sent_again_and_a_late_reply_to_it_does_no_harm() {
+    static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
+    let upstream = Upstream::start(|query| match ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+        0 => Vec::new(),
+        _ => vec![good(query)],
+    })
+    .await;
+    let (text, took) = ask(&[&upstream], "www.example.com A").await;
+    assert!(text.contains("192.0.2.1"), "{text}");
+    assert!(took >= Duration::from_millis(900), "{took:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_resolver_says_of_a_name_is_passed_on_and_its_failures_are_not_the_last_word() {
+    let absent = Upstream::start(|query| vec![reply(query, 3, &[])]).await;
+    let failing = Upstream::start(|query| vec![reply(query, 2, &[])]).await;
+    let refusing = Upstream::start(|query| vec![reply(query, 5, &[])]).await;
+    let bare = Upstream::start(|query| {
+        vec![
+            reply(query, 1, &[])[..12]
+                .iter()
+                .copied()
+                .enumerate()
+                .map(|(at, byte)| if at == 5 { 0 } else { byte })
+                .collect(),
+        ]
+    })
+    .await;
+    let alive = Upstream::start(|query| vec![good(query)]).await;
+    for (upstreams, status) in [
+        (vec![&absent, &alive], "NXDOMAIN"),
+        (vec![&failing, &alive], "NOERROR"),
+        (vec![&bare, &refusing, &alive], "NOERROR"),
+        (vec![&failing], "SERVFAIL"),
+        (vec![&refusing], "REFUSED"),
+        (vec![&bare], "FORMERR"),
+    ] {
+        let (text, _) = ask(&upstreams, "+noedns www.example.com A").await;
+        assert!(text.contains(&format!("status: {status}")), "{status}: {text}");
+        assert!(text.contains(";www.example.com."), "{text}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nobody_to_ask_is_refused_and_nobody_who_answers_is_a_failure() {
+    let (text, _) = ask(&[], "www.example.com A").await;
+    assert!(text.contains("status: REFUSED"), "{text}");
+    let dead = Upstream::start(|_| Vec::new()).await;
+    let (text, took) = ask(&[&dead], "www.example.com A").await;
+    assert!(text.contains("status: SERVFAIL") && took < Duration::from_secs(4), "{took:?} {text}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_target_of_an_external_name_is_resolved_and_the_alias_told_even_if_it_cannot_be() {
+    let out = service("out", json!({"type": "ExternalName", "externalName": "foo.example.com"}));
+    let alive = Upstream::start(|query| vec![good(query)]).await;
+    let server = Server::with(std::slice::from_ref(&out), &[], vec![alive.address]).await;
+    for way in ["+notcp", "+tcp"] {
+        let lines = server.short(&format!("{way} out.default.svc.cluster.local A")).await;
+        assert_eq!(lines, ["192.0.2.1", "foo.example.com."]);
+    }
+    let failing = Upstream::start(|query| vec![reply(query, 2, &[])]).await;
+    let server = Server::with(&[out], &[], vec![failing.address]).await;
+    let text = server.dig("out.default.svc.cluster.local A").await;
+    assert!(text.contains("status: NOERROR") && text.contains("CNAME\tfoo.example.com."), "{text}");
+}
