@@ -132,7 +132,7 @@ async fn start_runtime(
     let socket = config.runtime_socket();
     let unusable = |source| Error::Runtime { socket: socket.clone(), source };
     if config.runtime_endpoint.is_none() {
-        *containerd = Some(Containerd::start(&Paths::of(config)).await?);
+        *containerd = Some(Containerd::start(&Paths::of(config), &config.runtime_environment).await?);
     }
     tracing::info!(socket = %socket.display(), "the container runtime answers");
     let runtime = cri::Client::new(&socket).map_err(unusable)?;
@@ -154,7 +154,7 @@ async fn supervise(config: &Config, containerd: &mut Option<Containerd>) -> Resu
         running.ended().await;
         tracing::warn!("containerd ended; starting it again");
         tokio::time::sleep(RESTART).await;
-        *containerd = Some(Containerd::start(&Paths::of(config)).await?);
+        *containerd = Some(Containerd::start(&Paths::of(config), &config.runtime_environment).await?);
     }
     std::future::pending().await
 }

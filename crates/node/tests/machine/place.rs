@@ -50,6 +50,7 @@ impl Place {
             program: std::env::current_exe().unwrap(),
             labels: Default::default(),
             port: 10250,
+            runtime_environment: Default::default(),
             cgroup_parent: format!("/portolan-tests/{}", self.name),
         }
     }
