@@ -18,11 +18,10 @@ use crate::{
     },
     image::{self, Imported},
     machine::Machine,
-    network,
+    neighbours, network,
     pod::{self, Context, News, Registry},
     recorder::{Kind, Recorder},
     register::{self, Facts},
-    routes,
     server::Server,
 };
 
@@ -113,8 +112,8 @@ async fn serve(
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
     tasks.spawn(register::keep_lease(client.clone(), node.clone()).map(Ok));
-    let (routes_client, name) = (client.clone(), config.name.clone());
-    tasks.spawn(async move { routes::keep(routes_client, &name).await });
+    let (nodes_client, name) = (client.clone(), config.name.clone());
+    tasks.spawn(async move { neighbours::follow(nodes_client, &name).await });
     recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
         outcome = report(&client, config, &facts, &runtime, ready) => outcome,
@@ -133,7 +132,7 @@ async fn start_runtime(
     let socket = config.runtime_socket();
     let unusable = |source| Error::Runtime { socket: socket.clone(), source };
     if config.runtime_endpoint.is_none() {
-        *containerd = Some(Containerd::start(&Paths::of(config)).await?);
+        *containerd = Some(Containerd::start(&Paths::of(config), &config.runtime_environment).await?);
     }
     tracing::info!(socket = %socket.display(), "the container runtime answers");
     let runtime = cri::Client::new(&socket).map_err(unusable)?;
@@ -155,7 +154,7 @@ async fn supervise(config: &Config, containerd: &mut Option<Containerd>) -> Resu
         running.ended().await;
         tracing::warn!("containerd ended; starting it again");
         tokio::time::sleep(RESTART).await;
-        *containerd = Some(Containerd::start(&Paths::of(config)).await?);
+        *containerd = Some(Containerd::start(&Paths::of(config), &config.runtime_environment).await?);
     }
     std::future::pending().await
 }

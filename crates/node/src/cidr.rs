@@ -13,6 +13,27 @@ pub struct Cidr {
 }
 
 impl Cidr {
+    /// The block of `prefix` fixed bits that has `address` in it; `None` if an address has fewer bits.
+    pub fn new(address: IpAddr, prefix: u8) -> Option<Self> {
+        let address = match address {
+            IpAddr::V4(ip) if prefix <= 32 => {
+                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
+                IpAddr::from((u32::from(ip) & mask).to_be_bytes())
+            }
+            IpAddr::V6(ip) if prefix <= 128 => {
+                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
+                IpAddr::from((u128::from(ip) & mask).to_be_bytes())
+            }
+            _ => return None,
+        };
+        Some(Self { address, prefix })
+    }
+
+    /// The block of this address alone.
+    pub fn host(address: IpAddr) -> Self {
+        Self { address, prefix: if address.is_ipv4() { 32 } else { 128 } }
+    }
+
     /// The first address.
     pub fn address(&self) -> IpAddr {
         self.address
@@ -69,18 +90,7 @@ impl FromStr for Cidr {
         let (address, prefix) = text.split_once('/').ok_or_else(invalid)?;
         let address: IpAddr = address.parse().map_err(|_| invalid())?;
         let prefix: u8 = prefix.parse().map_err(|_| invalid())?;
-        let masked = match address {
-            IpAddr::V4(ip) if prefix <= 32 => {
-                let mask = u32::MAX.checked_shl(32 - u32::from(prefix)).unwrap_or(0);
-                IpAddr::from((u32::from(ip) & mask).to_be_bytes())
-            }
-            IpAddr::V6(ip) if prefix <= 128 => {
-                let mask = u128::MAX.checked_shl(128 - u32::from(prefix)).unwrap_or(0);
-                IpAddr::from((u128::from(ip) & mask).to_be_bytes())
-            }
-            _ => return Err(invalid()),
-        };
-        Ok(Self { address: masked, prefix })
+        Self::new(address, prefix).ok_or_else(invalid)
     }
 }
 

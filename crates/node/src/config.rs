@@ -31,6 +31,9 @@ pub struct Config {
     pub labels: BTreeMap<String, String>,
     /// TCP port of the node's API; 0 takes a free one, which the Node object then names.
     pub port: u16,
+    /// Environment variables for the containerd that the node starts, besides the program's own: proxies by
+    /// which it reaches registries, for example.
+    pub runtime_environment: BTreeMap<String, String>,
     /// Where the containers' cgroups go, below the root of every hierarchy: `/portolan/NAME` for example.
     pub cgroup_parent: String,
 }
@@ -85,6 +88,7 @@ pub(crate) mod tests {
             program: "/usr/bin/portolan".into(),
             labels: BTreeMap::new(),
             port: DEFAULT_PORT,
+            runtime_environment: BTreeMap::new(),
             cgroup_parent: "/portolan/node1".into(),
         }
     }

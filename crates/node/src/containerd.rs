@@ -4,6 +4,7 @@
 //! next containerd finds again by its state folder.
 
 use std::{
+    collections::BTreeMap,
     fs, io,
     path::{Path, PathBuf},
     process::Stdio,
@@ -81,13 +82,14 @@ pub struct Containerd {
 
 impl Containerd {
     /// Takes over the containerd that an earlier process left running, or starts one, and waits until it
-    /// answers. It runs in the network namespace of the calling thread.
-    pub async fn start(paths: &Paths) -> Result<Self, Error> {
+    /// answers. It runs in the network namespace of the calling thread, with `environment` added to that of
+    /// this process; one that runs with another environment is replaced.
+    pub async fn start(paths: &Paths, environment: &BTreeMap<String, String>) -> Result<Self, Error> {
         for dir in [&paths.root, &paths.state, &paths.cni_conf, &paths.cni_bin] {
             fs::create_dir_all(dir).map_err(Error::file("create the folder", dir.clone()))?;
         }
         let snapshotter = snapshotter::choose(&paths.root);
-        let settings = settings::render(paths, snapshotter, image::pause::NAME);
+        let settings = settings::render(paths, snapshotter, image::pause::NAME, environment);
         let unchanged = fs::read_to_string(&paths.config).is_ok_and(|old| old == settings);
         if let Some(pid) = recorded(paths) {
             let taken = Self { paths: paths.clone(), pid, handle: open(pid, paths)?, child: None };
@@ -98,12 +100,12 @@ impl Containerd {
             taken.stop().await;
         }
         fs::write(&paths.config, settings).map_err(Error::file("write", paths.config.clone()))?;
-        let mut containerd = Self::spawn(paths)?;
+        let mut containerd = Self::spawn(paths, environment)?;
         containerd.wait_until_it_answers().await?;
         Ok(containerd)
     }
 
-    fn spawn(paths: &Paths) -> Result<Self, Error> {
+    fn spawn(paths: &Paths, environment: &BTreeMap<String, String>) -> Result<Self, Error> {
         let begin_anew = fs::metadata(&paths.log).is_ok_and(|log| log.len() > MAX_LOG);
         let log = fs::File::options()
             .create(true)
@@ -116,6 +118,7 @@ impl Containerd {
         let child = tokio::process::Command::new("containerd")
             .arg("--config")
             .arg(&paths.config)
+            .envs(environment)
             .stdin(Stdio::null())
             .stdout(log)
             .stderr(errors)

@@ -10,7 +10,8 @@
 //! * `agent` starts the parts and ends them; nothing else knows all of them.
 //! * `pod` has a worker for each pod. What to do next (`pod::plan`) and what to report (`pod::status`) are
 //!   pure functions; everything else about a pod is either one of their inputs or a step they ask for.
-//! * The runtime is only ever reached through [`cri`], the kernel's network through [`cni`] and `routes`.
+//! * The runtime is only ever reached through [`cri`], the kernel's network through [`cni`], `routes` and
+//!   `masquerade`.
 //! * Nothing is global: several nodes run in one process, each on a thread in its own network namespace, with
 //!   its own folders, sockets and cgroups.
 //! * No part polls what has an event; where there is none, a comment says so.
@@ -31,6 +32,8 @@ mod agent;
 mod error;
 mod logs;
 mod machine;
+mod masquerade;
+mod neighbours;
 mod network;
 mod pod;
 mod recorder;

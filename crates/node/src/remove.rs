@@ -18,7 +18,7 @@ use rustix::{
 use crate::{
     Config, Error, cni,
     containerd::{self, Paths},
-    routes,
+    masquerade, routes,
 };
 
 /// Where the cgroup hierarchies are mounted.
@@ -74,6 +74,7 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
 }
 
 async fn remove_network(node: &str) -> io::Result<()> {
+    masquerade::remove(node).map_err(io::Error::other)?;
     let handle = cni::netlink()?;
     if cni::delete_bridge(&handle, node).await.map_err(io::Error::other)? {
         routes::remove_all(&handle).await.map_err(io::Error::other)?;

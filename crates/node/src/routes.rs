@@ -5,18 +5,13 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use futures::{StreamExt, TryStreamExt, pin_mut};
-use k8s_openapi::api::core::v1::Node;
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
+use futures::TryStreamExt;
 use rtnetlink::{
     Handle, RouteMessageBuilder,
     packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol},
 };
 
-use crate::{Error, cidr::Cidr, cni};
+use crate::{Error, cidr::Cidr, cni, neighbours::Neighbour};
 
 /// The routing protocol number that marks our routes (rtnetlink(7); numbers above 4 are the users').
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x70);
@@ -24,52 +19,37 @@ const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x70);
 /// The podCIDR of a node and where its pods are reached.
 type Hop = (Cidr, IpAddr);
 
-/// Keeps the routes of the current namespace in step with the Node objects, except for `own_name`'s. Begins
-/// with the routes that an earlier process left, so that nothing is interrupted. Ends only with an error.
-pub(crate) async fn keep(client: Client, own_name: &str) -> Result<(), Error> {
-    let failed = |error: &dyn std::fmt::Display| Error::Network(format!("cannot manage routes: {error}"));
-    let handle = cni::netlink().map_err(|error| failed(&error))?;
-    let left = own_routes(&handle).await.map_err(|error| failed(&error))?;
-    let mut installed: BTreeMap<Cidr, IpAddr> = left.iter().filter_map(hop_of).collect();
-    let mut hops: BTreeMap<String, Hop> = BTreeMap::new();
-    let mut listing = true;
-    let nodes = watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
-    pin_mut!(nodes);
-    while let Some(event) = nodes.next().await {
-        match event {
-            Ok(watcher::Event::Init) => {
-                listing = true;
-                hops.clear();
-            }
-            Ok(watcher::Event::InitDone) => listing = false,
-            Ok(watcher::Event::InitApply(node) | watcher::Event::Apply(node)) => {
-                match hop(&node, own_name) {
-                    Some(hop) => hops.insert(node.name_any(), hop),
-                    None => hops.remove(&node.name_any()),
-                };
-            }
-            Ok(watcher::Event::Delete(node)) => {
-                hops.remove(&node.name_any());
-            }
-            Err(error) => tracing::debug!("the watch of nodes was interrupted: {error}"),
-        }
-        if !listing {
-            installed = apply(&handle, installed, hops.values().copied().collect()).await;
-        }
-    }
-    Ok(())
+/// Our routes in the network namespace in which they were opened.
+pub(crate) struct Routes {
+    handle: Handle,
+    installed: BTreeMap<Cidr, IpAddr>,
 }
 
-/// Where the pods of `node` are reached; `None` for ourselves and for nodes that have no podCIDR yet.
-fn hop(node: &Node, own_name: &str) -> Option<Hop> {
-    if node.name_any() == own_name {
-        return None;
+impl Routes {
+    /// Begins with the routes that an earlier process left, so that nothing is interrupted.
+    ///
+    /// # Errors
+    /// The kernel does not list its routes.
+    pub(crate) async fn open() -> Result<Self, Error> {
+        let failed = |error: &dyn std::fmt::Display| Error::Network(format!("cannot manage routes: {error}"));
+        let handle = cni::netlink().map_err(|error| failed(&error))?;
+        let left = own_routes(&handle).await.map_err(|error| failed(&error))?;
+        Ok(Self { handle, installed: left.iter().filter_map(hop_of).collect() })
     }
-    let cidr: Cidr = node.spec.as_ref()?.pod_cidr.as_ref()?.parse().ok()?;
-    let addresses = node.status.as_ref()?.addresses.as_ref()?;
-    let addresses = addresses.iter().filter(|address| address.type_ == "InternalIP");
-    let mut addresses = addresses.filter_map(|address| address.address.parse::<IpAddr>().ok());
-    addresses.find(|address| address.is_ipv4() == cidr.address().is_ipv4()).map(|address| (cidr, address))
+
+    /// Changes the kernel's routes to those that lead to the pods of these nodes, which are all but this one.
+    pub(crate) async fn follow(&mut self, others: impl Iterator<Item = &Neighbour>) {
+        let wanted = others.flat_map(hops).collect();
+        self.installed = apply(&self.handle, std::mem::take(&mut self.installed), wanted).await;
+    }
+}
+
+/// Where the pods of a node are reached: each podCIDR by the first address of its family.
+fn hops(node: &Neighbour) -> impl Iterator<Item = Hop> {
+    node.pod_cidrs.iter().filter_map(|cidr| {
+        let mut addresses = node.addresses.iter().copied();
+        Some((*cidr, addresses.find(|address| address.is_ipv4() == cidr.address().is_ipv4())?))
+    })
 }
 
 /// Changes the kernel's routes from `installed` to `wanted`; returns what is installed then.
@@ -149,26 +129,16 @@ fn hop_of(route: &RouteMessage) -> Option<Hop> {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
-    fn node(name: &str, cidr: Option<&str>) -> Node {
-        serde_json::from_value(json!({
-            "metadata": {"name": name},
-            "spec": {"podCIDR": cidr},
-            "status": {"addresses": [
-                {"type": "Hostname", "address": name},
-                {"type": "InternalIP", "address": "192.0.2.2"},
-            ]},
-        }))
-        .unwrap()
-    }
-
     #[test]
-    fn a_route_goes_to_the_pod_cidr_by_way_of_the_internal_ip() {
-        let hop = hop(&node("n2", Some("10.244.2.0/24")), "n1").unwrap();
-        assert_eq!((hop.0.to_string(), hop.1.to_string()), ("10.244.2.0/24".into(), "192.0.2.2".into()));
+    fn a_route_goes_to_the_pod_cidr_by_way_of_the_address_of_its_family() {
+        let node = Neighbour {
+            pod_cidrs: vec!["10.244.2.0/24".parse().unwrap(), "fd00:2::/64".parse().unwrap()],
+            addresses: vec!["192.0.2.2".parse().unwrap(), "2001:db8::2".parse().unwrap()],
+        };
+        let hops: Vec<String> = hops(&node).map(|(cidr, via)| format!("{cidr} via {via}")).collect();
+        assert_eq!(hops, ["10.244.2.0/24 via 192.0.2.2", "fd00:2::/64 via 2001:db8::2"]);
     }
 
     #[test]
@@ -178,8 +148,10 @@ mod tests {
     }
 
     #[test]
-    fn ourselves_and_nodes_without_pod_cidr_need_no_route() {
-        assert!(hop(&node("n1", Some("10.244.1.0/24")), "n1").is_none());
-        assert!(hop(&node("n2", None), "n1").is_none());
+    fn a_node_without_pod_cidr_or_address_needs_no_route() {
+        let none = Neighbour { pod_cidrs: vec![], addresses: vec!["192.0.2.2".parse().unwrap()] };
+        assert_eq!(hops(&none).count(), 0);
+        let none = Neighbour { pod_cidrs: vec!["10.244.2.0/24".parse().unwrap()], addresses: vec![] };
+        assert_eq!(hops(&none).count(), 0);
     }
 }

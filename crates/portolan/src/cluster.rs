@@ -6,6 +6,7 @@
 
 mod control;
 mod dial;
+mod egress;
 mod node_thread;
 pub(crate) mod notify;
 mod record;
@@ -155,11 +156,7 @@ impl Cluster {
         let advertised = SocketAddr::new(ground.control_address, API_PORT);
         let mut listeners = vec![listener];
         if address != advertised && !(address.ip().is_unspecified() && address.port() == API_PORT) {
-            let inner = ground
-                .sockets(|| std::net::TcpListener::bind(advertised))
-                .with_context(|| format!("the API cannot listen on {advertised} for pods and nodes"))?;
-            inner.set_nonblocking(true)?;
-            listeners.push(TcpListener::from_std(inner)?);
+            listeners.push(listen_inside(&ground, advertised, "the API for pods and nodes")?);
         }
         let (server, kubeconfig) =
             options.api.open(data_dir.to_owned(), address, vec![advertised], ground.dial()).await?;
@@ -201,6 +198,15 @@ impl Cluster {
                 drop(failed.send(error.into()));
             }
         });
+        let proxy = match &ground.sandbox {
+            Some(sandbox) if !options.offline => {
+                let address = SocketAddr::new(sandbox.address, egress::PORT);
+                let listener = listen_inside(&ground, address, "the proxy for image pulls")?;
+                self.part(|stop| egress::serve(listener, stop));
+                Some(address)
+            }
+            _ => None,
+        };
         let mut ready = Vec::new();
         for (name, address) in &ground.nodes {
             let setup = node_thread::Setup {
@@ -208,7 +214,7 @@ impl Cluster {
                     sandbox.nodes.iter().find(|n| n.namespace.name() == name).map(|n| n.namespace.clone())
                 }),
                 api: api.clone(),
-                node: node_config(options, data_dir, name, *address, &authority)?,
+                node: node_config(options, data_dir, name, *address, &authority, proxy)?,
                 cluster_cidr: options.cluster_cidr,
                 failures: failures.clone(),
             };
@@ -271,14 +277,30 @@ impl Cluster {
     }
 }
 
+/// Listens where the control plane's sockets belong.
+fn listen_inside(ground: &Ground, address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
+    let listener = ground
+        .sockets(|| std::net::TcpListener::bind(address))
+        .with_context(|| format!("{what} cannot listen on {address}"))?;
+    listener.set_nonblocking(true)?;
+    Ok(TcpListener::from_std(listener)?)
+}
+
 fn node_config(
     options: &Options,
     data_dir: &Path,
     name: &str,
     internal_ip: IpAddr,
     authority: &str,
+    proxy: Option<SocketAddr>,
 ) -> anyhow::Result<node::Config> {
+    let environment = |proxy| {
+        let ranges = [options.cluster_cidr.to_string(), options.api.service_cidr.to_string()];
+        let machines = testbed::Sandbox::network();
+        egress::environment(proxy, &[&ranges[..], &[machines]].concat(), &options.api.cluster_domain)
+    };
     Ok(node::Config {
+        runtime_environment: proxy.map(environment).unwrap_or_default(),
         name: name.to_owned(),
         internal_ip,
         data_dir: data_dir.join("nodes").join(name),

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("controllers", &[]),
     ("proxy", &["nfnetlink", "service"]),
     ("dns", &["service"]),
-    ("node", &[]),
+    ("node", &["nfnetlink"]),
     ("portolan", &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "testbed"]),
 ];
 

@@ -47,6 +47,11 @@ impl Sandbox {
     /// The most nodes that a sandbox can have.
     pub const MAX_NODES: usize = MAX_NODES;
 
+    /// The network of the machines of every sandbox, in CIDR notation.
+    pub fn network() -> String {
+        format!("{}/{PREFIX}", host(0))
+    }
+
     /// The prefix of the names of all namespaces of the sandbox `name`.
     pub fn prefix(name: &str) -> String {
         format!("{name}-")

@@ -1,5 +1,7 @@
 //! The configuration file of the node's own containerd.
 
+use std::collections::BTreeMap;
+
 use super::{Paths, snapshotter::Snapshotter};
 
 /// containerd's parts that a node agent's containerd does not need.
@@ -17,12 +19,19 @@ const DISABLED_PLUGINS: [&str; 8] = [
 /// Renders configuration version 2, which containerd 1.6, 1.7 and 2.x read.
 ///
 /// The streaming server listens on the node's loopback, as the node's API hands exec, attach and port-forward
-/// on to it. `restrict_oom_score_adj` lets containerd run without CAP_SYS_RESOURCE.
-pub(super) fn render(paths: &Paths, snapshotter: Snapshotter, sandbox_image: &str) -> String {
+/// on to it. `restrict_oom_score_adj` lets containerd run without CAP_SYS_RESOURCE. The environment is told in
+/// comments, so that the file says all with which containerd was started.
+pub(super) fn render(
+    paths: &Paths,
+    snapshotter: Snapshotter,
+    sandbox_image: &str,
+    environment: &BTreeMap<String, String>,
+) -> String {
+    let told = environment.iter().map(|(name, value)| format!("# {name}={}\n", quote(value)));
     let disabled: Vec<String> = DISABLED_PLUGINS.iter().map(|plugin| quote(plugin)).collect();
     let text = |path: &std::path::Path| quote(&path.to_string_lossy());
     format!(
-        r#"version = 2
+        r#"{environment}version = 2
 root = {root}
 state = {state}
 disabled_plugins = [{disabled}]
@@ -51,6 +60,7 @@ runtime_type = "io.containerd.runc.v2"
 [plugins."io.containerd.grpc.v1.cri".containerd.runtimes.runc.options]
 Root = {runc_root}
 "#,
+        environment = told.collect::<String>(),
         root = text(&paths.root),
         state = text(&paths.state),
         disabled = disabled.join(", "),
@@ -90,10 +100,16 @@ mod tests {
 
     #[test]
     fn every_path_is_of_this_node() {
-        let rendered = render(&Paths::of(&config("/data/n1")), Snapshotter::Native, "example/pause:1");
+        let environment = BTreeMap::from([("HTTPS_PROXY".to_owned(), "http://192.0.2.1\nx".to_owned())]);
+        let rendered =
+            render(&Paths::of(&config("/data/n1")), Snapshotter::Native, "example/pause:1", &environment);
         assert!(rendered.contains(r#"root = "/data/n1/containerd/root""#));
         assert!(rendered.contains(r#"conf_dir = "/data/n1/cni/conf""#));
         assert!(rendered.contains(r#"snapshotter = "native""#));
         assert!(!rendered.contains("/run/containerd"));
+        assert!(
+            rendered.starts_with("# HTTPS_PROXY=\"http://192.0.2.1\\u000ax\"\nversion = 2\n"),
+            "{rendered}"
+        );
     }
 }

@@ -10,11 +10,11 @@ use crate::{api::Api, place::Place, runtime::get};
 
 const NODE: &str = "/api/v1/nodes/node1";
 
-fn pod_path(name: &str) -> String {
+pub(crate) fn pod_path(name: &str) -> String {
     format!("/api/v1/namespaces/default/pods/{name}")
 }
 
-fn pod(mut spec: Value) -> Value {
+pub(crate) fn pod(mut spec: Value) -> Value {
     spec["nodeName"] = json!("node1");
     spec["restartPolicy"] = json!("Always");
     let mut pod = json!({"apiVersion": "v1", "kind": "Pod"});
@@ -22,20 +22,20 @@ fn pod(mut spec: Value) -> Value {
     pod
 }
 
-fn is_ready(pod: &Value) -> bool {
+pub(crate) fn is_ready(pod: &Value) -> bool {
     pod["status"]["conditions"]
         .as_array()
         .is_some_and(|conditions| conditions.iter().any(|c| c["type"] == "Ready" && c["status"] == "True"))
 }
 
 /// A running node agent.
-struct Agent {
+pub(crate) struct Agent {
     stop: oneshot::Sender<()>,
     task: tokio::task::JoinHandle<Result<(), node::Error>>,
 }
 
 impl Agent {
-    async fn start(client: &kube::Client, config: &Config) -> Self {
+    pub(crate) async fn start(client: &kube::Client, config: &Config) -> Self {
         let (ready, is_ready) = oneshot::channel();
         let (stop, stopped) = oneshot::channel::<()>();
         let stopped = async {
@@ -49,14 +49,14 @@ impl Agent {
         Self { stop, task }
     }
 
-    async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap().unwrap();
     }
 }
 
 /// A configuration with images, and a client certificate for the node's API in `client.pem`.
-fn prepare(place: &Place) -> Config {
+pub(crate) fn prepare(place: &Place) -> Config {
     let mut config = place.config();
     let client = rcgen::generate_simple_self_signed(vec!["client".into()]).unwrap();
     config.client_ca_pem = client.cert.pem();

@@ -5,6 +5,7 @@ use std::{panic, process::ExitCode};
 
 mod agent;
 mod api;
+mod egress;
 mod place;
 mod runtime;
 
@@ -14,6 +15,7 @@ type Test = (&'static str, fn());
 const TESTS: &[Test] = &[
     ("a_large_log_is_begun_anew", agent::a_large_log_is_begun_anew),
     ("crashes_lose_nothing_and_removal_needs_no_one", agent::crashes_lose_nothing_and_removal_needs_no_one),
+    ("pods_leave_the_cluster_under_their_nodes_address", egress::pods_leave_under_their_nodes_address),
     ("a_pod_has_what_its_specification_asks_for", agent::a_pod_has_what_its_specification_asks_for),
     ("a_pod_lives_restarts_is_adopted_and_goes", agent::a_pod_lives_restarts_is_adopted_and_goes),
     (

@@ -2,6 +2,7 @@
 
 use std::{
     fs::File,
+    net::TcpListener,
     os::fd::AsFd,
     path::{Path, PathBuf},
     process::Command,
@@ -49,6 +50,7 @@ impl Place {
             program: std::env::current_exe().unwrap(),
             labels: Default::default(),
             port: 10250,
+            runtime_environment: Default::default(),
             cgroup_parent: format!("/portolan-tests/{}", self.name),
         }
     }
@@ -75,6 +77,26 @@ impl Place {
     pub(crate) fn ip(&self, arguments: &[&str]) -> String {
         let output = Command::new("ip").args(["-n", &self.name]).args(arguments).output().unwrap();
         String::from_utf8_lossy(&output.stdout).into_owned()
+    }
+
+    /// What `nft` prints about the namespace.
+    pub(crate) fn nft(&self, arguments: &[&str]) -> String {
+        let output = Command::new("ip").args(["netns", "exec", &self.name, "nft"]).args(arguments).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+    }
+
+    /// Moves the other end of the node's cable into a namespace of its own, where a machine answers to
+    /// 192.0.2.254 and 198.51.100.1 and knows the way to 10.244.9.0/24.
+    pub(crate) fn outside(&self) -> Outside {
+        let name = format!("{}-out", self.name);
+        ip(&["netns", "add", &name]);
+        ip(&["-n", &self.name, "link", "set", "up1", "netns", &name]);
+        ip(&["-n", &name, "link", "set", "lo", "up"]);
+        ip(&["-n", &name, "link", "set", "up1", "up"]);
+        ip(&["-n", &name, "address", "add", "192.0.2.254/24", "dev", "up1"]);
+        ip(&["-n", &name, "address", "add", "198.51.100.1/32", "dev", "lo"]);
+        ip(&["-n", &name, "route", "add", "10.244.9.0/24", "via", "192.0.2.1"]);
+        Outside { name }
     }
 
     /// What of the node is still on the machine: processes, mounts, cgroups, folders.
@@ -106,6 +128,31 @@ impl Place {
             folders.iter().filter(|path| path.exists()).map(|path| format!("folder {}", path.display())),
         );
         traces
+    }
+}
+
+/// A machine that the node reaches, and that is none of its cluster.
+pub(crate) struct Outside {
+    name: String,
+}
+
+impl Outside {
+    /// Listens on this machine.
+    pub(crate) fn listen(&self, port: u16) -> TcpListener {
+        let namespace = File::open(Path::new("/run/netns").join(&self.name)).unwrap();
+        let open = move || {
+            move_into_link_name_space(namespace.as_fd(), Some(LinkNameSpaceType::Network)).unwrap();
+            let listener = TcpListener::bind(("0.0.0.0", port)).unwrap();
+            listener.set_nonblocking(true).unwrap();
+            listener
+        };
+        thread::spawn(open).join().unwrap()
+    }
+}
+
+impl Drop for Outside {
+    fn drop(&mut self) {
+        ip(&["netns", "del", &self.name]);
     }
 }
 

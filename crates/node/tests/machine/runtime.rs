@@ -27,7 +27,7 @@ pub(crate) fn a_pod_is_run_reached_watched_and_removed() {
     fs::write(paths.cni_conf.join("10-portolan.conflist"), list).unwrap();
 
     place.run(async || {
-        let containerd = Containerd::start(&paths).await.unwrap();
+        let containerd = Containerd::start(&paths, &config.runtime_environment).await.unwrap();
         let client = Client::new(&paths.socket).unwrap();
         let imported = image::import_all(&config, &client).await.unwrap();
         assert!(imported.contains("httpd"));

@@ -76,6 +76,7 @@ fn nodes(cluster: &str, data_dir: &std::path::Path, record: Option<&Record>) -> 
             program: PathBuf::new(),
             labels: std::collections::BTreeMap::new(),
             port: 0,
+            runtime_environment: std::collections::BTreeMap::new(),
             cgroup_parent: cgroup(cluster, &name),
             name,
         },

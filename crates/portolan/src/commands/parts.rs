@@ -133,6 +133,7 @@ pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
             program: std::env::current_exe()?,
             labels: std::collections::BTreeMap::new(),
             port: node::DEFAULT_PORT,
+            runtime_environment: std::collections::BTreeMap::new(),
         };
         let (ready, is_ready) = oneshot::channel();
         let tell = async move {

@@ -31,6 +31,9 @@ pub(crate) struct Options {
     /// The address by which others reach this machine (without --sandbox) [default: that of the default route]
     #[arg(long, value_name = "ADDR")]
     pub(crate) node_ip: Option<IpAddr>,
+    /// Give the nodes of a sandbox no way to image registries; otherwise they pull through a proxy in this process
+    #[arg(long, requires = "sandbox")]
+    pub(crate) offline: bool,
     /// The socket of a running container runtime (without --sandbox) [default: a containerd is started]
     #[arg(long, value_name = "SOCKET", conflicts_with = "sandbox")]
     pub(crate) container_runtime_endpoint: Option<PathBuf>,

@@ -148,7 +148,8 @@ impl Cluster {
     /// The command that starts it.
     pub(crate) fn up(&self) -> Command {
         let mut command = Command::new(PROGRAM);
-        command.args(["up", "--sandbox", "3", "--name", &self.name]);
+        // Tests reach nothing beyond this machine.
+        command.args(["up", "--sandbox", "3", "--offline", "--name", &self.name]);
         command.args(["--bind", &format!("127.0.0.1:{}", self.port)]);
         command.arg("--data-dir").arg(self.data_dir());
         command

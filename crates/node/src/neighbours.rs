@@ -1,0 +1,108 @@
+//! The nodes of the cluster as this one needs to know them: where each node is and which pods it has.
+//!
+//! One watch of the Node objects keeps both what leads to other nodes' pods ([`Routes`]) and what tells the
+//! cluster's addresses from the rest of the world ([`Masquerade`]).
+
+use std::{collections::BTreeMap, net::IpAddr};
+
+use futures::{StreamExt, pin_mut};
+use k8s_openapi::api::core::v1::Node;
+use kube::{
+    Api, Client, ResourceExt,
+    runtime::{WatchStreamExt, watcher},
+};
+
+use crate::{Error, cidr::Cidr, masquerade::Masquerade, routes::Routes};
+
+/// What counts of a Node object.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Neighbour {
+    /// `spec.podCIDRs`; empty until the cluster has given some out.
+    pub(crate) pod_cidrs: Vec<Cidr>,
+    /// The addresses of type `InternalIP`.
+    pub(crate) addresses: Vec<IpAddr>,
+}
+
+impl From<&Node> for Neighbour {
+    fn from(node: &Node) -> Self {
+        let spec = node.spec.as_ref();
+        let several = spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default();
+        let single = spec.and_then(|spec| spec.pod_cidr.clone()).filter(|_| several.is_empty());
+        let addresses = node.status.iter().flat_map(|status| status.addresses.iter().flatten());
+        Self {
+            pod_cidrs: several.into_iter().chain(single).filter_map(|cidr| cidr.parse().ok()).collect(),
+            addresses: addresses
+                .filter(|address| address.type_ == "InternalIP")
+                .filter_map(|address| address.address.parse().ok())
+                .collect(),
+        }
+    }
+}
+
+/// Keeps routes and masquerading of the current network namespace in step with the Node objects. `own_name`
+/// is the node that we are. Ends only with an error.
+pub(crate) async fn follow(client: Client, own_name: &str) -> Result<(), Error> {
+    let mut routes = Routes::open().await?;
+    let mut masquerade = Masquerade::open(own_name)?;
+    let mut nodes: BTreeMap<String, Neighbour> = BTreeMap::new();
+    let mut listing = true;
+    let events = watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
+    pin_mut!(events);
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(watcher::Event::Init) => {
+                listing = true;
+                nodes.clear();
+            }
+            Ok(watcher::Event::InitDone) => listing = false,
+            Ok(watcher::Event::InitApply(node) | watcher::Event::Apply(node)) => {
+                let known = Neighbour::from(&node);
+                // Heartbeats change nothing here.
+                if nodes.insert(node.name_any(), known.clone()) == Some(known) {
+                    continue;
+                }
+            }
+            Ok(watcher::Event::Delete(node)) => {
+                nodes.remove(&node.name_any());
+            }
+            Err(error) => tracing::debug!("the watch of nodes was interrupted: {error}"),
+        }
+        if !listing {
+            let others = nodes.iter().filter(|(name, _)| *name != own_name).map(|(_, node)| node);
+            routes.follow(others).await;
+            masquerade.follow(nodes.get(own_name), nodes.values());
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn neighbour(spec: serde_json::Value) -> Neighbour {
+        let addresses = json!([
+            {"type": "Hostname", "address": "n2"}, {"type": "InternalIP", "address": "192.0.2.2"},
+            {"type": "ExternalIP", "address": "203.0.113.2"}, {"type": "InternalIP", "address": "2001:db8::2"},
+        ]);
+        let node = json!({"metadata": {"name": "n2"}, "spec": spec, "status": {"addresses": addresses}});
+        Neighbour::from(&serde_json::from_value::<Node>(node).unwrap())
+    }
+
+    #[test]
+    fn internal_addresses_and_all_pod_cidrs_count() {
+        let both =
+            neighbour(json!({"podCIDR": "10.244.2.0/24", "podCIDRs": ["10.244.2.0/24", "fd00:2::/64"]}));
+        assert_eq!(both.pod_cidrs, ["10.244.2.0/24".parse().unwrap(), "fd00:2::/64".parse().unwrap()]);
+        assert_eq!(both.addresses, ["192.0.2.2", "2001:db8::2"].map(|text| text.parse::<IpAddr>().unwrap()));
+    }
+
+    #[test]
+    fn the_older_single_pod_cidr_counts_alone_and_nonsense_does_not() {
+        assert_eq!(neighbour(json!({"podCIDR": "10.244.2.0/24"})).pod_cidrs.len(), 1);
+        assert_eq!(neighbour(json!({"podCIDR": "pods"})).pod_cidrs, []);
+        assert_eq!(neighbour(json!({})).pod_cidrs, []);
+    }
+}
