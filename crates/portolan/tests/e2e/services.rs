@@ -311,6 +311,10 @@ fn a_new_template_rolls_out_without_a_failed_request() {
     let cluster = Cluster::shared();
     let space = cluster.space("rollout");
     space.deploy(4);
+    // A pod goes on serving until the news of its end has reached every node.
+    let patience = r#"{"spec":{"template":{"spec":{"containers":[{"name":"httpd","lifecycle":{"preStop":{"exec":{"command":["sleep","1"]}}}}]}}}}"#;
+    space.kubectl(&["patch", "deployment", "httpd", "-p", patience]).good();
+    space.wait_for_rollout();
     space.apply_example("httpd-service.yaml");
     space.wait_for_endpoints("httpd-svc", 4);
     let ip = space.value("svc/httpd-svc", ".spec.clusterIP");

@@ -103,8 +103,9 @@ pub(super) const STEPS: &[Step] = &[
         "A Service without selector: hand-made Endpoints lead to a server that is no pod",
         &[
             "kubectl apply -f examples/tutorial/external-service.yaml",
-            "kubectl get endpoints,endpointslices -l '!component' | grep external-web",
-            "(echo 'HTTP/1.0 200 OK\n\nHello from outside the cluster' | ip netns exec NAME-client busybox nc -l -p 9376 >/dev/null) & sleep 0.3; ip netns exec NAME-node1 curl -sS --max-time 5 http://$(kubectl get svc external-web -o jsonpath='{.spec.clusterIP}')",
+            "kubectl get endpoints external-web",
+            "kubectl get endpointslices -l kubernetes.io/service-name=external-web",
+            r"printf 'HTTP/1.0 200 OK\r\n\r\nHello from outside the cluster\n' | ip netns exec NAME-client busybox nc -l -p 9376 >/dev/null & sleep 0.3; ip netns exec NAME-node1 curl -sS --max-time 5 http://$(kubectl get svc external-web -o jsonpath='{.spec.clusterIP}')",
         ],
     ),
     step(
