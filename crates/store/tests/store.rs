@@ -289,3 +289,57 @@ async fn a_damaged_file_is_refused_with_a_sentence() {
         "a cut file must not open as if nothing had happened"
     );
 }
+
+/// A small file system of its own, gone with the value.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    fn mount(bytes: u64) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("passed over: a full disk needs root to be made");
+            return None;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let options = std::ffi::CString::new(format!("size={bytes}")).unwrap();
+        let flags = rustix::mount::MountFlags::empty();
+        rustix::mount::mount("tmpfs", folder.path(), "tmpfs", flags, options.as_c_str()).unwrap();
+        Some(Self(folder))
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_writes_loses_nothing_and_is_left_behind_when_there_is_room() {
+    let Some(disk) = SmallDisk::mount(6 << 20) else { return };
+    let file = disk.0.path().join("store");
+    let ballast = disk.0.path().join("ballast");
+    let store = open(&file);
+    put(&store, "/kept", "before", Expect::Absent).await.unwrap();
+    let mut filled = std::fs::File::create(&ballast).unwrap();
+    while filled.write_all(&[0; 4096]).is_ok() {}
+    let mut acknowledged = Vec::new();
+    let refused = loop {
+        let key = format!("/{}", acknowledged.len());
+        match put(&store, &key, &"x".repeat(20_000), Expect::Absent).await {
+            Ok(commit) => acknowledged.push((key, commit.record.revision)),
+            Err(error) => break error,
+        }
+        assert!(acknowledged.len() < 1000, "the disk does not fill up");
+    };
+    assert!(matches!(refused, CommitError::Unavailable(_)), "{refused}");
+    assert_eq!(store.get("/kept").await.unwrap().unwrap().value, "before@1", "reads go on");
+    drop(filled);
+    std::fs::remove_file(&ballast).unwrap();
+    let after = put(&store, "/after", "room", Expect::Absent).await.expect("there is room again");
+    drop(store);
+    let store = open(&file);
+    assert_eq!(store.get("/after").await.unwrap().unwrap().revision, after.record.revision);
+    for (key, revision) in acknowledged {
+        assert_eq!(store.get(&key).await.unwrap().unwrap().revision, revision, "{key}");
+    }
+}
