@@ -56,13 +56,21 @@ install_kubectl() {
     install_packages kubernetes-client
 }
 
+# Under sudo the user's own cargo is not on the PATH.
+no_cargo() {
+    home=$(getent passwd "${SUDO_USER:-nobody}" | cut -d: -f6)
+    if [ -x "$home/.cargo/bin/cargo" ]; then
+        fail "cargo is not on root's PATH. Try: sudo --preserve-env=HOME env PATH=\"\$PATH\" make demo"
+    fi
+    fail "cargo was not found. Install Rust (https://rustup.rs), then open a new shell."
+}
+
 for word; do
     case $word in
         root)
             is_root || fail "network namespaces, containers and kernel rules need root. Try: sudo make demo" ;;
         cargo)
-            command -v cargo >/dev/null 2>&1 ||
-                fail "cargo was not found. Install Rust (https://rustup.rs), then open a new shell." ;;
+            command -v cargo >/dev/null 2>&1 || no_cargo ;;
         tools)
             install_packages $(missing_package curl curl; missing_package containerd containerd
                 missing_package runc runc; missing_static_busybox
