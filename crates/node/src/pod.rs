@@ -22,6 +22,7 @@ mod registry;
 mod rotate;
 mod sandbox;
 mod security;
+mod sources;
 mod status;
 mod stop;
 mod volumes;

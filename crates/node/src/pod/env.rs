@@ -85,12 +85,18 @@ fn value_of(
     }
     if let Some(key) = &from.config_map_key_ref {
         let map = sources.config_maps.get(&key.name);
+        if map.is_none() && key.optional != Some(true) {
+            return Err(format!("configmap {:?} not found", key.name));
+        }
         let value = map.and_then(|map| map.data.as_ref()?.get(&key.key)).cloned();
         let missing = format!("couldn't find key {} in ConfigMap {}/{}", key.key, namespace(pod), key.name);
         return optional(value, key.optional, missing);
     }
     if let Some(key) = &from.secret_key_ref {
         let secret = sources.secrets.get(&key.name);
+        if secret.is_none() && key.optional != Some(true) {
+            return Err(format!("secret {:?} not found", key.name));
+        }
         let value = secret.and_then(|secret| secret.data.as_ref()?.get(&key.key));
         let value = value.map(|bytes| String::from_utf8_lossy(&bytes.0).into_owned());
         let missing = format!("couldn't find key {} in Secret {}/{}", key.key, namespace(pod), key.name);
@@ -198,6 +204,10 @@ mod tests {
         };
         assert_eq!(env_of(variable(true), &Sources::default()).unwrap(), []);
         let error = env_of(variable(false), &Sources::default()).unwrap_err();
+        assert_eq!(error, "secret \"s\" not found");
+        let sources = Sources { secrets: [("s".into(), Secret::default())].into(), ..Default::default() };
+        assert_eq!(env_of(variable(true), &sources).unwrap(), []);
+        let error = env_of(variable(false), &sources).unwrap_err();
         assert_eq!(error, "couldn't find key k in Secret ns/s");
     }
 }

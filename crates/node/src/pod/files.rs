@@ -30,13 +30,14 @@ pub(super) async fn fetch(client: &Client, pod: &Pod) -> Result<Sources, kube::E
 
 /// The names of objects that a pod is made from.
 #[derive(Debug, Default, PartialEq)]
-struct Names {
-    config_maps: BTreeSet<String>,
-    secrets: BTreeSet<String>,
+pub(super) struct Names {
+    pub(super) config_maps: BTreeSet<String>,
+    pub(super) secrets: BTreeSet<String>,
 }
 
 impl Names {
-    fn of(pod: &Pod) -> Self {
+    /// The names in containers and volumes.
+    pub(super) fn of(pod: &Pod) -> Self {
         let mut names = Self::default();
         let Some(spec) = &pod.spec else { return names };
         for container in spec.init_containers.iter().flatten().chain(&spec.containers) {

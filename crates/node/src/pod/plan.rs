@@ -36,6 +36,18 @@ pub(super) struct Obstacle {
     pub(super) tries: Backoff,
 }
 
+/// The reason while a container's configuration cannot be made from what it names.
+pub(super) const CONFIG: &str = "CreateContainerConfigError";
+/// The reason while a volume cannot be made.
+pub(super) const MOUNT: &str = "ContainerCreating";
+
+impl Obstacle {
+    /// Whether it may go away with a change of a ConfigMap or Secret.
+    pub(super) fn is_about_objects(&self) -> bool {
+        matches!(self.reason, CONFIG | MOUNT)
+    }
+}
+
 /// Memories by container name.
 pub(super) type Memories = BTreeMap<String, Memory>;
 

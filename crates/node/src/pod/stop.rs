@@ -6,7 +6,7 @@ use std::{
 };
 
 use futures::future::join_all;
-use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod};
+use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
 
 use super::{manager::Context, plan, probe};
 use crate::recorder::Kind;
@@ -21,6 +21,12 @@ pub(super) fn grace_of(pod: &Pod) -> Duration {
     let of_spec = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     let seconds = pod.metadata.deletion_grace_period_seconds.or(of_spec).unwrap_or(DEFAULT_GRACE);
     Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).max(SHORTEST)
+}
+
+/// How long a container may take to end after `probe` has failed: what the probe says, else as [`grace_of`].
+pub(super) fn grace_after(pod: &Pod, probe: Option<&Probe>) -> Duration {
+    let seconds = probe.and_then(|probe| u64::try_from(probe.termination_grace_period_seconds?).ok());
+    seconds.map_or_else(|| grace_of(pod), |seconds| Duration::from_secs(seconds).max(SHORTEST))
 }
 
 /// Stops the given runs (container name and id), all main containers at once, then sidecars in the reverse
@@ -43,15 +49,17 @@ pub(super) async fn stop(
         inits.partition(|init| plan::is_sidecar(init));
     let first = inits.into_iter().chain(&spec.containers);
     let first = first.filter_map(|container| Some((container, find(container)?)));
-    join_all(first.map(|(container, id)| stop_one(context, pod, address, container, id, deadline))).await;
+    let why = |container: &Container| format!("Stopping container {}", container.name);
+    let stop = |(container, id)| stop_one(context, pod, address, container, id, deadline, why(container));
+    join_all(first.map(stop)).await;
     for container in sidecars.into_iter().rev() {
         if let Some(id) = find(container) {
-            stop_one(context, pod, address, container, id, deadline).await;
+            stop_one(context, pod, address, container, id, deadline, why(container)).await;
         }
     }
 }
 
-/// Stops one container that is to end by `deadline`.
+/// Stops one container that is to end by `deadline`; `why` is the sentence of the Event.
 pub(super) async fn stop_one(
     context: &Context,
     pod: &Pod,
@@ -59,9 +67,10 @@ pub(super) async fn stop_one(
     container: &Container,
     id: String,
     deadline: Instant,
+    why: String,
 ) {
     let name = &container.name;
-    context.record_container(pod, name, Kind::Normal, "Killing", format!("Stopping container {name}"));
+    context.record_container(pod, name, Kind::Normal, "Killing", why);
     let left = || deadline.saturating_duration_since(Instant::now());
     if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) {
         let ran =
@@ -126,5 +135,8 @@ mod tests {
         assert_eq!(grace_of(&pod(None, Some(60))).as_secs(), 60);
         assert_eq!(grace_of(&pod(None, None)).as_secs(), 30);
         assert_eq!(grace_of(&pod(Some(0), None)), SHORTEST);
+        let own: Probe = serde_json::from_value(json!({"terminationGracePeriodSeconds": 3})).unwrap();
+        assert_eq!(grace_after(&pod(None, None), Some(&own)).as_secs(), 3);
+        assert_eq!(grace_after(&pod(None, None), Some(&Probe::default())).as_secs(), 30);
     }
 }

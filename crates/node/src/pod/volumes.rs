@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     fs, io,
     os::unix::fs::PermissionsExt,
-    path::{Component, Path, PathBuf},
+    path::{Path, PathBuf},
 };
 
 use k8s_openapi::api::core::v1::{Container, HostPathVolumeSource, KeyToPath, Pod, Volume, VolumeMount};
@@ -19,6 +19,10 @@ use super::{
     quantity,
 };
 use crate::cri::messages::{Mount, MountPropagation};
+
+mod atomic;
+
+use atomic::{File, inside};
 
 /// Permission bits of files from objects, when a volume names none.
 const DEFAULT_MODE: i32 = 0o644;
@@ -43,6 +47,21 @@ pub(super) fn prepare(
     Ok(places)
 }
 
+/// Brings the volumes that are made from objects up to date, as far as [`prepare`] has made them. A volume
+/// whose object is gone keeps what it has.
+pub(super) fn refresh(pod: &Pod, facts: &Facts, sources: &Sources, dir: &Path) {
+    for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
+        let place = dir.join(&volume.name);
+        let is_of_objects = volume.host_path.is_none() && volume.empty_dir.is_none();
+        if is_of_objects
+            && place.exists()
+            && let Err(error) = prepare_one(pod, volume, facts, sources, &place)
+        {
+            tracing::info!(pod = pod.metadata.name, volume = volume.name, "a volume stays as it is: {error}");
+        }
+    }
+}
+
 fn prepare_one(
     pod: &Pod,
     volume: &Volume,
@@ -60,7 +79,11 @@ fn prepare_one(
         return Ok(place.to_owned());
     }
     let files = files_of(pod, volume, facts, sources)?;
-    write(place, files).map_err(failed)?;
+    let mut wanted = atomic::Files::new();
+    for (path, contents, mode) in files {
+        wanted.insert(inside(&path)?.to_owned(), File { contents, mode: mode.cast_unsigned() & 0o777 });
+    }
+    atomic::write(place, wanted, fs_group(pod)).map_err(failed)?;
     Ok(place.to_owned())
 }
 
@@ -94,13 +117,18 @@ fn empty_dir(pod: &Pod, place: &Path, in_memory: bool, size: Option<i64>) -> io:
         let options = std::ffi::CString::new(options).map_err(io::Error::other)?;
         mount("tmpfs", place, "tmpfs", MountFlags::empty(), options.as_c_str())?;
     }
-    let group = pod.spec.as_ref().and_then(|spec| spec.security_context.as_ref()?.fs_group);
-    let group = group.and_then(|group| u32::try_from(group).ok());
-    if let Some(group) = group {
-        chown(place, None, Some(Gid::from_raw(group)))?;
+    let group = fs_group(pod);
+    if group.is_some() {
+        chown(place, None, group)?;
     }
     let mode = if group.is_some() { 0o2777 } else { 0o777 };
     fs::set_permissions(place, fs::Permissions::from_mode(mode))
+}
+
+/// The group to which a pod's volumes belong.
+fn fs_group(pod: &Pod) -> Option<Gid> {
+    let group = pod.spec.as_ref()?.security_context.as_ref()?.fs_group?;
+    u32::try_from(group).ok().map(Gid::from_raw)
 }
 
 /// The files of a volume that is made from API objects.
@@ -213,30 +241,6 @@ fn downward_files(
     Ok(files)
 }
 
-fn write(place: &Path, files: Files) -> io::Result<()> {
-    fs::create_dir_all(place)?;
-    for (path, contents, mode) in files {
-        let path = place.join(inside(&path).map_err(io::Error::other)?);
-        if let Some(parent) = path.parent() {
-            fs::create_dir_all(parent)?;
-        }
-        fs::write(&path, contents)?;
-        fs::set_permissions(&path, fs::Permissions::from_mode(mode.cast_unsigned() & 0o777))?;
-    }
-    Ok(())
-}
-
-/// A relative path that does not lead out of where it begins.
-fn inside(path: &str) -> Result<&Path, String> {
-    let plain = |part: Component<'_>| matches!(part, Component::Normal(_) | Component::CurDir);
-    let path = Path::new(path);
-    if path.components().all(plain) {
-        Ok(path)
-    } else {
-        Err(format!("{path:?} must be a relative path without .."))
-    }
-}
-
 /// The mounts of a container: its volumes, and the pod's /etc/hosts unless it mounts its own.
 pub(super) fn mounts(
     pod: &Pod,
@@ -278,7 +282,8 @@ fn absolute(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
-/// The part of a volume that a mount wants; a missing folder is made.
+/// The part of a volume that a mount wants; a missing folder is made. Links in the volume, which containers may
+/// have put there, are followed as long as they stay inside.
 fn sub_path(
     pod: &Pod,
     place: &Path,
@@ -289,11 +294,20 @@ fn sub_path(
     let Some(sub) = expression.as_deref().or(wanted.sub_path.as_deref()).filter(|sub| !sub.is_empty()) else {
         return Ok(place.to_owned());
     };
-    let path = place.join(inside(sub)?);
-    if !path.exists() {
-        fs::create_dir_all(&path).map_err(|error| {
-            format!("failed to create subPath {sub:?} for pod {:?}: {error}", pod.metadata.name)
-        })?;
+    let failed = |error: io::Error| {
+        format!("failed to prepare subPath {sub:?} for pod {:?}: {error}", pod.metadata.name)
+    };
+    let root = place.canonicalize().map_err(failed)?;
+    let mut path = root.clone();
+    for part in inside(sub)?.components() {
+        path.push(part);
+        match fs::create_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
+            _ => path = path.canonicalize().map_err(failed)?,
+        }
+        if !path.starts_with(&root) {
+            return Err(format!("subPath {sub:?} leads out of the volume {:?}", wanted.name));
+        }
     }
     Ok(path)
 }
@@ -349,11 +363,39 @@ mod tests {
     }
 
     #[test]
-    fn no_path_leads_out_of_a_volume() {
-        assert!(inside("a/b").is_ok());
-        for bad in ["../x", "a/../../x", "/etc"] {
-            assert!(inside(bad).is_err(), "{bad}");
+    fn a_volume_follows_its_object_and_keeps_what_it_has_when_that_is_gone() {
+        let sources = |value: &str| {
+            let map = serde_json::from_value(json!({"data": {"a": value}})).unwrap();
+            Sources { config_maps: [("m".into(), map)].into(), ..Default::default() }
+        };
+        let dir = tempfile::tempdir().unwrap();
+        let pod = pod(json!([{"name": "v", "configMap": {"name": "m"}}, {"name": "e", "emptyDir": {}}]));
+        refresh(&pod, &facts(), &sources("0"), dir.path());
+        assert!(!dir.path().join("v").exists(), "what was not made is not refreshed");
+        prepare(&pod, &facts(), &sources("1"), dir.path()).unwrap();
+        for (sources, held) in [(sources("2"), "2"), (Sources::default(), "2"), (sources("3"), "3")] {
+            refresh(&pod, &facts(), &sources, dir.path());
+            assert_eq!(fs::read_to_string(dir.path().join("v/a")).unwrap(), held);
         }
+    }
+
+    #[test]
+    fn a_sub_path_stays_in_its_volume_whatever_links_a_container_has_made() {
+        let dir = tempfile::tempdir().unwrap();
+        let volume = dir.path().join("v");
+        fs::create_dir_all(volume.join("real")).unwrap();
+        std::os::unix::fs::symlink("real", volume.join("fine")).unwrap();
+        std::os::unix::fs::symlink("/etc", volume.join("out")).unwrap();
+        let sub = |path: &str| {
+            let wanted = json!({"name": "v", "mountPath": "/m", "subPath": path});
+            let found = sub_path(&pod(json!([])), &volume, &serde_json::from_value(wanted).unwrap(), &vec![]);
+            found.map(|found| found.strip_prefix(volume.canonicalize().unwrap()).unwrap().to_owned())
+        };
+        assert_eq!(sub("fine/new").unwrap(), Path::new("real/new"));
+        for out in ["out", "out/ssh", "../x"] {
+            assert!(sub(out).is_err(), "{out}");
+        }
+        assert!(!Path::new("/etc/new").exists());
     }
 
     #[test]

@@ -19,7 +19,7 @@ use super::{
     observed::{self, Observed, Run},
     plan::{self, Memories, Obstacle, Step},
     probe::{self, Probes, Target, Verdict},
-    status, stop,
+    sources, status, stop,
     writer::StatusWriter,
 };
 use crate::{
@@ -74,6 +74,7 @@ pub(super) struct Worker {
     memories: Memories,
     probes: BTreeMap<String, Probes>,
     places: Option<BTreeMap<String, PathBuf>>,
+    sources: Option<sources::Watch>,
     writer: StatusWriter,
     last_status: Option<PodStatus>,
 }
@@ -97,6 +98,7 @@ impl Worker {
             memories: Memories::new(),
             probes: BTreeMap::new(),
             places: None,
+            sources: None,
             last_status: None,
         }
     }
@@ -129,6 +131,9 @@ impl Worker {
         let running: Vec<(String, Run)> =
             seen.running().map(|(name, run)| (name.to_owned(), run.clone())).collect();
         self.observed.send_replace(seen);
+        if !running.is_empty() {
+            self.sources = sources::Watch::start(&self.context.client, &self.pod);
+        }
         for (name, run) in running {
             let Some(container) = self.container(&name).cloned() else { continue };
             let known = old
@@ -156,7 +161,15 @@ impl Worker {
         tokio::select! {
             changed = self.wishes.changed() => {
                 if changed.is_ok() {
+                    let before = self.pod.clone();
                     self.pod = self.wishes.borrow_and_update().pod().clone();
+                    self.replace_changed_images(&before);
+                    // Volumes may show them.
+                    if before.metadata.labels != self.pod.metadata.labels
+                        || before.metadata.annotations != self.pod.metadata.annotations
+                    {
+                        self.refresh_volumes().await;
+                    }
                 } else {
                     // The manager is ending, and this task with it.
                     std::future::pending::<()>().await;
@@ -164,8 +177,47 @@ impl Worker {
             }
             news = self.news.recv() => self.hear(news).await,
             Some(verdict) = self.verdicts.recv() => self.judge(&verdict),
+            () = sources::changed(self.sources.as_ref()) => self.take_news_of_sources().await,
             () = timer => {}
         }
+    }
+
+    /// Stops running containers whose image is another than `before`: the plan starts them with the new one.
+    fn replace_changed_images(&mut self, before: &Pod) {
+        let running: Vec<(String, String)> = {
+            let observed = self.observed.borrow();
+            observed.running().map(|(name, run)| (name.to_owned(), run.id.clone())).collect()
+        };
+        for (name, id) in running {
+            let (Some(old), Some(new)) = (container_of(before, &name), self.container(&name)) else {
+                continue;
+            };
+            if old.image != new.image {
+                let (old, why) =
+                    (old.clone(), format!("Container {name} definition changed, will be restarted"));
+                self.stop_beside(old, id, stop::grace_of(&self.pod), why);
+            }
+        }
+    }
+
+    /// Stops a run of a container without waiting for it; its end arrives as an event.
+    fn stop_beside(&mut self, container: Container, id: String, grace: Duration, why: String) {
+        self.probes.remove(&container.name);
+        let (context, pod) = (self.context.clone(), self.pod.clone());
+        let address = self.observed.borrow().ips().first().copied();
+        tokio::spawn(async move {
+            let deadline = Instant::now() + grace;
+            stop::stop_one(&context, &pod, address, &container, id, deadline, why).await;
+        });
+    }
+
+    /// A ConfigMap or Secret has changed: volumes follow, and what waited for it is tried again at once.
+    async fn take_news_of_sources(&mut self) {
+        let obstacles = self.memories.values_mut().filter_map(|memory| memory.obstacle.as_mut());
+        for obstacle in obstacles.filter(|obstacle| obstacle.is_about_objects()) {
+            obstacle.retry_at = Timestamp::now();
+        }
+        self.refresh_volumes().await;
     }
 
     async fn hear(&mut self, news: Result<News, broadcast::error::RecvError>) {
@@ -254,17 +306,13 @@ impl Worker {
             (probe::Kind::Liveness, true) => {}
             (kind @ (probe::Kind::Startup | probe::Kind::Liveness), false) => {
                 let Some(container) = self.container(&name).cloned() else { return };
-                let which = if kind == probe::Kind::Startup { "startup" } else { "liveness" };
-                let sentence = format!("Container {name} failed {which} probe, will be restarted");
-                self.context.record_container(&self.pod, &name, Kind::Normal, "Killing", sentence);
-                self.probes.remove(&name);
-                let (context, pod, id) = (self.context.clone(), self.pod.clone(), verdict.run.clone());
-                let address = self.observed.borrow().ips().first().copied();
-                // Its end arrives as an event.
-                tokio::spawn(async move {
-                    let deadline = Instant::now() + stop::grace_of(&pod);
-                    stop::stop_one(&context, &pod, address, &container, id, deadline).await;
-                });
+                let (which, probe) = match kind {
+                    probe::Kind::Startup => ("startup", &container.startup_probe),
+                    _ => ("liveness", &container.liveness_probe),
+                };
+                let grace = stop::grace_after(&self.pod, probe.as_ref());
+                let why = format!("Container {name} failed {which} probe, will be restarted");
+                self.stop_beside(container, verdict.run.clone(), grace, why);
             }
         }
     }
@@ -371,9 +419,14 @@ impl Worker {
     }
 
     fn container(&self, name: &str) -> Option<&Container> {
-        let spec = self.pod.spec.as_ref()?;
-        spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name)
+        container_of(&self.pod, name)
     }
+}
+
+/// A pod's container or init container.
+fn container_of<'a>(pod: &'a Pod, name: &str) -> Option<&'a Container> {
+    let spec = pod.spec.as_ref()?;
+    spec.init_containers.iter().flatten().chain(&spec.containers).find(|container| container.name == name)
 }
 
 /// Repeats a call to the runtime until it succeeds, ever more slowly: the runtime may be restarting.

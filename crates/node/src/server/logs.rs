@@ -8,6 +8,7 @@ use http::{HeaderValue, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
 use jiff::{SignedDuration, Timestamp};
+use k8s_openapi::api::core::v1::Pod;
 use tokio::sync::broadcast;
 
 use super::{Body, Refusal, query::Query};
@@ -70,10 +71,27 @@ fn no_run(entry: &Entry, container: &str, previous: bool) -> Refusal {
         (false, _) => format!("container {container} is not valid for pod {pod}"),
         (true, true) => format!("previous terminated container \"{container}\" in pod \"{pod}\" not found"),
         (true, false) => {
-            format!("container \"{container}\" in pod \"{pod}\" is waiting to start: ContainerCreating")
+            let why = waiting(&entry.pod, container);
+            format!("container \"{container}\" in pod \"{pod}\" is waiting to start: {why}")
         }
     };
     (StatusCode::BAD_REQUEST, sentence)
+}
+
+/// What a container waits for, as its status says.
+fn waiting(pod: &Pod, container: &str) -> String {
+    let statuses = pod.status.iter().flat_map(|status| {
+        status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
+    });
+    let mut reasons = statuses
+        .filter(|status| status.name == container)
+        .filter_map(|status| status.state.as_ref()?.waiting.as_ref()?.reason.as_deref());
+    match reasons.next() {
+        Some("ErrImagePull") => "image can't be pulled".into(),
+        Some("ImagePullBackOff") => "trying and failing to pull image".into(),
+        Some(reason) => reason.to_owned(),
+        None => "ContainerCreating".into(),
+    }
 }
 
 fn options(query: &Query, now: Timestamp) -> Result<Options, Refusal> {

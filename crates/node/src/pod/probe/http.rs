@@ -59,12 +59,18 @@ async fn exchange(
         request = request.header(&header.name, &header.value);
     }
     let request = request.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
-    let answer = async { sender.send_request(request).await };
-    // The connection makes progress only while it is polled beside the request.
-    tokio::select! {
-        answer = answer => answer.map(|answer| answer.status()).map_err(|error| error.to_string()),
-        _ = connection => Err("the server closed the connection without an answer".into()),
-    }
+    let answer = sender.send_request(request);
+    tokio::pin!(answer);
+    // The connection makes progress only while it is polled beside the request, and may end with the answer.
+    let answer = tokio::select! {
+        answer = &mut answer => answer,
+        _ = connection => answer.await,
+    };
+    let closed = |error: hyper::Error| match error.is_canceled() || error.is_incomplete_message() {
+        true => "the server closed the connection without an answer".to_owned(),
+        false => error.to_string(),
+    };
+    answer.map(|answer| answer.status()).map_err(closed)
 }
 
 fn any_certificate() -> Result<Arc<ClientConfig>, String> {
@@ -114,5 +120,48 @@ impl ServerCertVerifier for AnyCertificate {
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::{
+        io::{AsyncReadExt, AsyncWriteExt},
+        net::TcpListener,
+    };
+
+    use super::*;
+
+    /// Probes a server that gives this answer to each request and closes the connection at once.
+    async fn probe(answer: &'static str, times: usize) -> Vec<Result<(), String>> {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = tokio::spawn(async move {
+            while let Ok((mut stream, _)) = listener.accept().await {
+                let _ = stream.read(&mut [0; 1024]).await;
+                let _ = stream.write_all(answer.as_bytes()).await;
+            }
+        });
+        let mut results = Vec::new();
+        for _ in 0..times {
+            results.push(get(&HTTPGetAction::default(), address.ip(), address.port()).await);
+        }
+        server.abort();
+        results
+    }
+
+    #[tokio::test]
+    async fn a_server_that_closes_with_its_answer_has_answered() {
+        let results = probe("HTTP/1.0 200 OK\r\nConnection: close\r\n\r\nhello", 50).await;
+        assert!(results.iter().all(Result::is_ok), "{results:?}");
+    }
+
+    #[tokio::test]
+    async fn only_200_to_399_is_healthy() {
+        assert_eq!(probe("HTTP/1.1 302 Found\r\nContent-Length: 0\r\n\r\n", 1).await, [Ok(())]);
+        let failed = "HTTP probe failed with statuscode: 503".to_owned();
+        assert_eq!(probe("HTTP/1.1 503 No\r\nContent-Length: 0\r\n\r\n", 1).await, [Err(failed)]);
+        let closed = "the server closed the connection without an answer".to_owned();
+        assert_eq!(probe("", 1).await, [Err(closed)]);
     }
 }

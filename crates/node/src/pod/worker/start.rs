@@ -17,7 +17,7 @@ use crate::{
         env, files, hosts, image, links, names,
         observed::{self, Run},
         plan::{self, SANDBOX},
-        rotate, sandbox, security, stop, volumes,
+        rotate, sandbox, security, sources, stop, volumes,
     },
     recorder::Kind,
 };
@@ -100,7 +100,10 @@ impl Worker {
         };
         tell(Kind::Normal, "Pulled", ready.sentence);
         if let Err((reason, message)) = self.create_and_start(&container, attempt, &ready.image).await {
-            tell(Kind::Warning, "Failed", format!("Error: {message}"));
+            // A volume has had an Event of its own.
+            if reason != plan::MOUNT {
+                tell(Kind::Warning, "Failed", format!("Error: {message}"));
+            }
             self.hinder(name, reason, message);
         }
     }
@@ -112,7 +115,7 @@ impl Worker {
         attempt: u32,
         image: &Image,
     ) -> Result<(), (&'static str, String)> {
-        const CONFIG: &str = "CreateContainerConfigError";
+        const CONFIG: &str = plan::CONFIG;
         const CREATE: &str = "CreateContainerError";
         let pod = self.pod.clone();
         let root = |image: &Image| {
@@ -123,6 +126,9 @@ impl Worker {
             return Err((CONFIG, "container has runAsNonRoot and image will run as root".into()));
         }
         let facts = self.facts();
+        if self.sources.is_none() {
+            self.sources = sources::Watch::start(&self.context.client, &pod);
+        }
         let sources =
             files::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
         let dir = names::files_dir(&self.context.config, &names::uid(&pod));
@@ -132,7 +138,7 @@ impl Worker {
                 Ok(places) => self.places.insert(places).clone(),
                 Err(message) => {
                     self.context.record(&pod, Kind::Warning, "FailedMount", message.clone());
-                    return Err(("ContainerCreating", message));
+                    return Err((plan::MOUNT, message));
                 }
             },
         };
@@ -217,7 +223,8 @@ impl Worker {
                     sentence,
                 );
                 let deadline = Instant::now() + stop::grace_of(&self.pod);
-                stop::stop_one(&self.context, &self.pod, address, container, run.id, deadline).await;
+                let why = "FailedPostStartHook".to_owned();
+                stop::stop_one(&self.context, &self.pod, address, container, run.id, deadline, why).await;
                 return;
             }
         }
@@ -236,6 +243,17 @@ impl Worker {
         let log = self.log_dir().join(names::log_path(name, run.attempt));
         if let Err(error) = rotate::remove(&log) {
             tracing::debug!("cannot remove {}: {error}", log.display());
+        }
+    }
+
+    /// Brings the volumes that are made from objects up to date.
+    pub(super) async fn refresh_volumes(&self) {
+        match files::fetch(&self.context.client, &self.pod).await {
+            Ok(sources) => {
+                let dir = names::files_dir(&self.context.config, &names::uid(&self.pod)).join("volumes");
+                volumes::refresh(&self.pod, &self.facts(), &sources, &dir);
+            }
+            Err(error) => tracing::warn!("the volumes of a pod are not brought up to date: {error}"),
         }
     }
 
