@@ -31,7 +31,7 @@ use kube::{Api, Client, ResourceExt};
 use tokio::sync::Notify;
 
 use endpoints::{MANAGED_BY, SERVICE_NAME, affects_endpoints, legacy, mirroring, selector_of, slices};
-pub use nodes::{Cidr, CidrError};
+pub use nodes::{PodNetwork, PodNetworkError};
 use runtime::cache::{Change, Key};
 use runtime::context::{Caches, Context, Object};
 use runtime::queue::Queue;
@@ -43,7 +43,7 @@ use workloads::{deployment, replicas};
 #[derive(Clone, Debug)]
 pub struct Config {
     /// The addresses of pods; each node gets a share.
-    pub cluster_cidr: Cidr,
+    pub cluster_cidr: PodNetwork,
     /// The certificate by which pods trust the API server, in PEM.
     pub root_ca: Option<String>,
 }

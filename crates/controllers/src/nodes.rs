@@ -5,7 +5,7 @@ pub(crate) mod networks;
 
 use k8s_openapi::api::core::v1::Node;
 
-pub use networks::{Cidr, CidrError};
+pub use networks::{PodNetwork, PodNetworkError};
 
 /// Whether a node says that it can run pods.
 pub(crate) fn is_ready(node: &Node) -> bool {

@@ -16,7 +16,6 @@
 //!   its own folders, sockets and cgroups.
 //! * No part polls what has an event; where there is none, a comment says so.
 
-pub mod cidr;
 pub mod cni;
 pub mod config;
 pub mod containerd;

@@ -12,13 +12,14 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nfnetlink::{
-    Batch, Chain, ChainType, DataType, Element, ElementData, Expr, Family, Hook, KeyType, Rule, Set,
-    SetContent, Socket, Table,
+    Batch, Chain, ChainType, DataType, Element, Expr, Family, Hook, KeyType, Rule, Set, SetContent, Socket,
+    Table,
     expr::{LookupResult, MetaKey, PayloadBase, Register},
-    priority,
+    priority, range_elements,
 };
+use service::Cidr;
 
-use crate::{Error, cidr::Cidr, neighbours::Neighbour};
+use crate::{Error, neighbours::Neighbour};
 
 const TABLE: &str = "portolan-pods";
 const CHAIN: &str = "postrouting";
@@ -71,17 +72,7 @@ impl Version {
     /// The elements of a set of ranges that hold these blocks, as far as they are of this version.
     fn elements(&self, blocks: &[Cidr]) -> Vec<Element> {
         let own = blocks.iter().filter(|block| block.address().is_ipv4() == (self.length == 4));
-        let bits = self.length * 8;
-        let highest = u128::MAX >> (128 - bits);
-        let bytes = |number: u128| number.to_be_bytes()[16 - self.length as usize..].to_vec();
-        let mut elements = Vec::new();
-        for (first, last) in merged(own.map(|block| bounds(block, highest))) {
-            elements.push(Element::key(bytes(first)));
-            if last < highest {
-                elements.push(Element { data: ElementData::RangeEnd, ..Element::key(bytes(last + 1)) });
-            }
-        }
-        elements
+        range_elements(own.map(Cidr::bounds), self.length as usize)
     }
 
     fn rule(&self) -> Rule {
@@ -100,30 +91,6 @@ impl Version {
         ];
         Rule::new(CHAIN, expressions).comment("pods leave the cluster under this node's address")
     }
-}
-
-/// First and last address of a block as numbers.
-fn bounds(block: &Cidr, highest: u128) -> (u128, u128) {
-    let (first, bits) = match block.address() {
-        IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
-        IpAddr::V6(address) => (u128::from(address), 128),
-    };
-    let hosts = u128::MAX.checked_shr(128 - (bits - u32::from(block.prefix()))).unwrap_or(0);
-    (first, (first | hosts).min(highest))
-}
-
-/// The ranges in order, those that touch or overlap made one: the kernel refuses overlapping ones.
-fn merged(ranges: impl Iterator<Item = (u128, u128)>) -> Vec<(u128, u128)> {
-    let mut ranges: Vec<_> = ranges.collect();
-    ranges.sort_unstable();
-    let mut merged: Vec<(u128, u128)> = Vec::new();
-    for (first, last) in ranges {
-        match merged.last_mut() {
-            Some(before) if first <= before.1.saturating_add(1) => before.1 = before.1.max(last),
-            _ => merged.push((first, last)),
-        }
-    }
-    merged
 }
 
 /// What the table is to hold.
@@ -217,6 +184,8 @@ pub(crate) fn remove(node: &str) -> Result<(), nfnetlink::Error> {
 
 #[cfg(test)]
 mod tests {
+    use nfnetlink::ElementData;
+
     use super::*;
 
     fn blocks(texts: &[&str]) -> Vec<Cidr> {

@@ -11,8 +11,9 @@ use kube::{
     Api, Client, ResourceExt,
     runtime::{WatchStreamExt, watcher},
 };
+use service::Cidr;
 
-use crate::{Error, cidr::Cidr, masquerade::Masquerade, routes::Routes};
+use crate::{Error, masquerade::Masquerade, routes::Routes};
 
 /// What counts of a Node object.
 #[derive(Clone, Debug, Default, PartialEq)]

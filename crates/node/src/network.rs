@@ -1,8 +1,9 @@
 //! Making the node ready for pods' packets: kernel parameters, CNI plugin and its configuration.
 
+use service::Cidr;
 use std::{fs, io, os::unix::fs::symlink, path::Path};
 
-use crate::{Config, Error, cidr::Cidr, cni, containerd::Paths};
+use crate::{Config, Error, cni, containerd::Paths};
 
 /// Kernel parameters of the node's network namespace, and whether the node works without.
 const PARAMETERS: [(&str, &str); 6] = [

@@ -22,8 +22,9 @@ use kube::{
     runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
+use service::Cidr;
 
-use crate::{Config, Error, cidr::Cidr, image::ARCHITECTURE, machine::Machine};
+use crate::{Config, Error, image::ARCHITECTURE, machine::Machine};
 
 /// The version of Kubernetes whose node agent this one behaves like, and who it is.
 const VERSION: &str = concat!("v1.36.0+portolan.", env!("CARGO_PKG_VERSION"));

@@ -10,8 +10,9 @@ use rtnetlink::{
     Handle, RouteMessageBuilder,
     packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol},
 };
+use service::Cidr;
 
-use crate::{Error, cidr::Cidr, cni, neighbours::Neighbour};
+use crate::{Error, cni, neighbours::Neighbour};
 
 /// The routing protocol number that marks our routes (rtnetlink(7); numbers above 4 are the users').
 const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x70);

@@ -12,11 +12,11 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("store", &[]),
     ("testbed", &[]),
     ("apiserver", &["api", "store"]),
-    ("controllers", &[]),
+    ("controllers", &["service"]),
     ("proxy", &["nfnetlink", "service"]),
     ("dns", &["service"]),
-    ("node", &["nfnetlink"]),
-    ("portolan", &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "testbed"]),
+    ("node", &["nfnetlink", "service"]),
+    ("portolan", &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "service", "testbed"]),
 ];
 
 /// Files that may call what the compiler cannot check.

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::cidr::Cidr;
+use service::Cidr;
 
 /// Bit 14 of the packet mark, kube-proxy's default.
 const MASQUERADE_MARK: u32 = 1 << 14;

@@ -9,7 +9,6 @@
 
 pub mod layout;
 
-mod cidr;
 mod compile;
 mod config;
 mod conntrack;
@@ -19,7 +18,6 @@ mod kernel;
 mod ruleset;
 mod run;
 
-pub use cidr::{BadCidr, Cidr};
 pub use compile::compile;
 pub use config::{Config, NodePortAddresses};
 pub use dry_run::dry_run;

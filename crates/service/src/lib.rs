@@ -12,6 +12,7 @@ pub mod objects;
 pub mod watch;
 
 mod choice;
+mod cidr;
 mod cluster;
 mod endpoint;
 mod event;
@@ -21,6 +22,7 @@ mod name;
 mod port;
 
 pub use choice::{Answer, Choice, Client, Entrance, List, Outcome, Rule, Viewpoint};
+pub use cidr::{Cidr, InvalidCidr};
 pub use cluster::{Changed, Cluster};
 pub use endpoint::Endpoint;
 pub use event::Event;

@@ -1,3 +1,5 @@
+//! What is decoded, what is refused, and in which words.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! The defaults of each kind.
+
 use serde_json::json;
 
 use super::*;

@@ -1,3 +1,5 @@
+//! What clients rely on in the OpenAPI documents.
+
 use super::*;
 
 /// Every `$ref` in a document.

@@ -1,3 +1,5 @@
+//! The table itself: whole, consistent, and as upstream names things.
+
 use super::*;
 
 fn builtin_message(name: &str) -> MessageId {

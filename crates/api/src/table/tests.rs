@@ -1,3 +1,5 @@
+//! The cells that kubectl get prints.
+
 use super::*;
 use crate::schema::Schema;
 

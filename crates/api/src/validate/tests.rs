@@ -1,3 +1,5 @@
+//! The rules of objects and the texts of their violations.
+
 use serde_json::json;
 
 use super::*;

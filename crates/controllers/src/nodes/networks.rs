@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
+use service::{Cidr, InvalidCidr};
 
 use crate::runtime::cache::Key;
 use crate::runtime::context::Context;
@@ -17,76 +18,67 @@ const NODE_PREFIX_V4: u8 = 24;
 /// The prefix of a node's share, in IPv6 (upstream's `--node-cidr-mask-size-ipv6`).
 const NODE_PREFIX_V6: u8 = 64;
 
-/// A range of addresses.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Cidr {
-    network: IpAddr,
-    prefix: u8,
-}
+/// The addresses of all pods, wide enough to give nodes a share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PodNetwork(Cidr);
 
-/// Text that is no range of addresses.
+/// Text that names no network for pods.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CidrError {
-    /// Not ADDRESS/PREFIX.
-    #[error("{0:?} is not a range of addresses; write it as ADDRESS/PREFIX, for example 10.244.0.0/16")]
-    Malformed(String),
+pub enum PodNetworkError {
+    /// No range of addresses.
+    #[error(transparent)]
+    Range(#[from] InvalidCidr),
     /// Too narrow for even one node.
     #[error("the range {0} is too narrow to give nodes a share; a node gets a /24 (IPv4) or a /64 (IPv6)")]
-    TooNarrow(String),
+    TooNarrow(Cidr),
 }
 
-impl Cidr {
+impl PodNetwork {
+    /// The whole range.
+    pub fn range(self) -> Cidr {
+        self.0
+    }
+
+    fn share_prefix(self) -> u8 {
+        if self.0.address().is_ipv4() { NODE_PREFIX_V4 } else { NODE_PREFIX_V6 }
+    }
+
     /// The shares that nodes get, in order; at most 65536.
     fn shares(self) -> impl Iterator<Item = Cidr> {
-        let share = if self.network.is_ipv4() { NODE_PREFIX_V4 } else { NODE_PREFIX_V6 };
-        let count = 1_u32 << (share - self.prefix).min(16);
-        (0..count).map(move |index| {
-            let network = match self.network {
-                IpAddr::V4(network) => Ipv4Addr::from(u32::from(network) + (index << (32 - share))).into(),
-                IpAddr::V6(network) => {
-                    Ipv6Addr::from(u128::from(network) + (u128::from(index) << (128 - u32::from(share))))
-                        .into()
+        let share = self.share_prefix();
+        let count = 1_u32 << (share - self.0.prefix()).min(16);
+        (0..count).filter_map(move |index| {
+            let address = match self.0.address() {
+                IpAddr::V4(first) => Ipv4Addr::from(u32::from(first) + (index << (32 - share))).into(),
+                IpAddr::V6(first) => {
+                    Ipv6Addr::from(u128::from(first) + (u128::from(index) << (128 - u32::from(share)))).into()
                 }
             };
-            Cidr { network, prefix: share }
+            Cidr::new(address, share)
         })
     }
 }
 
-impl FromStr for Cidr {
-    type Err = CidrError;
+impl FromStr for PodNetwork {
+    type Err = PodNetworkError;
 
-    fn from_str(text: &str) -> Result<Self, CidrError> {
-        let malformed = || CidrError::Malformed(text.to_owned());
-        let (address, prefix) = text.split_once('/').ok_or_else(malformed)?;
-        let address: IpAddr = address.parse().map_err(|_| malformed())?;
-        let prefix: u8 = prefix.parse().map_err(|_| malformed())?;
-        let (network, share) = match address {
-            IpAddr::V4(v4) if prefix <= 32 => {
-                let mask = u32::MAX.checked_shl(u32::from(32 - prefix)).unwrap_or(0);
-                (Ipv4Addr::from(u32::from(v4) & mask).into(), NODE_PREFIX_V4)
-            }
-            IpAddr::V6(v6) if prefix <= 128 => {
-                let mask = u128::MAX.checked_shl(u32::from(128 - prefix)).unwrap_or(0);
-                (Ipv6Addr::from(u128::from(v6) & mask).into(), NODE_PREFIX_V6)
-            }
-            _ => return Err(malformed()),
-        };
-        if prefix > share {
-            return Err(CidrError::TooNarrow(text.to_owned()));
+    fn from_str(text: &str) -> Result<Self, PodNetworkError> {
+        let network = Self(text.parse()?);
+        match network.0.prefix() <= network.share_prefix() {
+            true => Ok(network),
+            false => Err(PodNetworkError::TooNarrow(network.0)),
         }
-        Ok(Self { network, prefix })
     }
 }
 
-impl fmt::Display for Cidr {
+impl fmt::Display for PodNetwork {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{}", self.network, self.prefix)
+        self.0.fmt(f)
     }
 }
 
 /// Gives a node its share if it has none. One node at a time: the queue's key is the cluster.
-pub(crate) async fn reconcile(context: &Context, cluster: Cidr) -> kube::Result<()> {
+pub(crate) async fn reconcile(context: &Context, cluster: PodNetwork) -> kube::Result<()> {
     let nodes = context.cache::<Node>().all();
     let own = |node: &Node| {
         node.spec.as_ref().and_then(|spec| spec.pod_cidr.clone()).filter(|cidr| !cidr.is_empty())
@@ -119,16 +111,16 @@ mod tests {
 
     #[test]
     fn nodes_get_consecutive_shares() {
-        let cluster: Cidr = "10.244.0.0/16".parse().unwrap();
+        let cluster: PodNetwork = "10.244.0.0/16".parse().unwrap();
         let shares: Vec<String> = cluster.shares().take(3).map(|share| share.to_string()).collect();
         assert_eq!(shares, ["10.244.0.0/24", "10.244.1.0/24", "10.244.2.0/24"]);
         assert_eq!(cluster.shares().count(), 256);
-        assert_eq!("10.244.7.0/24".parse::<Cidr>().unwrap().shares().count(), 1);
+        assert_eq!("10.244.7.0/24".parse::<PodNetwork>().unwrap().shares().count(), 1);
     }
 
     #[test]
     fn a_range_too_narrow_for_a_node_is_refused() {
-        assert!(matches!("10.0.0.0/25".parse::<Cidr>(), Err(CidrError::TooNarrow(_))));
-        assert!(matches!("10.0.0.0".parse::<Cidr>(), Err(CidrError::Malformed(_))));
+        assert!(matches!("10.0.0.0/25".parse::<PodNetwork>(), Err(PodNetworkError::TooNarrow(_))));
+        assert!(matches!("10.0.0.0".parse::<PodNetwork>(), Err(PodNetworkError::Range(_))));
     }
 }

@@ -10,7 +10,7 @@ use super::{
     netns,
     protocol::{Failure, NetworkConfig, PLUGIN, VERSIONS, add_result, version_result},
 };
-use crate::cidr::Cidr;
+use service::Cidr;
 
 /// What every command on an attachment is told by its environment.
 struct Request {

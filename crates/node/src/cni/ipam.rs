@@ -12,7 +12,7 @@ use std::{
 
 use rustix::fs::{FlockOperation, flock};
 
-use crate::cidr::Cidr;
+use service::Cidr;
 
 /// Remembers the address given last.
 const LAST: &str = "last";

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use crate::cidr::Cidr;
+use service::Cidr;
 
 /// The plugin's type, and the name of its program.
 pub const PLUGIN: &str = "portolan";

@@ -1,6 +1,5 @@
 //! One node: a thread in the node's network namespace with its agent and its proxy.
 
-use anyhow::Context;
 use apiserver::InProcess;
 use testbed::Namespace;
 use tokio::sync::{mpsc, oneshot};
@@ -13,7 +12,7 @@ pub(super) struct Setup {
     pub(super) namespace: Option<Namespace>,
     pub(super) api: InProcess,
     pub(super) node: node::Config,
-    pub(super) cluster_cidr: controllers::Cidr,
+    pub(super) cluster_cidr: controllers::PodNetwork,
     pub(super) failures: mpsc::UnboundedSender<anyhow::Error>,
 }
 
@@ -59,8 +58,7 @@ fn run(setup: Setup, ready: oneshot::Sender<()>, signal: &shutdown::Signal) -> a
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let name = &setup.node.name;
-        let pods = setup.cluster_cidr.to_string().parse().context("the cluster CIDR cannot be used")?;
-        let rules = proxy::Config::new(name.as_str(), vec![pods]);
+        let rules = proxy::Config::new(name.as_str(), vec![setup.cluster_cidr.range()]);
         let user = format!("system:node:{name}");
         let agent = node::run(setup.api.client(&user), setup.node.clone(), ready, signal.clone().wait());
         let proxy = proxy::run(setup.api.client("system:kube-proxy"), rules, socket, signal.clone().wait());

@@ -7,7 +7,7 @@ use anyhow::Context;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
-use controllers::Cidr;
+use controllers::PodNetwork;
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::oneshot;
@@ -56,7 +56,7 @@ pub(crate) struct ControllerOptions {
     api: Api,
     /// The addresses of pods; each node gets a share
     #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
-    cluster_cidr: Cidr,
+    cluster_cidr: PodNetwork,
 }
 
 /// `portolan controllers`.
@@ -159,7 +159,7 @@ pub(crate) struct ProxyOptions {
     hostname_override: Option<String>,
     /// The addresses of pods: traffic to Services from elsewhere is masqueraded
     #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_delimiter = ',')]
-    cluster_cidr: Vec<proxy::Cidr>,
+    cluster_cidr: Vec<service::Cidr>,
     /// Remove all rules and exit
     #[arg(long)]
     cleanup: bool,

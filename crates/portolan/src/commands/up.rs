@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use clap::{Args, FromArgMatches};
-use controllers::Cidr;
+use controllers::PodNetwork;
 
 use super::apiserver::ApiOptions;
 use crate::cluster::{self, Cluster, notify};
@@ -27,7 +27,7 @@ pub(crate) struct Options {
     pub(crate) api: ApiOptions,
     /// The addresses of pods; each node gets a share
     #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
-    pub(crate) cluster_cidr: Cidr,
+    pub(crate) cluster_cidr: PodNetwork,
     /// The address by which others reach this machine (without --sandbox) [default: that of the default route]
     #[arg(long, value_name = "ADDR")]
     pub(crate) node_ip: Option<IpAddr>,

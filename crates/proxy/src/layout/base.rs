@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use nfnetlink::expr::{CtKey, FibAddress, LookupResult, MetaKey, RTN_LOCAL, Reject, ct_state, ct_status};
-use nfnetlink::{Chain, ChainType, Element, ElementData, Expr, Hook, Rule, Table, Verdict, priority};
-use service::Family;
+use nfnetlink::{Chain, ChainType, Element, Expr, Hook, Rule, Table, Verdict, priority, range_elements};
+use service::{Cidr, Family};
 
 use super::sets::{
     CLUSTER_CIDRS, CLUSTER_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_IPS, NODE_PORTS,
@@ -13,7 +13,6 @@ use super::sets::{
 };
 use super::{Address, KEY, address_words, all_sets, change_mark, key_register, load_address};
 use super::{load_protocol_and_port, load_service_ip, mark, only};
-use crate::cidr::merged;
 use crate::config::{Config, NodePortAddresses};
 
 /// The protocol number of TCP.
@@ -235,22 +234,11 @@ fn ct_bits(key: CtKey, bits: u32) -> [Expr; 3] {
 /// Starts and ends of the configured ranges of pods.
 fn cluster_cidrs(config: &Config, family: Family) -> Vec<Element> {
     let ranges = config.cluster_cidrs.iter().filter(|range| Family::of(range.address()) == family);
-    let last_of_all = match family {
-        Family::V4 => u128::from(u32::MAX),
-        Family::V6 => u128::MAX,
+    let length = match family {
+        Family::V4 => 4,
+        Family::V6 => 16,
     };
-    let bytes = |number: u128| match family {
-        Family::V4 => (number as u32).to_be_bytes().to_vec(),
-        Family::V6 => number.to_be_bytes().to_vec(),
-    };
-    let mut elements = Vec::new();
-    for (first, last) in merged(ranges) {
-        elements.push(Element::key(bytes(first)));
-        if last < last_of_all {
-            elements.push(Element { data: ElementData::RangeEnd, ..Element::key(bytes(last + 1)) });
-        }
-    }
-    elements
+    range_elements(ranges.map(Cidr::bounds), length)
 }
 
 fn node_port_ips(addresses: &[IpAddr], family: Family) -> Vec<Element> {

@@ -1,3 +1,5 @@
+//! The directives and merge keys of strategic merge patches.
+
 use serde_json::json;
 
 use super::*;

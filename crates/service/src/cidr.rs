@@ -39,6 +39,17 @@ impl Cidr {
         self.address
     }
 
+    /// First and last address as numbers.
+    pub fn bounds(&self) -> (u128, u128) {
+        let first = match self.address {
+            IpAddr::V4(address) => u128::from(address.to_bits()),
+            IpAddr::V6(address) => address.to_bits(),
+        };
+        let hosts =
+            1_u128.checked_shl(u32::from(self.bits() - self.prefix)).map_or(u128::MAX, |size| size - 1);
+        (first, first | hosts)
+    }
+
     /// Number of fixed leading bits.
     pub fn prefix(&self) -> u8 {
         self.prefix
@@ -78,8 +89,8 @@ impl Cidr {
 }
 
 /// A text is no address block.
-#[derive(Debug, thiserror::Error)]
-#[error("{0:?} is no address block; expected something like 10.244.1.0/24")]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0:?} is not a range of addresses; write it as ADDRESS/PREFIX, for example 10.244.0.0/16")]
 pub struct InvalidCidr(String);
 
 impl FromStr for Cidr {
