@@ -116,6 +116,14 @@ fn an_image_or_a_command_that_does_not_exist_is_told_soon_and_clearly() {
     });
     let said = space.kubectl(&["logs", "image"]).bad();
     assert!(said.contains("is waiting to start: image can't be pulled"), "{said}");
+    let last_words = "echo no disk > /dev/termination-log; exit 9";
+    space
+        .kubectl(&["run", "words", "--image=busybox", "--restart=Never", "--", "sh", "-c", last_words])
+        .good();
+    eventually("what the container said of its end is in its status", || {
+        let state = space.value("pod/words", ".status.containerStatuses[0].state.terminated");
+        if state.contains(r#""message":"no disk\n""#) { Ok(()) } else { Err(state) }
+    });
     eventually("the command cannot be run", || {
         let state = space.value("pod/command", ".status.containerStatuses[0].state.terminated");
         let is_clear = state.contains("StartError") && state.contains("stat /none: no such file");
