@@ -3,14 +3,16 @@
 use std::{fs, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt};
+use k8s_openapi::api::core::v1::Node;
 use kube::{Client, Resource};
 use tokio::{
-    sync::{broadcast, oneshot},
+    sync::{Notify, broadcast, oneshot, watch},
     task::JoinSet,
 };
 
 use crate::{
     Config, Error,
+    cidr::Cidr,
     containerd::{Containerd, Paths},
     cri::{
         self, events,
@@ -80,11 +82,12 @@ async fn serve(
     let facts = Facts { machine: machine.clone(), runtime_version: String::new(), port };
     // The cluster gives out the podCIDR while the runtime starts.
     let registration = async {
-        let node = register::register(&client, config, &facts).await;
-        network::write_config(config, register::pod_cidr(&client, &config.name).await?)?;
-        Ok(node)
+        let node = register::register(&client, config, &facts, None).await;
+        let pod_cidr = register::pod_cidr(&client, &config.name).await?;
+        network::write_config(config, pod_cidr)?;
+        Ok((node, pod_cidr))
     };
-    let (node, (runtime, imported)) =
+    let ((node, pod_cidr), (runtime, imported)) =
         futures::future::try_join(registration, start_runtime(config, containerd)).await?;
     let unusable = |source| Error::Runtime { socket: config.runtime_socket(), source };
     let version = runtime.version(VersionRequest::default()).await.map_err(unusable)?;
@@ -111,17 +114,27 @@ async fn serve(
     tasks.spawn(pod::manage(context.clone()));
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
-    tasks.spawn(register::keep_lease(client.clone(), node.clone()).map(Ok));
-    let (nodes_client, name) = (client.clone(), config.name.clone());
-    tasks.spawn(async move { neighbours::follow(nodes_client, &name).await });
+    let identity = Identity { object: watch::Sender::new(node.clone()), pod_cidr, deleted: Arc::default() };
+    tasks.spawn(register::keep_lease(client.clone(), identity.object.subscribe()).map(Ok));
+    let (nodes_client, name, deleted) = (client.clone(), config.name.clone(), identity.deleted.clone());
+    tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted).await });
     recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
-        outcome = report(&client, config, &facts, &runtime, ready) => outcome,
+        outcome = report(&client, config, &facts, &runtime, &identity, ready) => outcome,
         Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| {
             Err(Error::Network(format!("a part of the node agent failed: {panic}")))
         }),
         outcome = supervise(config, containerd) => outcome,
     }
+}
+
+/// What the cluster knows this node by.
+struct Identity {
+    /// The Node object as we made it last.
+    object: watch::Sender<Node>,
+    pod_cidr: Cidr,
+    /// Told when someone deletes the object.
+    deleted: Arc<Notify>,
 }
 
 /// Starts or takes over the runtime and gives it the images of the archives.
@@ -178,6 +191,7 @@ async fn report(
     config: &Config,
     facts: &Facts,
     runtime: &cri::Client,
+    identity: &Identity,
     ready: oneshot::Sender<()>,
 ) -> Result<(), Error> {
     let mut ready = Some(ready);
@@ -188,12 +202,13 @@ async fn report(
                 if let Some(ready) = ready.take() {
                     let _ = ready.send(());
                 }
-                tokio::time::sleep(HEARTBEAT).await;
+                let _ = tokio::time::timeout(HEARTBEAT, identity.deleted.notified()).await;
             }
             Ok(()) => {}
             // Someone deleted the Node object; as long as we run, there is one.
             Err(kube::Error::Api(answer)) if answer.code == 404 => {
-                register::register(client, config, facts).await;
+                let node = register::register(client, config, facts, Some(identity.pod_cidr)).await;
+                identity.object.send_replace(node);
             }
             Err(error) => {
                 tracing::warn!("cannot report the status of node {}: {error}", config.name);

@@ -5,6 +5,8 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use tokio::sync::Notify;
+
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Node;
 use kube::{
@@ -41,8 +43,8 @@ impl From<&Node> for Neighbour {
 }
 
 /// Keeps routes and masquerading of the current network namespace in step with the Node objects. `own_name`
-/// is the node that we are. Ends only with an error.
-pub(crate) async fn follow(client: Client, own_name: &str) -> Result<(), Error> {
+/// is the node that we are; `deleted` is told when its object is. Ends only with an error.
+pub(crate) async fn follow(client: Client, own_name: &str, deleted: &Notify) -> Result<(), Error> {
     let mut routes = Routes::open().await?;
     let mut masquerade = Masquerade::open(own_name)?;
     let mut nodes: BTreeMap<String, Neighbour> = BTreeMap::new();
@@ -65,6 +67,9 @@ pub(crate) async fn follow(client: Client, own_name: &str) -> Result<(), Error> 
             }
             Ok(watcher::Event::Delete(node)) => {
                 nodes.remove(&node.name_any());
+                if node.name_any() == own_name {
+                    deleted.notify_one();
+                }
             }
             Err(error) => tracing::debug!("the watch of nodes was interrupted: {error}"),
         }

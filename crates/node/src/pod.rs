@@ -25,6 +25,7 @@ mod security;
 mod sources;
 mod status;
 mod stop;
+mod termination;
 mod volumes;
 mod worker;
 mod writer;

@@ -23,6 +23,7 @@ use kube::{
 };
 use serde_json::json;
 use service::Cidr;
+use tokio::sync::watch;
 
 use crate::{Config, Error, image::ARCHITECTURE, machine::Machine};
 
@@ -50,9 +51,14 @@ pub(crate) struct Facts {
     pub(crate) port: u16,
 }
 
-/// Makes the Node object, or updates the labels of an older one. The node is not ready yet. Repeats until
-/// the API server takes it.
-pub(crate) async fn register(client: &Client, config: &Config, facts: &Facts) -> Node {
+/// Makes the Node object, or updates the labels of an older one. The node is not ready yet. `pod_cidr` is what
+/// an object that was deleted had, whose pods' network is still set up. Repeats until the API server takes it.
+pub(crate) async fn register(
+    client: &Client,
+    config: &Config,
+    facts: &Facts,
+    pod_cidr: Option<Cidr>,
+) -> Node {
     let nodes = Api::<Node>::all(client.clone());
     let labels = labels(config);
     loop {
@@ -62,7 +68,11 @@ pub(crate) async fn register(client: &Client, config: &Config, facts: &Facts) ->
                 labels: Some(labels.clone()),
                 ..Default::default()
             },
-            spec: Some(NodeSpec::default()),
+            spec: Some(NodeSpec {
+                pod_cidr: pod_cidr.map(|cidr| cidr.to_string()),
+                pod_cidrs: pod_cidr.map(|cidr| vec![cidr.to_string()]),
+                ..Default::default()
+            }),
             status: Some(status(config, facts, false, &[])),
         };
         let made = match nodes.create(&PostParams::default(), &node).await {
@@ -111,10 +121,10 @@ pub(crate) async fn pod_cidr(client: &Client, name: &str) -> Result<Cidr, Error>
     Err(Error::Network(format!("the watch of node {name} ended before it had a podCIDR")))
 }
 
-/// Renews the node's Lease for ever.
-pub(crate) async fn keep_lease(client: Client, node: Node) {
+/// Renews the Lease of the newest Node object for ever.
+pub(crate) async fn keep_lease(client: Client, node: watch::Receiver<Node>) {
     let leases = Api::<Lease>::namespaced(client, LEASE_NAMESPACE);
-    let name = node.name_any();
+    let name = node.borrow().name_any();
     let mut ticks = tokio::time::interval(RENEWAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -122,7 +132,8 @@ pub(crate) async fn keep_lease(client: Client, node: Node) {
         let renewed = json!({"spec": {"renewTime": MicroTime(Timestamp::now())}});
         let result = match leases.patch(&name, &PatchParams::default(), &Patch::Merge(renewed)).await {
             Err(kube::Error::Api(answer)) if answer.code == 404 => {
-                leases.create(&PostParams::default(), &lease(&node)).await
+                let lease = lease(&node.borrow());
+                leases.create(&PostParams::default(), &lease).await
             }
             patched => patched,
         };

@@ -198,15 +198,14 @@ impl Cluster {
                 drop(failed.send(error.into()));
             }
         });
-        let proxy = match &ground.sandbox {
-            Some(sandbox) if !options.offline => {
-                let address = SocketAddr::new(sandbox.address, egress::PORT);
-                let listener = listen_inside(&ground, address, "the proxy for image pulls")?;
-                self.part(|stop| egress::serve(listener, stop));
-                Some(address)
-            }
-            _ => None,
-        };
+        let mut proxy = None;
+        if let Some(sandbox) = &ground.sandbox {
+            let address = SocketAddr::new(sandbox.address, egress::PORT);
+            let listener = listen_inside(&ground, address, "the proxy for image pulls")?;
+            let offline = options.offline;
+            self.part(|stop| egress::serve(listener, offline, stop));
+            proxy = Some(address);
+        }
         let mut ready = Vec::new();
         for (name, address) in &ground.nodes {
             let setup = node_thread::Setup {

@@ -10,6 +10,8 @@ mod api;
 mod harness;
 #[path = "e2e/lifecycle.rs"]
 mod lifecycle;
+#[path = "e2e/objects.rs"]
+mod objects;
 #[path = "e2e/pods.rs"]
 mod pods;
 #[path = "e2e/services.rs"]

@@ -16,10 +16,10 @@ use super::{
     backoff::Backoff,
     manager::{Context, News, full_name, remove_sandbox},
     names,
-    observed::{self, Observed, Run},
+    observed::{self, Observed, Run, State},
     plan::{self, Memories, Obstacle, Step},
     probe::{self, Probes, Target, Verdict},
-    sources, status, stop,
+    sources, status, stop, termination,
     writer::StatusWriter,
 };
 use crate::{
@@ -125,7 +125,8 @@ impl Worker {
     }
 
     /// Takes what the runtime has as our own: running containers go on, their probes begin.
-    fn adopt(&mut self, seen: Observed) {
+    fn adopt(&mut self, mut seen: Observed) {
+        self.add_messages(&mut seen);
         let old =
             self.pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default();
         let running: Vec<(String, Run)> =
@@ -231,7 +232,7 @@ impl Worker {
     /// Compares with the runtime's lists, when events may have been missed.
     async fn look_again(&mut self) {
         let uid = names::uid(&self.pod);
-        let seen = insist(&self.context, "list containers", |runtime| {
+        let mut seen = insist(&self.context, "list containers", |runtime| {
             let uid = uid.clone();
             async move {
                 let mut lists = observed::list_all(&runtime).await?;
@@ -239,6 +240,7 @@ impl Worker {
             }
         })
         .await;
+        self.add_messages(&mut seen);
         let ended: Vec<String> = {
             let before = self.observed.borrow();
             let runs = before.running().map(|(name, run)| (name.to_owned(), run.id.clone()));
@@ -287,11 +289,28 @@ impl Worker {
             if let Some((_, run)) = observed.find(id) {
                 run.end(exit, out_of_memory);
             }
+            self.add_messages(observed);
         });
         if !delay.is_zero() && !self.wishes.borrow().is_stop() {
             let sentence =
                 format!("Back-off restarting failed container {name} in pod {}", full_name(&self.pod));
             self.context.record_container(&self.pod, name, Kind::Warning, "BackOff", sentence);
+        }
+    }
+
+    /// Adds what containers have said of their ends.
+    fn add_messages(&self, observed: &mut Observed) {
+        for (name, runs) in &mut observed.runs {
+            let Some(container) = self.container(name) else { continue };
+            for run in runs {
+                let attempt = run.attempt;
+                if let State::Exited(ended) = &mut run.state
+                    && ended.message.is_empty()
+                {
+                    let (config, code) = (&self.context.config, ended.code);
+                    ended.message = termination::message(config, &self.pod, container, attempt, code);
+                }
+            }
         }
     }
 

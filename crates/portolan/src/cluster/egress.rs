@@ -39,11 +39,20 @@ struct Policy {
     request_time: Duration,
     port: fn(u16) -> bool,
     address: fn(IpAddr) -> bool,
+    /// Why it leads nowhere, if so.
+    closed: Option<&'static str>,
 }
 
 /// The web beyond this machine.
-const WEB: Policy =
-    Policy { request_time: REQUEST_TIME, port: |port| matches!(port, 80 | 443), address: is_elsewhere };
+const WEB: Policy = Policy {
+    request_time: REQUEST_TIME,
+    port: |port| matches!(port, 80 | 443),
+    address: is_elsewhere,
+    closed: None,
+};
+
+/// Nowhere. Nodes that ask are answered at once, where packets of theirs would get lost.
+const NOWHERE: Policy = Policy { closed: Some("this sandbox was started with --offline"), ..WEB };
 
 /// Whether an address is another machine's: not this one's loopback, and not of its links alone.
 fn is_elsewhere(address: IpAddr) -> bool {
@@ -72,10 +81,10 @@ pub(super) fn environment(proxy: SocketAddr, inside: &[String], domain: &str) ->
     pairs.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
 }
 
-/// Serves until told to stop.
-pub(super) async fn serve(listener: TcpListener, stop: Signal) {
+/// Serves until told to stop; `offline` refuses everything.
+pub(super) async fn serve(listener: TcpListener, offline: bool, stop: Signal) {
     tokio::select! {
-        () = accept(listener, WEB) => {}
+        () = accept(listener, if offline { NOWHERE } else { WEB }) => {}
         () = stop.wait() => {}
     }
 }
@@ -142,6 +151,9 @@ async fn read_request(client: &mut TcpStream) -> Result<(Target, Vec<u8>), Refus
 
 /// Connects to a server, if the policy allows it.
 async fn reach(target: &Target, policy: Policy) -> Result<TcpStream, Refusal> {
+    if let Some(why) = policy.closed {
+        return Err(Refusal(403, format!("{target} is not asked: {why}")));
+    }
     if !(policy.port)(target.port) {
         return Err(Refusal(403, format!("{target}: this proxy leads to the ports 80 and 443 only")));
     }

@@ -44,6 +44,31 @@ fn a_cluster_continues_where_it_was_after_a_crash_and_after_a_stop() {
 }
 
 #[test]
+fn a_node_whose_object_is_deleted_comes_back_and_runs_pods() {
+    if !may_run("node") {
+        return;
+    }
+    let cluster = Arc::new(Cluster::new());
+    cluster.start();
+    let space = cluster.space("again");
+    let node = format!("{}-node2", cluster.name);
+    let pod_cidr = space.value(&format!("node/{node}"), ".spec.podCIDR");
+    space.deploy(4);
+    space.kubectl(&["delete", "node", &node]).good();
+    eventually("the node is ready again", || {
+        let said = space.kubectl(&["get", "node", &node, "--no-headers"]);
+        if said.out.contains(" Ready ") { Ok(()) } else { Err(said.out + &said.err) }
+    });
+    assert_eq!(space.value(&format!("node/{node}"), ".spec.podCIDR"), pod_cidr);
+    space.wait_for_rollout();
+    let there = format!(r#"{{"spec":{{"nodeName":"{node}"}}}}"#);
+    space.kubectl(&["run", "p", "--image=httpd", "--overrides", &there]).good();
+    space.kubectl(&["wait", "pod/p", "--for=condition=Ready", "--timeout=30s"]).good();
+    let ip = space.value("pod/p", ".status.podIP");
+    assert!(cluster.curl("node1", &format!("http://{ip}")).good().contains("It works!"));
+}
+
+#[test]
 fn down_removes_every_trace_also_after_a_crash() {
     if !may_run("down") {
         return;

@@ -17,7 +17,7 @@ use crate::{
         env, files, hosts, image, links, names,
         observed::{self, Run},
         plan::{self, SANDBOX},
-        rotate, sandbox, security, sources, stop, volumes,
+        rotate, sandbox, security, sources, stop, termination, volumes,
     },
     recorder::Kind,
 };
@@ -149,8 +149,12 @@ impl Worker {
         let hosts = self
             .write_hosts(&facts)
             .map_err(|error| (CONFIG, format!("cannot write /etc/hosts: {error}")))?;
-        let mounts = volumes::mounts(&pod, container, &places, &environment, &hosts)
+        let mut mounts = volumes::mounts(&pod, container, &places, &environment, &hosts)
             .map_err(|message| (CONFIG, message))?;
+        let termination = termination::mount(&self.context.config, &pod, container, attempt);
+        mounts.push(
+            termination.map_err(|error| (CREATE, format!("cannot write the termination log: {error}")))?,
+        );
         let config = container::config(&pod, container, attempt, &image.id, &environment, mounts);
         let (sandbox_id, sandbox_attempt) = match &self.observed.borrow().sandbox {
             Some(sandbox) => (sandbox.id.clone(), sandbox.attempt),

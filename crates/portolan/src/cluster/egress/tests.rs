@@ -5,8 +5,7 @@ use std::net::Ipv4Addr;
 use super::*;
 
 /// For servers of the tests' own.
-const LOOPBACK: Policy =
-    Policy { request_time: REQUEST_TIME, port: |_| true, address: |address| address.is_loopback() };
+const LOOPBACK: Policy = Policy { port: |_| true, address: |address| address.is_loopback(), ..WEB };
 
 /// A proxy with this policy.
 async fn proxy(policy: Policy) -> SocketAddr {
@@ -67,6 +66,13 @@ async fn the_web_policy_leads_neither_to_this_machine_nor_to_other_ports() {
         answer.starts_with("HTTP/1.1 403 192.0.2.1:22: this proxy leads to the ports 80 and 443"),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn an_offline_sandbox_says_so_without_asking_anyone() {
+    let answer = ask(proxy(NOWHERE).await, "CONNECT registry.example:443 HTTP/1.1\r\n\r\n").await;
+    let reason = "403 registry.example:443 is not asked: this sandbox was started with --offline\r\n";
+    assert!(answer.starts_with(&format!("HTTP/1.1 {reason}")), "{answer}");
 }
 
 #[tokio::test]
