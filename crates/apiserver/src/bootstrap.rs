@@ -4,11 +4,19 @@
 use std::net::SocketAddr;
 
 use api::status::{Reason, Status};
+use futures::future::select_all;
 use serde_json::{Value, json};
+use store::ReadError;
 
-use crate::registry::{Part, Registry};
+use crate::registry::{Part, Registry, key};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+/// What is kept: group, resource, namespace, name.
+const KEPT: [(&str, &str, Option<&str>, &str); 3] = [
+    ("", "services", Some("default"), "kubernetes"),
+    ("", "endpoints", Some("default"), "kubernetes"),
+    ("discovery.k8s.io", "endpointslices", Some("default"), "kubernetes"),
+];
 /// The API's usual port.
 const DEFAULT_PORT: u16 = 6443;
 /// Endpoints of `kubernetes` are not mirrored: the server writes the slice itself.
@@ -48,6 +56,28 @@ pub(crate) async fn run(registry: &Registry, advertised: &[SocketAddr]) -> Resul
     let reachable: Vec<SocketAddr> =
         advertised.iter().filter(|address| !address.ip().is_loopback()).copied().collect();
     if reachable.is_empty() { Ok(()) } else { addresses(registry, &reachable, port).await }
+}
+
+/// Brings the objects back whenever someone has changed or deleted them, until the store closes.
+pub(crate) async fn keep(registry: &Registry, advertised: &[SocketAddr]) {
+    loop {
+        let begin = registry.store.revision();
+        if let Err(status) = run(registry, advertised).await {
+            tracing::warn!(%status, "the Service kubernetes could not be brought up to date");
+        }
+        let watched = KEPT.iter().filter_map(|(group, plural, namespace, name)| {
+            let kind = registry.schema.resource(group, "v1", plural)?;
+            registry.store.watch(&key(kind, *namespace, name), begin).ok()
+        });
+        let mut watchers: Vec<_> = watched.collect();
+        if watchers.is_empty() {
+            return;
+        }
+        let next = select_all(watchers.iter_mut().map(|watcher| watcher.next())).await;
+        if let (Err(ReadError::Closed), ..) = next {
+            return;
+        }
+    }
 }
 
 async fn addresses(registry: &Registry, advertised: &[SocketAddr], port: u16) -> Result<(), Status> {

@@ -53,7 +53,7 @@ pub const KUBERNETES_VERSION: &str = "v1.36.0";
 fn version() -> Value {
     json!({
         "major": "1", "minor": "36",
-        "gitVersion": format!("{KUBERNETES_VERSION}+portolan-{}", env!("CARGO_PKG_VERSION")),
+        "gitVersion": format!("{KUBERNETES_VERSION}+portolan.{}", env!("CARGO_PKG_VERSION")),
         "gitCommit": "", "gitTreeState": "", "buildDate": "",
         "goVersion": "none (Rust)", "compiler": "rustc",
         "platform": format!("{}/{}", std::env::consts::OS, go_architecture()),
@@ -120,6 +120,7 @@ pub struct ApiServer {
     shared: Arc<Shared>,
     authority: Authority,
     tls: TlsAcceptor,
+    advertised: Vec<SocketAddr>,
 }
 
 impl std::fmt::Debug for ApiServer {
@@ -226,7 +227,8 @@ impl ApiServer {
         let nodes = TlsNodes { dial, tls: Arc::new(authority.agent_tls(&agent)?) };
         let shared =
             Shared { registry: Arc::new(registry), nodes: Box::new(nodes), ready: AtomicBool::new(false) };
-        Ok(Self { shared: Arc::new(shared), authority, tls: TlsAcceptor::from(Arc::new(tls)) })
+        let tls = TlsAcceptor::from(Arc::new(tls));
+        Ok(Self { shared: Arc::new(shared), authority, tls, advertised: config.advertised })
     }
 
     /// The cluster's authority.
@@ -261,10 +263,13 @@ impl ApiServer {
             tasks.spawn(self::http::serve::serve(self.shared.clone(), listener, self.tls.clone(), until));
         }
         let registry = self.shared.registry.clone();
-        let expiry = tokio::spawn(async move { while expiry::run(&registry).await.is_ok() {} });
+        let upkeep = tokio::spawn(async move {
+            let expiry = async { while expiry::run(&registry).await.is_ok() {} };
+            tokio::join!(expiry, bootstrap::keep(&registry, &self.advertised));
+        });
         self.shared.ready.store(true, Ordering::Relaxed);
         shutdown.await;
-        expiry.abort();
+        upkeep.abort();
         stop.send_replace(true);
         while tasks.join_next().await.is_some() {}
     }

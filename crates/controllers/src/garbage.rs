@@ -5,7 +5,7 @@
 mod graph;
 mod namespaces;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
@@ -20,6 +20,7 @@ use serde_json::json;
 use crate::runtime::context::is_gone;
 use crate::runtime::queue::Queue;
 use graph::{Graph, Identity, Step};
+use namespaces::Emptier;
 
 /// Kinds that are many, short-lived and never owned or owners.
 const UNFOLLOWED: [&str; 2] = ["Event", "Lease"];
@@ -27,16 +28,20 @@ const UNFOLLOWED: [&str; 2] = ["Event", "Lease"];
 /// Follows every kind and collects until its future is dropped.
 pub(crate) async fn run(client: Client) -> kube::Result<()> {
     let resources = followed(&client).await?;
-    let collector = Collector { client, graph: Arc::default(), queue: Queue::default() };
+    let collector = Collector {
+        client,
+        graph: Mutex::default(),
+        queue: Queue::default(),
+        namespaces: Emptier::default(),
+    };
     let mut watches = FuturesUnordered::new();
     for (resource, scope) in &resources {
         watches.push(collector.follow(resource, scope));
     }
-    let namespaces = namespaces::run(&collector.client, &resources);
     tokio::select! {
         () = async { while watches.next().await.is_some() {} } => {}
         () = collector.queue.work("garbage-collector", |uid| collector.collect(uid)) => {}
-        result = namespaces => result?,
+        () = collector.namespaces.run(&collector.client, &resources) => {}
     }
     Ok(())
 }
@@ -53,8 +58,9 @@ async fn followed(client: &Client) -> kube::Result<Vec<(ApiResource, Scope)>> {
 
 struct Collector {
     client: Client,
-    graph: Arc<Mutex<Graph>>,
+    graph: Mutex<Graph>,
     queue: Queue<String>,
+    namespaces: Emptier,
 }
 
 impl Collector {
@@ -72,11 +78,12 @@ impl Collector {
                     self.update(|graph| graph.apply(identity));
                 }
                 Ok(Event::InitDone) => {
-                    self.update(|graph| graph.listed(resource, &std::mem::take(&mut listed)))
+                    self.update(|graph| graph.listed(resource, &std::mem::take(&mut listed)));
                 }
                 Ok(Event::Delete(object)) => {
                     let uid = object.uid().unwrap_or_default();
                     self.update(|graph| graph.remove(&uid));
+                    self.namespaces.removed_from(object.namespace().as_deref().unwrap_or_default());
                 }
                 Err(error) => tracing::debug!(%error, kind = resource.kind, "a watch was interrupted"),
             }

@@ -259,10 +259,15 @@ async fn work(context: &Context, config: &Config, queues: &Queues, assumed: &Ass
         )),
         queues.mirroring.work("endpointslice-mirroring", |key| mirroring::reconcile(context, key)),
         queues.networks.work("node-ipam", |_| nodes::networks::reconcile(context, config.cluster_cidr)),
-        queues.replica_sets.work("replicaset", |key| replicas::reconcile::<ReplicaSet>(context, key)),
-        queues
-            .replication_controllers
-            .work("replication", |key| replicas::reconcile::<ReplicationController>(context, key)),
+        queues.replica_sets.work("replicaset", |key| replicas::reconcile::<ReplicaSet>(
+            context,
+            &queues.replica_sets,
+            key
+        )),
+        queues.replication_controllers.work(
+            "replication",
+            |key| replicas::reconcile::<ReplicationController>(context, &queues.replication_controllers, key)
+        ),
         queues.scheduler.work("scheduler", |key| scheduler::reconcile(context, assumed, key)),
         queues.slices.work("endpointslice", |key| slices::reconcile(context, key)),
     );

@@ -1,36 +1,27 @@
 //! Cluster DNS: watch, names, packets.
+//!
+//! The way of a change: events fill a `Names` (the shared model of Services and EndpointSlices, and the
+//! namespaces); what they touch is compiled into records, one value per Service; the `Zone` swaps that value in.
+//! The way of a query: a packet is decoded, its name is read against the grammar of the zone, and the reply is
+//! written from the records, all without waiting and without a copy of the data. Only names that are not the
+//! cluster's, and the targets of ExternalName Services, wait for an upstream resolver.
+//!
+//! Names follow the DNS-based service discovery specification of Kubernetes, schema 1.1.0, and the `kubernetes`
+//! plugin of CoreDNS where the specification is silent. Everything but the sockets is pure.
 
-use std::net::{SocketAddr, TcpListener, UdpSocket};
+mod answer;
+mod config;
+mod error;
+mod forward;
+mod names;
+mod namespace;
+mod run;
+mod server;
+mod wire;
+mod zone;
 
-use tokio::sync::oneshot;
-
-/// What the DNS server needs to know.
-#[derive(Clone, Debug)]
-pub struct Config {
-    /// The cluster's domain, for example `cluster.local`.
-    pub domain: String,
-    /// Where other names are asked; empty refuses them.
-    pub upstreams: Vec<SocketAddr>,
-}
-
-/// Why the server stopped.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {}
-
-/// Answers on the given sockets until `shutdown`. Sends on `ready` once the cluster's names are known.
-///
-/// # Errors
-/// None yet.
-pub async fn run(
-    client: kube::Client,
-    config: Config,
-    udp: Vec<UdpSocket>,
-    tcp: Vec<TcpListener>,
-    ready: oneshot::Sender<()>,
-    shutdown: impl Future<Output = ()>,
-) -> Result<(), Error> {
-    drop((client, config, udp, tcp));
-    drop(ready.send(()));
-    shutdown.await;
-    Ok(())
-}
+pub use config::Config;
+pub use error::Error;
+pub use names::Input;
+pub use namespace::Namespace;
+pub use run::{run, serve};

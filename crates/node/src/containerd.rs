@@ -121,6 +121,8 @@ impl Containerd {
             .stderr(errors)
             // A process group of its own, so that Ctrl-C in a terminal does not reach it.
             .process_group(0)
+            // It would tell our service manager that it is ready, as if it were us (sd_notify(3)).
+            .env_remove("NOTIFY_SOCKET")
             .spawn()
             .map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => {

@@ -5,7 +5,11 @@ use std::{fs, io, os::unix::fs::symlink, path::Path};
 use crate::{Config, Error, cidr::Cidr, cni, containerd::Paths};
 
 /// Kernel parameters of the node's network namespace, and whether the node works without.
-const PARAMETERS: [(&str, &str); 4] = [
+const PARAMETERS: [(&str, &str); 6] = [
+    // A packet that leaves by the interface it came in by is no mistake of its sender: the Service proxy
+    // has sent it there. Redirects would only use up the kernel's allowance of ICMP messages.
+    ("net/ipv4/conf/all/send_redirects", "0"),
+    ("net/ipv4/conf/default/send_redirects", "0"),
     // Pods' packets are forwarded.
     ("net/ipv4/ip_forward", "1"),
     ("net/ipv6/conf/all/forwarding", "1"),

@@ -14,7 +14,7 @@ mod remove;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use apiserver::{Dial, DirectDial};
 use testbed::Sandbox;
 use tokio::net::TcpListener;
@@ -116,11 +116,34 @@ impl Cluster {
     pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
         let data_dir = options.data_dir()?;
         let listener = options.api.listen().await?;
-        let address = listener.local_addr()?;
+        if let Some(running) = Record::read(&options.name)?.filter(Record::is_running) {
+            bail!(
+                "cluster {} is in use by another process ({}); stop that one first, or choose another --name",
+                options.name,
+                running.pid
+            );
+        }
+        let is_new = !Sandbox::exists(&options.name);
         let ground = Ground::prepare(options)?;
+        let started = Self::start_on(options, &data_dir, ground, listener).await;
+        if started.is_err() && is_new {
+            for error in Sandbox::remove(&options.name) {
+                tracing::warn!(%error, "what was begun could not be removed");
+            }
+        }
+        started
+    }
+
+    async fn start_on(
+        options: &Options,
+        data_dir: &Path,
+        ground: Ground,
+        listener: TcpListener,
+    ) -> anyhow::Result<Self> {
+        let address = listener.local_addr()?;
         let record = Record {
             pid: std::process::id(),
-            data_dir: data_dir.clone(),
+            data_dir: data_dir.to_owned(),
             sandbox: ground.sandbox.is_some(),
             nodes: ground
                 .nodes
@@ -139,7 +162,7 @@ impl Cluster {
             listeners.push(TcpListener::from_std(inner)?);
         }
         let (server, kubeconfig) =
-            options.api.open(data_dir.clone(), address, vec![advertised], ground.dial()).await?;
+            options.api.open(data_dir.to_owned(), address, vec![advertised], ground.dial()).await?;
         record.write(&options.name)?;
         let (failures, failed) = mpsc::unbounded_channel();
         let mut cluster = Self {
@@ -149,7 +172,7 @@ impl Cluster {
             parts: Vec::new(),
             failures: tokio::sync::Mutex::new(failed),
         };
-        let started = cluster.start_parts(options, &data_dir, ground, server, listeners, failures).await;
+        let started = cluster.start_parts(options, data_dir, ground, server, listeners, failures).await;
         if let Err(error) = started {
             cluster.stop().await;
             return Err(error);

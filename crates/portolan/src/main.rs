@@ -44,7 +44,7 @@ fn main() -> ExitCode {
         return node::cni::main();
     }
     let cli = Cli::parse();
-    log::start();
+    log::start(matches!(cli.command, Command::Demo(_) | Command::Down(_)));
     let done = match cli.command {
         Command::Up(options) => commands::up::main(&options),
         Command::Demo(options) => commands::demo::main(&options),

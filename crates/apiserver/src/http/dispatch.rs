@@ -1,12 +1,12 @@
 //! From a request to the one function that answers it.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use api::schema::Schema;
+use api::schema::{Kind, Schema};
 use api::status::Status;
 use api::{discovery, openapi};
 use bytes::Bytes;
-use http::header::{ACCEPT, ETAG, HeaderValue, IF_NONE_MATCH};
+use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
@@ -68,10 +68,12 @@ where
             .map_err(|error| Status::bad_request(format!("the body could not be read: {}", error.into())))?;
         let Ok(data) = frame.into_data() else { continue };
         length = length.saturating_add(data.len());
-        match length {
-            ..=MAX_BODY => kept.extend_from_slice(&data),
-            ..=MAX_DISCARDED => kept = Vec::new(),
-            _ => break,
+        if length <= MAX_BODY {
+            kept.extend_from_slice(&data);
+        } else if length > MAX_DISCARDED {
+            break;
+        } else {
+            kept = Vec::new();
         }
     }
     if length > MAX_BODY {
@@ -83,11 +85,24 @@ where
 /// What anyone may ask: whether the server is there, and which version it is.
 fn public(shared: &Shared, parts: &request::Parts) -> Option<Response<Body>> {
     match parts.uri.path().trim_end_matches('/') {
-        "/healthz" | "/livez" => Some(respond::text(StatusCode::OK, "ok")),
-        "/readyz" if shared.is_ready() => Some(respond::text(StatusCode::OK, "ok")),
-        "/readyz" => Some(respond::text(StatusCode::INTERNAL_SERVER_ERROR, "the server is still starting")),
+        path @ ("/healthz" | "/livez") => Some(health(parts, path, true)),
+        path @ "/readyz" => Some(health(parts, path, shared.is_ready())),
         "/version" => Some(respond::value(&crate::version())),
         _ => None,
+    }
+}
+
+/// A health check in upstream's form; `?verbose` lists what was checked.
+fn health(parts: &request::Parts, path: &str, serves: bool) -> Response<Body> {
+    let (code, mark, verdict) = match serves {
+        true => (StatusCode::OK, '+', "passed"),
+        false => (StatusCode::INTERNAL_SERVER_ERROR, '-', "failed"),
+    };
+    let verbose =
+        parts.uri.query().is_some_and(|query| query.split('&').any(|word| word.starts_with("verbose")));
+    match (serves, verbose) {
+        (true, false) => respond::text(code, "ok"),
+        _ => respond::text(code, format!("[{mark}]ping\n[{mark}]store\n{} check {verdict}\n", &path[1..])),
     }
 }
 
@@ -115,6 +130,7 @@ fn documents(schema: &Schema, parts: &request::Parts, path: &str) -> Answer {
         return Ok(openapi_v2(parts));
     }
     let header = parts.headers.get(ACCEPT).and_then(|value| value.to_str().ok());
+    let missing = Status::resource_not_found;
     let found = match words.as_slice() {
         ["api" | "apis"] => {
             let core = words == ["api"];
@@ -130,15 +146,39 @@ fn documents(schema: &Schema, parts: &request::Parts, path: &str) -> Answer {
         ["api", version] => discovery::resource_list(schema, "", version),
         ["apis", group] => discovery::group(schema, group),
         ["apis", group, version] => discovery::resource_list(schema, group, version),
-        ["openapi", "v3"] => Some(openapi::index(schema)),
-        ["openapi", "v3", "api", version] => openapi::document(schema, "", version),
-        ["openapi", "v3", "apis", group, version] => openapi::document(schema, group, version),
+        ["openapi", "v3"] => return Ok(respond::json(StatusCode::OK, openapi_index(schema))),
+        ["openapi", "v3", "api", version] => {
+            return openapi::document(schema, "", version)
+                .map(|document| kept(parts, &document))
+                .ok_or_else(missing);
+        }
+        ["openapi", "v3", "apis", group, version] => {
+            return openapi::document(schema, group, version)
+                .map(|document| kept(parts, &document))
+                .ok_or_else(missing);
+        }
         [] => Some(
             json!({ "paths": ["/api", "/apis", "/healthz", "/livez", "/openapi/v3", "/readyz", "/version"] }),
         ),
         _ => None,
     };
-    found.map(|document| respond::value(&document)).ok_or_else(Status::resource_not_found)
+    found.map(|document| respond::value(&document)).ok_or_else(missing)
+}
+
+/// The index names each document with its hash, which takes a moment to compute; it never changes.
+fn openapi_index(schema: &Schema) -> Bytes {
+    static INDEX: OnceLock<Bytes> = OnceLock::new();
+    INDEX.get_or_init(|| openapi::index(schema).to_string().into()).clone()
+}
+
+/// A document that was asked for by its hash can be kept for ever.
+fn kept(parts: &request::Parts, document: &Value) -> Response<Body> {
+    let mut response = respond::value(document);
+    if Query::parse(parts.uri.query()).get("hash").is_some() {
+        let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
+        response.headers_mut().insert(CACHE_CONTROL, forever);
+    }
+    response
 }
 
 /// The older OpenAPI describes no kinds: clients that read the newer one ask here only for kinds
@@ -160,13 +200,16 @@ fn aggregated(document: &Value, version: &str) -> Response<Body> {
     respond::with_type(StatusCode::OK, &media, respond::full(document.to_string()))
 }
 
-/// Discovery changes with the program only: clients keep what they have.
+/// Discovery changes with the program only: clients keep what they have. An answer that says so has
+/// no type of its own, since caches would take it over (RFC 9111, section 3.2).
 fn tagged(parts: &request::Parts, mut response: Response<Body>) -> Response<Body> {
     let tag = concat!("\"portolan-", env!("CARGO_PKG_VERSION"), "\"");
     if parts.headers.get(IF_NONE_MATCH).is_some_and(|known| known == tag) {
-        response = respond::text(StatusCode::NOT_MODIFIED, "");
+        response = Response::new(respond::full(Bytes::new()));
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
     }
     response.headers_mut().insert(ETAG, HeaderValue::from_static(tag));
+    response.headers_mut().insert(VARY, HeaderValue::from_static("Accept"));
     response
 }
 
@@ -190,6 +233,18 @@ async fn resource(
     if !kind.stored {
         return call.review(user);
     }
+    let answer = object(shared, &call, kind, path, upgrade).await?;
+    let deprecation = api::warnings::deprecation(kind).map(str::to_owned);
+    Ok(respond::with_warnings(answer, deprecation.as_slice()))
+}
+
+async fn object(
+    shared: &Arc<Shared>,
+    call: &Call<'_>,
+    kind: &Kind,
+    path: &ResourcePath,
+    upgrade: Option<OnUpgrade>,
+) -> Answer {
     let Some(name) = path.name.as_deref() else { return Box::pin(call.collection()).await };
     if kind.namespaced && path.namespace.is_none() {
         return Err(Status::resource_not_found());
@@ -200,8 +255,8 @@ async fn resource(
         Some("scale") if kind.scale => Box::pin(call.scale(name)).await,
         Some("finalize") if kind.is("", "Namespace") => Box::pin(call.part(name, Part::Finalize)).await,
         Some(part) if kind.is("", "Pod") => match part {
-            "binding" if parts.method == Method::POST => call.bind(name).await,
-            "eviction" if parts.method == Method::POST => Box::pin(call.evict(name)).await,
+            "binding" if call.parts.method == Method::POST => call.bind(name).await,
+            "eviction" if call.parts.method == Method::POST => Box::pin(call.evict(name)).await,
             "log" | "exec" | "attach" | "portforward" => {
                 Box::pin(call.connect(name, part, shared.nodes.as_ref(), upgrade)).await
             }

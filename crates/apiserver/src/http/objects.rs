@@ -139,7 +139,7 @@ impl Call<'_> {
         let Decoded { object, warnings } = self.decode(self.kind)?;
         let dry_run = self.query.dry_run()?;
         let bytes = self.registry.create(self.kind, self.namespace(), object, dry_run).await?;
-        Ok(respond::with_warnings(presenter.object(StatusCode::CREATED, bytes)?, &warnings))
+        self.written(&presenter, StatusCode::CREATED, bytes, warnings)
     }
 
     async fn replace(&self, name: &str, part: Part) -> Answer {
@@ -149,7 +149,7 @@ impl Call<'_> {
         let (created, bytes) =
             self.registry.replace(self.kind, self.namespace(), name, part, object, dry_run).await?;
         let code = if created { StatusCode::CREATED } else { StatusCode::OK };
-        Ok(respond::with_warnings(presenter.object(code, bytes)?, &warnings))
+        self.written(&presenter, code, bytes, warnings)
     }
 
     async fn patch(&self, name: &str, part: Part) -> Answer {
@@ -162,17 +162,27 @@ impl Call<'_> {
             .change(self.kind, self.namespace(), name, part, dry_run, |old| {
                 let mut new = old.clone();
                 patch.apply(self.registry.schema, self.kind, &mut new)?;
-                let whole = Bytes::from(new.to_string());
-                let decoded =
-                    codec::decode(self.registry.schema, self.kind, Media::Json, &whole, validation)?;
+                let decoded = codec::conform(self.registry.schema, self.kind, new, validation)?;
                 if let Ok(mut warnings) = warnings.lock() {
                     *warnings = decoded.warnings;
                 }
                 Ok(decoded.object)
             })
             .await?;
-        let warnings = warnings.into_inner().unwrap_or_default();
-        Ok(respond::with_warnings(presenter.object(StatusCode::OK, bytes)?, &warnings))
+        self.written(&presenter, StatusCode::OK, bytes, warnings.into_inner().unwrap_or_default())
+    }
+
+    /// The answer to a write, with what its client should know about the object.
+    fn written(
+        &self,
+        presenter: &Presenter,
+        code: StatusCode,
+        bytes: Bytes,
+        mut warnings: Vec<String>,
+    ) -> Answer {
+        let object: Value = serde_json::from_slice(&bytes).map_err(Status::internal)?;
+        warnings.extend(api::warnings::of_object(self.kind, &object));
+        Ok(respond::with_warnings(presenter.object(code, bytes)?, &warnings))
     }
 
     /// The options of a deletion: from the body, else from the query.

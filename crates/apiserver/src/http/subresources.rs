@@ -11,6 +11,9 @@ use crate::identity::User;
 use crate::object::{meta_str, metadata, section};
 use crate::registry::{Deleted, Part};
 
+/// The wanted Scale as a function of the workload.
+type ScaleChange = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
+
 impl Call<'_> {
     /// `scale` of a workload: its replicas as autoscaling/v1 Scale.
     pub(crate) async fn scale(&self, name: &str) -> Answer {
@@ -18,7 +21,7 @@ impl Call<'_> {
         let scale_kind = schema
             .kind("autoscaling", "v1", "Scale")
             .ok_or_else(|| Status::internal("Scale is not in the schema"))?;
-        let change: Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync> = match self.parts.method {
+        let change: ScaleChange = match self.parts.method {
             Method::GET => {
                 let object = self.registry.get(self.kind, self.namespace(), name).await?;
                 return Ok(respond::value(&scale_of(self.kind, &object)));

@@ -6,13 +6,13 @@ use std::net::IpAddr;
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use kube::ResourceExt;
 use kube::api::DeleteParams;
-use kube::{Resource, ResourceExt};
 
 use super::packing::{self, Group};
 use super::{MANAGED_BY, SERVICE_NAME, TRIGGER_TIME, selector_of};
 use crate::runtime::cache::Key;
-use crate::runtime::context::{Context, namespace_goes};
+use crate::runtime::context::{Context, namespace_goes, owned_by};
 use crate::runtime::recorder::Severity;
 
 /// The name of this controller on its slices.
@@ -64,7 +64,7 @@ pub(crate) async fn reconcile(context: &Context, key: Key) -> kube::Result<()> {
                     namespace: Some(key.namespace.clone()),
                     labels: Some(labels.clone()),
                     annotations: Some(annotations.clone()),
-                    owner_references: endpoints.controller_owner_ref(&()).map(|owner| vec![owner]),
+                    owner_references: owned_by(&*endpoints),
                     ..ObjectMeta::default()
                 },
                 address_type: group.address_type,

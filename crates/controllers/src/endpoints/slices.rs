@@ -8,14 +8,14 @@ use k8s_openapi::api::discovery::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use k8s_openapi::jiff::Timestamp;
+use kube::ResourceExt;
 use kube::api::DeleteParams;
-use kube::{Resource, ResourceExt};
 
 use super::packing::{self, Group, Plan};
 use super::selection::{self, address_in, has_ended, is_ready, publishes_not_ready, selects, target_port};
 use super::{MANAGED_BY, SERVICE_NAME, TRIGGER_TIME, inherited_labels, selector_of};
 use crate::runtime::cache::{Cache, Key};
-use crate::runtime::context::{Context, namespace_goes};
+use crate::runtime::context::{Context, namespace_goes, owned_by};
 
 /// The name of this controller on its slices.
 pub(crate) const MANAGER: &str = "endpointslice-controller.k8s.io";
@@ -206,7 +206,7 @@ fn new_slice(service: &Service, group: Group, trigger: &str) -> EndpointSlice {
             namespace: service.namespace(),
             labels: Some(labels(service)),
             annotations: Some([(TRIGGER_TIME.to_owned(), trigger.to_owned())].into()),
-            owner_references: service.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: owned_by(service),
             ..ObjectMeta::default()
         },
         address_type: group.address_type,

@@ -1,6 +1,7 @@
 //! A namespace that is deleted takes its content along, then goes itself.
 
-use std::time::Duration;
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
@@ -15,52 +16,69 @@ use serde_json::json;
 use crate::runtime::context::is_gone;
 use crate::runtime::queue::Queue;
 
-/// How soon a namespace is looked at again whose content is still ending.
-const RECHECK: Duration = Duration::from_millis(200);
+/// The namespaces that are on their way out.
+#[derive(Default)]
+pub(super) struct Emptier {
+    terminating: Mutex<HashSet<String>>,
+    queue: Queue<String>,
+}
 
-/// Empties namespaces until its future is dropped.
-pub(super) async fn run(client: &Client, resources: &[(ApiResource, Scope)]) -> kube::Result<()> {
-    let queue = Queue::default();
-    let events = watch(Api::<Namespace>::all(client.clone()), watcher::Config::default()).default_backoff();
-    let follow = async {
-        let mut events = std::pin::pin!(events);
-        while let Some(event) = events.next().await {
-            if let Ok(Event::Apply(namespace) | Event::InitApply(namespace)) = event
-                && namespace.metadata.deletion_timestamp.is_some()
-            {
-                queue.add(namespace.name_any());
-            }
+impl Emptier {
+    /// Something in a namespace is gone: it may have been the last.
+    pub(super) fn removed_from(&self, namespace: &str) {
+        if self.lock().contains(namespace) {
+            self.queue.add(namespace.to_owned());
         }
-    };
-    tokio::select! {
-        () = follow => Ok(()),
-        () = queue.work("namespace-controller", |name| empty(client, resources, &queue, name)) => Ok(()),
+    }
+
+    /// Empties namespaces until its future is dropped.
+    pub(super) async fn run(&self, client: &Client, resources: &[(ApiResource, Scope)]) {
+        let api = Api::<Namespace>::all(client.clone());
+        let events = watch(api, watcher::Config::default()).default_backoff();
+        let follow = async {
+            let mut events = std::pin::pin!(events);
+            while let Some(event) = events.next().await {
+                match event {
+                    Ok(Event::Apply(namespace) | Event::InitApply(namespace))
+                        if namespace.metadata.deletion_timestamp.is_some() =>
+                    {
+                        self.lock().insert(namespace.name_any());
+                        self.queue.add(namespace.name_any());
+                    }
+                    Ok(Event::Delete(namespace)) => {
+                        self.lock().remove(&namespace.name_any());
+                    }
+                    _ => {}
+                }
+            }
+        };
+        tokio::select! {
+            () = follow => {}
+            () = self.queue.work("namespace-controller", |name| empty(client, resources, name)) => {}
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashSet<String>> {
+        self.terminating.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-async fn empty(
-    client: &Client,
-    resources: &[(ApiResource, Scope)],
-    queue: &Queue<String>,
-    name: String,
-) -> kube::Result<()> {
+/// Deletes what a namespace holds, and finishes it when nothing is left. What needs time to end
+/// brings the namespace here again when it has.
+async fn empty(client: &Client, resources: &[(ApiResource, Scope)], name: String) -> kube::Result<()> {
     let namespaces: Api<Namespace> = Api::all(client.clone());
     let Some(namespace) = namespaces.get_opt(&name).await? else { return Ok(()) };
     if namespace.metadata.deletion_timestamp.is_none() {
         return Ok(());
     }
     let mut left = 0;
-    for (resource, scope) in resources {
-        if *scope != Scope::Namespaced {
-            continue;
-        }
+    for (resource, _) in resources.iter().filter(|(_, scope)| *scope == Scope::Namespaced) {
         let api: Api<DynamicObject> = Api::namespaced_with(client.clone(), &name, resource);
         api.delete_collection(&DeleteParams::background(), &ListParams::default()).await?;
         left += api.list_metadata(&ListParams::default()).await?.items.len();
     }
     if left > 0 {
         tracing::debug!(namespace = name, left, "content of a namespace is still ending");
-        queue.add_after(name, RECHECK);
         return Ok(());
     }
     finalize(client, &namespace).await

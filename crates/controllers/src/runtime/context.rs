@@ -6,6 +6,7 @@ use k8s_openapi::api::core::v1::{
     Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use k8s_openapi::{ClusterResourceScope, NamespaceResourceScope};
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams};
 use kube::{Api, Client, Resource, ResourceExt};
@@ -184,4 +185,11 @@ pub(crate) fn is_taken(error: &kube::Error) -> bool {
 pub(crate) fn namespace_goes(error: &kube::Error) -> bool {
     matches!(error, kube::Error::Api(status) if status.code == 403 && status.message.contains("because it is being terminated"))
         || matches!(error, kube::Error::Api(status) if status.code == 404 && status.message.starts_with("namespaces "))
+}
+
+/// How a dependent names its owner: as its controller, which waits for it when it is deleted in the
+/// foreground.
+pub(crate) fn owned_by<K: Object>(owner: &K) -> Option<Vec<OwnerReference>> {
+    let reference = owner.controller_owner_ref(&())?;
+    Some(vec![OwnerReference { block_owner_deletion: Some(true), ..reference }])
 }

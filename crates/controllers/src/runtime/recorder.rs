@@ -53,10 +53,10 @@ impl Recorder {
         K: Resource<DynamicType = ()>,
     {
         let namespace = object.namespace().unwrap_or_else(|| "default".to_owned());
-        let now = Time(Timestamp::now());
+        let now = Timestamp::now();
         let event = Event {
             metadata: ObjectMeta {
-                generate_name: Some(format!("{}.", object.name_any())),
+                name: Some(format!("{}.{:x}", object.name_any(), now.as_nanosecond())),
                 namespace: Some(namespace),
                 ..ObjectMeta::default()
             },
@@ -73,8 +73,8 @@ impl Recorder {
             message: Some(note),
             type_: Some(format!("{severity:?}")),
             source: Some(EventSource { component: Some(component.to_owned()), host: None }),
-            first_timestamp: Some(now.clone()),
-            last_timestamp: Some(now),
+            first_timestamp: Some(Time(now)),
+            last_timestamp: Some(Time(now)),
             count: Some(1),
             ..Event::default()
         };

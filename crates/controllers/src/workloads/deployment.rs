@@ -14,7 +14,7 @@ use serde_json::json;
 use super::replicas::covers;
 use super::rollout::{self, Set};
 use crate::runtime::cache::Key;
-use crate::runtime::context::{Context, is_taken, namespace_goes};
+use crate::runtime::context::{Context, is_taken, namespace_goes, owned_by};
 use crate::runtime::recorder::Severity;
 
 /// Tells the ReplicaSets of one Deployment and their pods apart.
@@ -118,7 +118,7 @@ async fn new_set(
                 namespace: deployment.namespace(),
                 labels: metadata.labels.clone(),
                 annotations: Some([(REVISION.to_owned(), revision.to_string())].into()),
-                owner_references: deployment.controller_owner_ref(&()).map(|owner| vec![owner]),
+                owner_references: owned_by(deployment),
                 ..ObjectMeta::default()
             },
             spec: Some(ReplicaSetSpec {

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
@@ -15,7 +16,8 @@ use serde_json::json;
 use super::selector;
 use crate::endpoints::affects_endpoints;
 use crate::runtime::cache::{Change, Key};
-use crate::runtime::context::{Context, Object, namespace_goes};
+use crate::runtime::context::{Context, Object, namespace_goes, owned_by};
+use crate::runtime::queue::Queue;
 use crate::runtime::recorder::Severity;
 
 /// How many pods are created or deleted at once.
@@ -104,7 +106,11 @@ replicated!(ReplicationController, ReplicationControllerStatus, "replication-con
 });
 
 /// Brings the pods of one workload to the number that it asks for.
-pub(crate) async fn reconcile<K: Replicated>(context: &Context, key: Key) -> kube::Result<()> {
+pub(crate) async fn reconcile<K: Replicated>(
+    context: &Context,
+    queue: &Queue<Key>,
+    key: Key,
+) -> kube::Result<()> {
     let Some(owner) = context.cache::<K>().get(&key) else { return Ok(()) };
     let (Some(selector), Some(template)) = (owner.selector(), owner.template()) else { return Ok(()) };
     let pods = claim(context, &*owner, &selector).await?;
@@ -121,6 +127,10 @@ pub(crate) async fn reconcile<K: Replicated>(context: &Context, key: Key) -> kub
     let own = pods.iter().filter(|pod| is_owned(pod, &*owner) && is_living(pod));
     let counts = count(own, template, owner.min_ready_seconds());
     let status = owner.status_of(counts);
+    if counts.available < counts.ready {
+        // Nothing happens when a pod has been ready for long enough: it has to be looked at then.
+        queue.add_after(key.clone(), Duration::from_secs(owner.min_ready_seconds().max(1) as u64));
+    }
     if !covers(&owner.status_now(), &status) {
         context.patch_status::<K>(&key, &status).await?;
     }
@@ -157,7 +167,7 @@ async fn claim<K: Replicated>(
             && owner.meta().deletion_timestamp.is_none()
         {
             let mut owners = pod.owner_references().to_vec();
-            owners.extend(owner.controller_owner_ref(&()));
+            owners.extend(owned_by(owner).into_iter().flatten());
             let patch = json!({ "metadata": { "uid": pod.metadata.uid, "ownerReferences": owners } });
             context.patch::<Pod>(&Key::of(&*pod), &patch).await?;
             own.push(pod);
@@ -263,7 +273,7 @@ fn pod_from<K: Replicated>(owner: &K, template: &PodTemplateSpec) -> Pod {
         metadata: ObjectMeta {
             generate_name: Some(format!("{}-", owner.name_any())),
             namespace: owner.namespace(),
-            owner_references: owner.controller_owner_ref(&()).map(|owner| vec![owner]),
+            owner_references: owned_by(owner),
             labels: metadata.labels,
             annotations: metadata.annotations,
             finalizers: metadata.finalizers,

@@ -248,3 +248,61 @@ fn what_was_written_survives_a_restart() {
         // Dropping the server kills its process.
     }
 }
+
+#[test]
+fn a_damaged_store_is_a_sentence() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    std::fs::write(folder.path().join("store.redb"), vec![b'x'; 9000]).expect("a file can be written");
+    let mut command = Command::new(PROGRAM);
+    command.args(["apiserver", "--bind", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
+    let said = run(&mut command).bad();
+    assert!(said.contains("store.redb is damaged"), "{said}");
+    assert!(said.contains("restore it from a backup, or move the file away to start empty"), "{said}");
+}
+
+#[test]
+fn a_list_in_pages_is_the_state_of_its_first_page() {
+    let server = Server::start();
+    for n in 0..7 {
+        server.kubectl(&["create", "configmap", &format!("page-{n}")]).good();
+    }
+    let path = "/api/v1/namespaces/default/configmaps";
+    let names = |list: &serde_json::Value| {
+        let items = list["items"].as_array().expect("items").iter();
+        items.map(|item| item["metadata"]["name"].as_str().expect("a name").to_owned()).collect::<Vec<_>>()
+    };
+    let (_, first) = server.request("GET", &format!("{path}?limit=3"), "application/json", b"");
+    assert_eq!(names(&first), ["page-0", "page-1", "page-2"]);
+    assert_eq!(first["metadata"]["remainingItemCount"], 4);
+    server.kubectl(&["delete", "configmap", "page-5"]).good();
+    server.kubectl(&["create", "configmap", "page-9"]).good();
+    let token = first["metadata"]["continue"].as_str().expect("a token");
+    let (_, rest) =
+        server.request("GET", &format!("{path}?limit=9&continue={token}"), "application/json", b"");
+    assert_eq!(names(&rest), ["page-3", "page-4", "page-5", "page-6"]);
+    let (code, status) = server.request("GET", &format!("{path}?continue=nonsense"), "application/json", b"");
+    assert_eq!(code, 400, "{status}");
+}
+
+#[test]
+fn a_finalizer_holds_an_object_until_it_is_removed() {
+    let server = Server::start();
+    let manifest =
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: held, finalizers: [example.org/wait]}\n";
+    server.with_input(&["apply", "-f", "-"], manifest).good();
+    server.kubectl(&["delete", "configmap", "held", "--wait=false"]).good();
+    let marked =
+        server.kubectl(&["get", "configmap", "held", "-o", "jsonpath={.metadata.deletionTimestamp}"]).good();
+    assert!(!marked.is_empty());
+    server
+        .kubectl(&[
+            "patch",
+            "configmap",
+            "held",
+            "--type=merge",
+            "-p",
+            "{\"metadata\":{\"finalizers\":null}}",
+        ])
+        .good();
+    assert!(!server.kubectl(&["get", "configmap", "held"]).ok);
+}

@@ -1,11 +1,12 @@
 //! Starting, stopping, crashing, continuing, removing.
 
+use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::sync::Arc;
 
 use rustix::process::Signal;
 
-use crate::harness::{Cluster, PROGRAM, Process, eventually, may_run, run};
+use crate::harness::{Cluster, PATIENCE, PROGRAM, Process, eventually, may_run, run, start_ready};
 
 #[test]
 fn a_cluster_continues_where_it_was_after_a_crash_and_after_a_stop() {
@@ -121,6 +122,63 @@ fn a_missing_runtime_is_a_sentence() {
 }
 
 #[test]
+fn the_service_manager_is_told_when_everything_serves() {
+    if !may_run("notify") {
+        return;
+    }
+    let cluster = Cluster::new();
+    let path = cluster.folder.path().join("notify");
+    let manager = UnixDatagram::bind(&path).expect("a socket can be made");
+    manager.set_read_timeout(Some(PATIENCE)).expect("a time-out can be set");
+    let mut up = cluster.up();
+    let started = start_ready(up.env("NOTIFY_SOCKET", &path), &cluster.folder.path().join("log"));
+    let (process, _) = started.unwrap_or_else(|log| panic!("the cluster does not start:\n{log}"));
+    let mut buffer = [0; 64];
+    let length = manager.recv(&mut buffer).expect("a message comes");
+    assert_eq!(&buffer[..length], b"READY=1");
+    *cluster.process.lock().expect("no test has panicked with it") = Some(process);
+    cluster.end(Signal::TERM);
+    let length = manager.recv(&mut buffer).expect("a message comes");
+    assert_eq!(&buffer[..length], b"STOPPING=1");
+}
+
+#[test]
+fn without_a_sandbox_the_machine_itself_is_the_node() {
+    if !may_run("solo") {
+        return;
+    }
+    // A namespace plays the machine, so that the real one is left alone.
+    let cluster = Cluster::new();
+    let machine = testbed::Sandbox::ensure(&cluster.name, 1).expect("a namespace can be made");
+    let within = |program: &str| {
+        let mut command = Command::new("nsenter");
+        command.arg(format!("--net={}", machine.nodes[0].namespace.path().display())).arg(program);
+        command.env("KUBECONFIG", cluster.data_dir().join("kubeconfig")).env("HOME", cluster.folder.path());
+        command
+    };
+    let mut up = within(PROGRAM);
+    up.args(["up", "--name", &format!("{}solo", cluster.name), "--data-dir"]).arg(cluster.data_dir());
+    let started = start_ready(&mut up, &cluster.folder.path().join("log"));
+    let (process, _) = started.unwrap_or_else(|log| panic!("the cluster does not start:\n{log}"));
+    let kubectl = |arguments: &[&str]| run(within("kubectl").args(arguments));
+    kubectl(&["apply", "-f", &crate::harness::example("httpd-deployment.yaml")]).good();
+    kubectl(&["apply", "-f", &crate::harness::example("httpd-service.yaml")]).good();
+    kubectl(&["rollout", "status", "deployment/httpd", "--timeout=60s"]).good();
+    eventually("a pod reaches the Service by its name", || {
+        let asked = ["exec", "deployment/httpd", "--", "wget", "-qO-", "http://httpd-svc:8080"];
+        let said = kubectl(&asked);
+        if said.out.contains("It works!") { Ok(()) } else { Err(said.err) }
+    });
+    drop(process);
+    let mut down = within(PROGRAM);
+    down.args(["down", "--name", &format!("{}solo", cluster.name), "--data-dir"]).arg(cluster.data_dir());
+    run(&mut down).good();
+    let links = run(within("ip").args(["-brief", "link"])).good();
+    assert!(!links.contains("cni0") && !links.contains("veth"), "{links}");
+    assert_eq!(run(within("nft").args(["list", "tables"])).good(), "");
+}
+
+#[test]
 fn the_parts_work_as_single_processes() {
     if !may_run("parts") {
         return;
@@ -140,7 +198,7 @@ fn the_parts_work_as_single_processes() {
     let data_dir = cluster.data_dir();
     let bind = format!("{}:6443", sandbox.address);
     let ready = |mut command: Command, name: &str| {
-        crate::harness::start_ready(&mut command, &log(name)).unwrap_or_else(|log| panic!("{name}:\n{log}")).0
+        start_ready(&mut command, &log(name)).unwrap_or_else(|log| panic!("{name}:\n{log}")).0
     };
     let mut api = within(&underlay, &["apiserver", "--bind", &bind, "--data-dir"]);
     api.arg(&data_dir);

@@ -142,7 +142,7 @@ fn names_resolve_in_ones_own_namespace_and_in_others() {
         lines
     };
     let ip = space.value("svc/httpd-svc", ".spec.clusterIP");
-    assert_eq!(dig("httpd-svc.names.svc.cluster.local", "A"), [ip.clone()]);
+    assert_eq!(dig("httpd-svc.names.svc.cluster.local", "A"), std::slice::from_ref(&ip));
     let tcp = ["dig", "+short", "+tcp", "@10.96.0.10", "httpd-svc.names.svc.cluster.local"];
     assert_eq!(cluster.on("node2", &tcp).good(), ip);
     space.apply_example("httpd-headless.yaml");
@@ -301,4 +301,48 @@ fn the_rules_in_the_kernel_can_be_read() {
             Err(table.out + &table.err)
         }
     });
+}
+
+#[test]
+fn a_new_template_rolls_out_without_a_failed_request() {
+    if !may_run("rollout") {
+        return;
+    }
+    let cluster = Cluster::shared();
+    let space = cluster.space("rollout");
+    space.deploy(4);
+    space.apply_example("httpd-service.yaml");
+    space.wait_for_endpoints("httpd-svc", 4);
+    let ip = space.value("svc/httpd-svc", ".spec.clusterIP");
+    let name = format!("{}-node2", cluster.name);
+    let loops = format!(
+        "n=0; while [ $n -lt 2000 ] && [ ! -e $0 ]; do curl -sS --max-time 5 -o /dev/null http://{ip}:8080 || exit 1; n=$((n+1)); done"
+    );
+    let stop = cluster.folder.path().join("rolled-out");
+    let client = Command::new("ip").args(["netns", "exec", &name, "sh", "-c", &loops]).arg(&stop).spawn();
+    let mut client = crate::harness::Process(client.expect("a client can be started"));
+    space.kubectl(&["set", "image", "deployment/httpd", "httpd=httpd:2.4"]).good();
+    space.wait_for_rollout();
+    let images = space.value("pod", ".items[*].spec.containers[0].image");
+    assert_eq!(images.split_whitespace().filter(|image| *image == "httpd:2.4").count(), 4, "{images}");
+    std::fs::write(&stop, "").expect("a file can be written");
+    assert!(client.0.wait().expect("the client ends").success(), "a request failed during the rollout");
+    space.kubectl(&["rollout", "undo", "deployment/httpd"]).good();
+    space.wait_for_rollout();
+}
+
+#[test]
+fn a_deleted_namespace_takes_its_content_along() {
+    if !may_run("namespace") {
+        return;
+    }
+    let cluster = Cluster::shared();
+    let space = cluster.space("doomed");
+    space.deploy(2);
+    space.apply_example("httpd-service.yaml");
+    cluster.kubectl(&["delete", "namespace", "doomed", "--timeout=60s"]).good();
+    let left = cluster.kubectl(&["get", "pods,services,endpointslices", "-n", "doomed", "-o", "name"]).good();
+    assert_eq!(left, "");
+    let said = space.apply("apiVersion: v1\nkind: ConfigMap\nmetadata: {name: late}\n").bad();
+    assert!(said.contains("namespaces \"doomed\" not found"), "{said}");
 }

@@ -1,0 +1,22 @@
+//! Ids that nobody can guess (RFC 5452, 9.2).
+
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Draws ids of queries.
+///
+/// A counter, hashed under a secret key: the standard library's hash (SipHash) is made so that who sees some
+/// of its values cannot tell the others, and takes its key from the system.
+#[derive(Debug, Default)]
+pub(super) struct Ids {
+    key: RandomState,
+    count: AtomicU64,
+}
+
+impl Ids {
+    /// The next id.
+    pub(super) fn next(&self) -> u16 {
+        self.key.hash_one(self.count.fetch_add(1, Ordering::Relaxed)) as u16
+    }
+}

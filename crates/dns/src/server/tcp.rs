@@ -1,0 +1,135 @@
+//! Queries on connections (RFC 7766).
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::timeout;
+
+use super::Server;
+use crate::answer::Transport;
+
+/// How many connections a listener serves at a time.
+const CONNECTIONS: usize = 1024;
+/// How long a connection may say nothing (RFC 7766, 6.2.3), and how long while most places are taken.
+const IDLE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
+/// How long a client may take to read what it asked for.
+const WRITE: Duration = Duration::from_secs(10);
+/// How many replies of a connection may wait to be written; a client that does not read is not read either.
+const REPLIES: usize = 32;
+/// How long to wait when no connection can be accepted, so as not to turn in circles.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// A listener for the runtime.
+pub(crate) fn open(listener: std::net::TcpListener) -> io::Result<TcpListener> {
+    listener.set_nonblocking(true)?;
+    TcpListener::from_std(listener)
+}
+
+/// Answers for ever, a bounded number of connections at a time.
+pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener) {
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        let (stream, client) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "a DNS connection could not be accepted");
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+        };
+        while connections.try_join_next().is_some() {}
+        let (server, places) = (server.clone(), places.clone());
+        connections.spawn(async move {
+            connection(server, stream, client, &places).await;
+            drop(place);
+        });
+    }
+}
+
+async fn connection(server: Arc<Server>, stream: TcpStream, client: SocketAddr, places: &Semaphore) {
+    let (read, write) = stream.into_split();
+    let (replies, written) = mpsc::channel(REPLIES);
+    let reading = read_queries(server, BufReader::new(read), replies, places);
+    let (read, wrote) = tokio::join!(reading, write_replies(write, written));
+    if let Err(error) = read.and(wrote) {
+        tracing::debug!(%client, %error, "a DNS connection broke");
+    }
+}
+
+/// Reads queries and sees that each is answered, in whatever order the answers are there (RFC 7766, 7).
+async fn read_queries(
+    server: Arc<Server>,
+    mut stream: BufReader<OwnedReadHalf>,
+    replies: mpsc::Sender<Vec<u8>>,
+    places: &Semaphore,
+) -> io::Result<()> {
+    let mut waiting = JoinSet::new();
+    let mut packet = Vec::new();
+    loop {
+        let idle = IDLE[usize::from(places.available_permits() < CONNECTIONS / 2)];
+        match timeout(idle, read_message(&mut stream, &mut packet)).await {
+            Ok(Ok(true)) => {}
+            Ok(Err(error)) => return Err(error),
+            Ok(Ok(false)) | Err(_) => break,
+        }
+        let mut reply = Vec::new();
+        while waiting.try_join_next().is_some() {}
+        if let Some(pending) = server.begin(&packet, Transport::Tcp, &mut reply) {
+            if waiting.len() >= REPLIES {
+                waiting.join_next().await;
+            }
+            let (server, replies) = (server.clone(), replies.clone());
+            waiting.spawn(async move {
+                let mut reply = Vec::new();
+                server.finish(pending, &mut reply).await;
+                drop(replies.send(reply).await);
+            });
+        } else if !reply.is_empty() && replies.send(reply).await.is_err() {
+            // Writing failed, and says why itself.
+            return Ok(());
+        }
+    }
+    // What was asked is still answered.
+    waiting.join_all().await;
+    Ok(())
+}
+
+async fn write_replies(mut stream: OwnedWriteHalf, mut replies: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+    let (mut ready, mut bytes) = (Vec::new(), Vec::new());
+    while replies.recv_many(&mut ready, REPLIES).await > 0 {
+        bytes.clear();
+        ready.drain(..).for_each(|reply| put_message(&reply, &mut bytes));
+        timeout(WRITE, stream.write_all(&bytes)).await??;
+    }
+    Ok(())
+}
+
+/// Reads a message with its length in front (RFC 1035, 4.2.2). False if the connection ends before it.
+pub(crate) async fn read_message(
+    stream: &mut (impl AsyncReadExt + Unpin),
+    packet: &mut Vec<u8>,
+) -> io::Result<bool> {
+    let length = match stream.read_u16().await {
+        Ok(length) => length,
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    packet.resize(usize::from(length), 0);
+    stream.read_exact(packet).await?;
+    Ok(true)
+}
+
+/// Appends a message with its length in front.
+pub(crate) fn put_message(message: &[u8], bytes: &mut Vec<u8>) {
+    bytes.extend_from_slice(&(message.len() as u16).to_be_bytes());
+    bytes.extend_from_slice(message);
+}

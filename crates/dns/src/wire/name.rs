@@ -1,0 +1,172 @@
+//! Domain names.
+
+use std::fmt;
+
+use super::{HEADER, Malformed};
+
+/// Longest name in wire form, with the root (RFC 1035, 2.3.4).
+const LONGEST: usize = 255;
+/// Longest label (RFC 1035, 2.3.4).
+const LONGEST_LABEL: usize = 63;
+/// The two bits that make a length byte a compression pointer (RFC 1035, 4.1.4).
+const POINTER: u8 = 0xC0;
+
+/// A domain name in wire form and lower case, with the places where its labels begin.
+///
+/// Names compare without regard to case (RFC 4343), so the case is dropped here; replies keep the client's by
+/// copying or pointing at its question.
+#[derive(Clone)]
+pub(crate) struct Name {
+    bytes: [u8; LONGEST],
+    length: u8,
+    starts: [u8; LONGEST / 2 + 1],
+    labels: u8,
+}
+
+impl Name {
+    /// Reads the name at `at`, which may be compressed; returns the place after it too.
+    ///
+    /// A pointer must lead to before everything read so far, so reading ends, and not into the header.
+    pub(crate) fn read(packet: &[u8], at: usize) -> Result<(Self, usize), Malformed> {
+        let mut name = Self::root();
+        let (mut at, mut earliest, mut end) = (at, at, None);
+        loop {
+            let length = *packet.get(at).ok_or(Malformed)?;
+            if length == 0 {
+                return Ok((name, end.unwrap_or(at + 1)));
+            } else if usize::from(length) <= LONGEST_LABEL {
+                let next = at + 1 + usize::from(length);
+                name.push(packet.get(at + 1..next).ok_or(Malformed)?)?;
+                at = next;
+            } else if length & POINTER == POINTER {
+                let target = usize::from(super::word(packet, at)? & !(u16::from(POINTER) << 8));
+                if target >= earliest || target < HEADER {
+                    return Err(Malformed);
+                }
+                end.get_or_insert(at + 2);
+                (at, earliest) = (target, target);
+            } else {
+                return Err(Malformed);
+            }
+        }
+    }
+
+    /// The name written in text, with or without the final dot. Knows no escapes; Kubernetes needs none.
+    pub(crate) fn from_text(text: &str) -> Result<Self, Malformed> {
+        let mut name = Self::root();
+        for label in text.strip_suffix('.').unwrap_or(text).split('.') {
+            name.push(label.as_bytes())?;
+        }
+        Ok(name)
+    }
+
+    fn root() -> Self {
+        Self { bytes: [0; LONGEST], length: 1, starts: [0; LONGEST / 2 + 1], labels: 0 }
+    }
+
+    fn push(&mut self, label: &[u8]) -> Result<(), Malformed> {
+        let start = usize::from(self.length) - 1;
+        let end = start + 1 + label.len();
+        if label.is_empty() || label.len() > LONGEST_LABEL || end >= LONGEST {
+            return Err(Malformed);
+        }
+        self.starts[usize::from(self.labels)] = start as u8;
+        self.labels += 1;
+        self.bytes[start] = label.len() as u8;
+        self.bytes[start + 1..end].copy_from_slice(label);
+        self.bytes[start + 1..end].make_ascii_lowercase();
+        self.bytes[end] = 0;
+        self.length = end as u8 + 1;
+        Ok(())
+    }
+
+    /// The name in wire form.
+    pub(crate) fn wire(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.length)]
+    }
+
+    /// How many labels it has, without the root.
+    pub(crate) fn labels(&self) -> usize {
+        usize::from(self.labels)
+    }
+
+    /// Where a label begins, with its length byte; after the last one, where the root is.
+    pub(crate) fn start(&self, label: usize) -> usize {
+        if label < self.labels() { usize::from(self.starts[label]) } else { usize::from(self.length) - 1 }
+    }
+
+    /// A label without its length byte.
+    pub(crate) fn label(&self, label: usize) -> &[u8] {
+        &self.bytes[self.start(label) + 1..self.start(label + 1)]
+    }
+
+    /// The labels from `from` to before `to` in wire form, without a root.
+    pub(crate) fn span(&self, from: usize, to: usize) -> &[u8] {
+        &self.bytes[self.start(from)..self.start(to)]
+    }
+
+    /// How many labels it has in front of `domain`, if it is that name or below it.
+    pub(crate) fn below(&self, domain: &Self) -> Option<usize> {
+        let in_front = self.labels().checked_sub(domain.labels())?;
+        (self.wire()[self.start(in_front)..] == *domain.wire()).then_some(in_front)
+    }
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.labels == 0 {
+            return f.write_str(".");
+        }
+        (0..self.labels()).try_for_each(|label| write!(f, "{}.", self.label(label).escape_ascii()))
+    }
+}
+
+impl fmt::Debug for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packet(tail: &[u8]) -> Vec<u8> {
+        [&[0; HEADER], tail].concat()
+    }
+
+    #[test]
+    fn names_are_at_most_255_bytes_and_labels_63() {
+        let label = "a".repeat(63);
+        let longest = [&label[..], &label, &label, &label[..61]].join(".");
+        assert_eq!(Name::from_text(&longest).unwrap().wire().len(), LONGEST);
+        assert!(Name::from_text(&format!("{longest}a")).is_err());
+        assert!(Name::from_text(&"a".repeat(64)).is_err());
+        assert!(Name::from_text("a..b").is_err());
+        let most_labels = ["a"; 127].join(".");
+        assert_eq!(Name::from_text(&most_labels).unwrap().labels(), 127);
+        assert!(Name::from_text(&format!("a.{most_labels}")).is_err());
+    }
+
+    #[test]
+    fn pointers_lead_back_and_never_in_circles() {
+        let good = packet(b"\x01B\x01c\0\x01a\xC0\x0C");
+        let (name, end) = Name::read(&good, HEADER + 5).unwrap();
+        assert_eq!((name.to_string().as_str(), end), ("a.b.c.", good.len()));
+        for bad in [&b"\xC0\x0C"[..], b"\x01a\xC0\x0C", b"\xC0\x0E\xC0\x0C", b"\xC0\x00", b"\x80", b"\xC0"] {
+            assert_eq!(Name::read(&packet(bad), HEADER).unwrap_err(), Malformed);
+        }
+        let hops = packet(b"\x01a\0\xC0\x0C\xC0\x0F\xC0\x11");
+        assert_eq!(Name::read(&hops, HEADER + 7).unwrap().0.to_string(), "a.");
+    }
+
+    #[test]
+    fn a_name_is_below_a_domain_by_whole_labels() {
+        let domain = Name::from_text("cluster.local").unwrap();
+        let labels = |text| Name::from_text(text).unwrap().below(&domain);
+        assert_eq!(labels("web.default.svc.Cluster.LOCAL."), Some(3));
+        assert_eq!(labels("cluster.local"), Some(0));
+        assert_eq!(labels("mycluster.local"), None);
+        assert_eq!(labels("local"), None);
+    }
+}

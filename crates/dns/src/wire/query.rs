@@ -1,0 +1,148 @@
+//! Queries as clients send them.
+
+use super::{HEADER, LARGEST_UDP, Malformed, Name, PLAIN_UDP, flag, kind, rcode, word};
+
+/// Bytes of a record between its name and its data.
+const RECORD: usize = 10;
+/// The bit of the OPT record's TTL that asks for DNSSEC records (RFC 3225).
+const DNSSEC_OK: u16 = 1 << 15;
+
+/// A query that can be answered.
+#[derive(Debug)]
+pub(crate) struct Query<'a> {
+    /// The id that the reply repeats.
+    pub(crate) id: u16,
+    /// The flags of the header.
+    pub(crate) flags: u16,
+    /// The question as it was sent: name, type and class.
+    pub(crate) question: &'a [u8],
+    /// The name asked for.
+    pub(crate) name: Name,
+    /// The type asked for.
+    pub(crate) kind: u16,
+    /// The class asked for.
+    pub(crate) class: u16,
+    /// What the client's OPT record says.
+    pub(crate) edns: Option<Edns>,
+}
+
+/// What an OPT record says (RFC 6891).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Edns {
+    /// The largest message over UDP that the sender takes, in bytes.
+    pub(crate) size: u16,
+    /// The version of EDNS.
+    pub(crate) version: u8,
+    /// Whether DNSSEC records are wanted.
+    pub(crate) dnssec_ok: bool,
+}
+
+impl Edns {
+    /// What a message of ours says.
+    pub(crate) fn ours(dnssec_ok: bool) -> Self {
+        Self { size: LARGEST_UDP as u16, version: 0, dnssec_ok }
+    }
+
+    /// The OPT record in wire form, with the upper bits of a response code.
+    pub(crate) fn record(self, rcode: u16) -> [u8; 11] {
+        let [high, low] = self.size.to_be_bytes();
+        let dnssec_ok = if self.dnssec_ok { DNSSEC_OK } else { 0 }.to_be_bytes()[0];
+        let extended = (rcode >> 4) as u8;
+        [0, 0, kind::OPT as u8, high, low, extended, self.version, dnssec_ok, 0, 0, 0]
+    }
+}
+
+/// What to do with a packet that is no query to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reject {
+    /// Nothing: it is too short to reply to, or a response, to which a reply could go on for ever.
+    Silence,
+    /// Reply with a header only and this response code.
+    Header {
+        /// The id that the reply repeats.
+        id: u16,
+        /// The flags of the header.
+        flags: u16,
+        /// The response code.
+        rcode: u16,
+    },
+}
+
+impl<'a> Query<'a> {
+    /// Decodes a packet from a client. It must hold exactly one question and what its counts say, no more.
+    pub(crate) fn decode(packet: &'a [u8]) -> Result<Self, Reject> {
+        let (Ok(id), Ok(flags)) = (word(packet, 0), word(packet, 2)) else { return Err(Reject::Silence) };
+        if packet.len() < HEADER || flags & flag::QR != 0 {
+            return Err(Reject::Silence);
+        }
+        if flags & flag::OPCODE != 0 {
+            return Err(Reject::Header { id, flags, rcode: rcode::NOTIMP });
+        }
+        Self::decode_body(packet, id, flags).map_err(|Malformed| Reject::Header {
+            id,
+            flags,
+            rcode: rcode::FORMERR,
+        })
+    }
+
+    fn decode_body(packet: &'a [u8], id: u16, flags: u16) -> Result<Self, Malformed> {
+        let count = |section: usize| word(packet, 4 + 2 * section);
+        if count(0)? != 1 {
+            return Err(Malformed);
+        }
+        let (name, end) = Name::read(packet, HEADER)?;
+        let (kind, class) = (word(packet, end)?, word(packet, end + 2)?);
+        let question = &packet[HEADER..end + 4];
+        let mut at = end + 4;
+        let mut edns = None;
+        for section in 1..=3 {
+            for _ in 0..count(section)? {
+                let record = Record::read(packet, at)?;
+                at = record.end;
+                if record.kind == kind::OPT {
+                    // One OPT record, of the root, in the additional section (RFC 6891, 6.1.1).
+                    let misplaced = section != 3 || !record.of_root || edns.is_some();
+                    edns = Some(if misplaced { return Err(Malformed) } else { record.edns });
+                }
+            }
+        }
+        if at != packet.len() {
+            return Err(Malformed);
+        }
+        Ok(Self { id, flags, question, name, kind, class, edns })
+    }
+
+    /// The largest reply over UDP that this client takes, in bytes.
+    pub(crate) fn udp_limit(&self) -> usize {
+        self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.size).clamp(PLAIN_UDP, LARGEST_UDP))
+    }
+}
+
+/// What counts of a record in a query.
+struct Record {
+    of_root: bool,
+    kind: u16,
+    edns: Edns,
+    end: usize,
+}
+
+impl Record {
+    fn read(packet: &[u8], at: usize) -> Result<Self, Malformed> {
+        let (_, head) = Name::read(packet, at)?;
+        let flags = word(packet, head + 6)?;
+        let end = head + RECORD + usize::from(word(packet, head + 8)?);
+        if end > packet.len() {
+            return Err(Malformed);
+        }
+        Ok(Self {
+            of_root: packet[at] == 0,
+            kind: word(packet, head)?,
+            edns: Edns {
+                size: word(packet, head + 2)?,
+                version: packet[head + 5],
+                dnssec_ok: flags & DNSSEC_OK != 0,
+            },
+            end,
+        })
+    }
+}

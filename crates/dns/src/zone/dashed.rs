@@ -1,0 +1,51 @@
+//! Addresses as labels: `10-244-0-5`, `2001-db8--1`.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// The label of an address. A label cannot end in a dash, so a zero follows there.
+pub(crate) fn write(address: IpAddr) -> String {
+    let mut text = address.to_string().replace(['.', ':'], "-");
+    if text.ends_with('-') {
+        text.push('0');
+    }
+    text
+}
+
+/// The address that a label spells, as pods are named by it: four numbers for IPv4, else IPv6.
+pub(crate) fn read(label: &[u8]) -> Option<IpAddr> {
+    let mut text = [0; 63];
+    let text = text.get_mut(..label.len())?;
+    text.copy_from_slice(label);
+    let dashes = label.iter().filter(|byte| **byte == b'-').count();
+    let v4 = dashes == 3 && !label.windows(2).any(|pair| pair == b"--");
+    let separator = if v4 { b'.' } else { b':' };
+    text.iter_mut().filter(|byte| **byte == b'-').for_each(|byte| *byte = separator);
+    let text = std::str::from_utf8(text).ok()?;
+    if v4 {
+        text.parse().map(|address: Ipv4Addr| address.into()).ok()
+    } else {
+        text.parse().map(|address: Ipv6Addr| address.into()).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_labels_lead_to_each_other() {
+        for (address, label) in [
+            ("10.244.0.5", "10-244-0-5"),
+            ("2001:db8::1", "2001-db8--1"),
+            ("fd00::", "fd00--0"),
+            ("1:2:3:4:5:6:7:8", "1-2-3-4-5-6-7-8"),
+        ] {
+            let address: IpAddr = address.parse().unwrap();
+            assert_eq!(write(address), label);
+            assert_eq!(read(label.as_bytes()), Some(address));
+        }
+        for label in ["10-244-0", "10-244-0-256", "web-0", "a-b-c-d", "-"] {
+            assert!(read(label.as_bytes()).is_none(), "{label}");
+        }
+    }
+}

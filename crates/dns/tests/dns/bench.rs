@@ -1,0 +1,114 @@
+//! A server under test, and `dig`.
+
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::process::Command;
+use std::time::Duration;
+
+use dns::{Config, Input, Namespace};
+use serde_json::{Value, json};
+use service::Event;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+/// A server that is fed by hand.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    inputs: mpsc::UnboundedSender<Input>,
+    ready: oneshot::Receiver<()>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Server {
+    /// Starts a server that knows nothing yet.
+    pub(crate) fn start(upstreams: Vec<SocketAddr>) -> Self {
+        let (udp, tcp) = sockets();
+        let address = udp.local_addr().unwrap();
+        let (inputs, events) = mpsc::unbounded_channel();
+        let (tell, ready) = oneshot::channel();
+        let config = Config { domain: "cluster.local".to_owned(), upstreams };
+        let events = futures::stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
+        let task = tokio::spawn(async move {
+            dns::serve(events, config, vec![udp], vec![tcp], tell, std::future::pending()).await.unwrap();
+        });
+        Self { address, inputs, ready, task }
+    }
+
+    /// Starts a server that knows these Services and EndpointSlices of the namespace `default`.
+    pub(crate) async fn with(services: &[Value], slices: &[Value], upstreams: Vec<SocketAddr>) -> Self {
+        let mut server = Self::start(upstreams);
+        server.feed(Input::Namespace(Event::Apply(Namespace::named("default"))));
+        services.iter().for_each(|object| server.service(object));
+        slices.iter().for_each(|object| server.slice(object));
+        server.feed(Input::Namespace(Event::Synced));
+        server.feed(Input::Service(Event::Synced));
+        server.feed(Input::Slice(Event::Synced));
+        tokio::time::timeout(Duration::from_secs(5), &mut server.ready).await.unwrap().unwrap();
+        server
+    }
+
+    pub(crate) fn feed(&self, input: Input) {
+        self.inputs.send(input).unwrap();
+    }
+
+    pub(crate) fn service(&self, object: &Value) {
+        self.feed(Input::Service(Event::Apply(serde_json::from_value(object.clone()).unwrap())));
+    }
+
+    pub(crate) fn slice(&self, object: &Value) {
+        self.feed(Input::Slice(Event::Apply(serde_json::from_value(object.clone()).unwrap())));
+    }
+
+    /// What `dig` prints for these arguments.
+    pub(crate) async fn dig(&self, arguments: &str) -> String {
+        let port = self.address.port().to_string();
+        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+        let dig = move || {
+            let fixed = ["@127.0.0.1", "-p", &port, "+time=5", "+tries=1"];
+            Command::new("dig").args(fixed).args(arguments).output()
+        };
+        let output = tokio::task::spawn_blocking(dig).await.unwrap();
+        String::from_utf8(output.expect("dig is part of the package dnsutils").stdout).unwrap()
+    }
+
+    /// The lines of `dig +short`, in order.
+    pub(crate) async fn short(&self, arguments: &str) -> Vec<String> {
+        let mut lines: Vec<_> =
+            self.dig(&format!("+short {arguments}")).await.lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+}
+
+/// A datagram socket and a listener on the same port of loopback.
+fn sockets() -> (UdpSocket, TcpListener) {
+    for _ in 0..100 {
+        let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+        if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {
+            return (udp, tcp);
+        }
+    }
+    panic!("no port is free for both UDP and TCP");
+}
+
+/// A Service of the namespace `default`.
+pub(crate) fn service(name: &str, spec: Value) -> Value {
+    json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec})
+}
+
+/// An EndpointSlice of a Service in the namespace `default`, of ready endpoints serving port 80 as `http`.
+pub(crate) fn slice(name: &str, service: &str, addresses: &[&str]) -> Value {
+    let family = if addresses.iter().all(|address| address.contains(':')) { "IPv6" } else { "IPv4" };
+    let endpoints: Vec<_> = addresses.iter().map(|address| json!({"addresses": [address]})).collect();
+    json!({
+        "metadata": {
+            "name": name, "namespace": "default", "labels": {"kubernetes.io/service-name": service},
+        },
+        "addressType": family, "ports": [{"name": "http", "port": 80}], "endpoints": endpoints,
+    })
+}
