@@ -97,12 +97,9 @@ fn as_the_demo_prints(program: &Path) -> anyhow::Result<f64> {
     command.args(["--bind", &format!("127.0.0.1:{}", free_port()?)]);
     let mut demo = Process::start(command.stdout(Stdio::piped()).stderr(Stdio::null()))?;
     let output = demo.0.stdout.take().context("the demo has no output")?;
-    let mut told = None;
-    for line in BufReader::new(output).lines() {
-        if let Some((_, seconds)) = line?.split_once("first answer through the ClusterIP ") {
-            told = seconds.split(' ').next().and_then(|seconds| seconds.parse().ok());
-            break;
-        }
-    }
+    let told = BufReader::new(output).lines().map_while(Result::ok).find_map(|line| {
+        let (_, seconds) = line.split_once("first answer through the ClusterIP ")?;
+        seconds.split(' ').next()?.parse().ok()
+    });
     told.context("the demo has ended before its first answer; run it by hand to see why")
 }

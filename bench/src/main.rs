@@ -20,6 +20,7 @@ mod watching;
 use std::path::{Path, PathBuf};
 
 use clap::{Parser, Subcommand};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Benches of Portolan
 #[derive(Parser)]
@@ -58,10 +59,12 @@ async fn main() -> anyhow::Result<()> {
             Command::Http(options) => http_path::run(&program, options).await,
         }
     };
+    let mut terminated = signal(SignalKind::terminate())?;
     // Dropping what is under way removes what it made.
     tokio::select! {
         measured = measured => measured,
         interrupted = tokio::signal::ctrl_c() => Ok(interrupted?),
+        _ = terminated.recv() => Ok(()),
     }
 }
 
