@@ -36,7 +36,7 @@ struct Cli {
 enum Command {
     /// From the start of a sandbox to the first answer through a ClusterIP
     Demo(demo::Options),
-    /// Memory of an idle cluster with the tutorial applied
+    /// Memory and processor time of an idle cluster with the tutorial applied
     Memory(memory::Options),
     /// From a pod's readiness to the first packet that reaches it through the ClusterIP
     Ready(ready::Options),

@@ -1,7 +1,7 @@
-//! Memory of an idle cluster with the tutorial applied.
+//! Memory and processor time of an idle cluster with the tutorial applied.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Args;
@@ -10,14 +10,14 @@ use kube::Api;
 
 use crate::cluster::{Cluster, PATIENCE};
 use crate::prober::{Goal, reached};
-use crate::process::{status_kib, with_command_line};
+use crate::process::{processor_time, status_kib, with_command_line};
 use crate::{tutorial, watching};
 
 /// The options of `bench memory`.
 #[derive(Args)]
 pub(crate) struct Options {
-    /// Seconds to let the cluster settle
-    #[arg(long, default_value_t = 20)]
+    /// Seconds to let the cluster settle, and then to watch it do nothing
+    #[arg(long, default_value_t = 15)]
     settle: u64,
 }
 
@@ -37,10 +37,11 @@ pub(crate) async fn run(program: &Path, options: &Options) -> anyhow::Result<()>
     reached(&cluster.machine("node1")?, address, Goal::Answered, PATIENCE).await?;
     drop(client);
     tokio::time::sleep(Duration::from_secs(options.settle)).await;
-    println!(
-        "memory in MiB, {} s after the tutorial was applied (3 nodes, 4 pods, 4 Services):",
-        options.settle
-    );
+    let pid = cluster.pid().context("the cluster does not run")?;
+    let (begin, before) = (Instant::now(), processor_time(pid));
+    tokio::time::sleep(Duration::from_secs(options.settle)).await;
+    let idle = processor_time(pid).saturating_sub(before).as_secs_f64() * 1e3 / begin.elapsed().as_secs_f64();
+    println!("memory in MiB, {} s after the tutorial was applied (3 nodes, 4 pods):", 2 * options.settle);
     println!("  {:36} {:>8} {:>8} {:>8} {:>8}", "", "RSS", "anon", "file", "peak");
     row("portolan up, just ready", &empty);
     row("portolan up, settled", &own(&cluster)?);
@@ -50,6 +51,7 @@ pub(crate) async fn run(program: &Path, options: &Options) -> anyhow::Result<()>
     let shims = with_command_line("containerd-shim");
     let own_shims: Vec<u32> = shims.into_iter().filter(|pid| belongs(*pid, &data_dir)).collect();
     row(&format!("{} shims of pods", own_shims.len()), &sum(&own_shims));
+    println!("processor time of portolan up while nothing happens: {idle:.2} ms per second");
     Ok(())
 }
 
