@@ -51,7 +51,8 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
             played = play(options, &cluster_options, &data_dir) => played,
             asked = &mut asked => Ok(asked?),
         };
-        println!("\nremoving the cluster");
+        // Whoever read our output may be gone; the cluster must go all the same.
+        drop(writeln!(stdout(), "\nremoving the cluster"));
         let removed = cluster::remove(&options.name, Some(data_dir)).await;
         played?;
         removed.map(drop).map_err(|errors| {
@@ -78,14 +79,14 @@ async fn play(options: &Options, cluster: &up::Options, data_dir: &Path) -> anyh
     let stage = Stage::prepare(options, data_dir)?;
     let begin = Instant::now();
     let running = up::start(cluster).await?;
-    stage.say(&format!(
-        "a cluster of {} nodes is ready after {:.1} s",
-        options.sandbox,
-        begin.elapsed().as_secs_f32()
-    ));
     let played = async {
+        stage.say(&format!(
+            "a cluster of {} nodes is ready after {:.1} s",
+            options.sandbox,
+            begin.elapsed().as_secs_f32()
+        ))?;
         for (number, step) in STEPS.iter().enumerate() {
-            stage.title(&format!("{}. {}", number + 1, step.title));
+            stage.title(&format!("{}. {}", number + 1, step.title))?;
             for command in step.commands {
                 stage.run(command).await?;
             }
@@ -93,24 +94,25 @@ async fn play(options: &Options, cluster: &up::Options, data_dir: &Path) -> anyh
                 stage.say(&format!(
                     "first answer through the ClusterIP {:.1} s after the start",
                     begin.elapsed().as_secs_f32()
-                ));
+                ))?;
             }
         }
-        Ok(())
+        if options.exit {
+            return Ok(());
+        }
+        stage.title("The cluster goes on running. Try it from another terminal:")?;
+        writeln!(
+            stdout(),
+            "  export KUBECONFIG={}\n  kubectl get all\n\nCtrl-C removes it.",
+            running.kubeconfig().display()
+        )?;
+        std::future::pending().await
     };
     let played = tokio::select! {
         played = played => played,
         failed = running.failed() => Err(failed),
         asked = shutdown::asked() => { asked?; running.stop().await; return Ok(()) }
     };
-    if played.is_ok() && !options.exit {
-        stage.title("The cluster goes on running. Try it from another terminal:");
-        println!(
-            "  export KUBECONFIG={}\n  kubectl get all\n\nCtrl-C removes it.",
-            running.kubeconfig().display()
-        );
-        shutdown::asked().await?;
-    }
     running.stop().await;
     played
 }
@@ -144,26 +146,25 @@ impl Stage {
         if !registry_answers() {
             stage.say(
                 "no image registry is in reach: httpd and busybox are stand-ins made from busybox-static",
-            );
+            )?;
             node::image::write_stand_ins(&data_dir.join("images"))?;
         }
         Ok(stage)
     }
 
-    fn say(&self, text: &str) {
-        println!("# {text}");
+    fn say(&self, text: &str) -> std::io::Result<()> {
+        writeln!(stdout(), "# {text}")
     }
 
-    fn title(&self, text: &str) {
+    fn title(&self, text: &str) -> std::io::Result<()> {
         let (on, off) = if self.bold { ("\x1b[1m", "\x1b[0m") } else { ("", "") };
-        println!("\n{on}{text}{off}");
+        writeln!(stdout(), "\n{on}{text}{off}")
     }
 
     /// Prints a command as a user would type it, runs it and shows what it says.
     async fn run(&self, command: &str) -> anyhow::Result<()> {
         let command = command.replace("NAME", &self.name);
-        println!("$ {command}");
-        stdout().flush()?;
+        writeln!(stdout(), "$ {command}")?;
         let status = Command::new("sh")
             .args(["-c", &command])
             .current_dir(&self.folder)
