@@ -5,6 +5,7 @@ use std::{fs, sync::Arc, time::Duration};
 use futures::{FutureExt, StreamExt};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Client, Resource};
+use service::Cidr;
 use tokio::{
     sync::{Notify, broadcast, oneshot, watch},
     task::JoinSet,
@@ -12,7 +13,6 @@ use tokio::{
 
 use crate::{
     Config, Error,
-    cidr::Cidr,
     containerd::{Containerd, Paths},
     cri::{
         self, events,
