@@ -199,6 +199,9 @@ fn pod_changed(context: &Context, queues: &Queues, assumed: &Assumed, change: &C
     } else {
         assumed.settle(&key);
     }
+    if change.new.as_ref().is_none_or(|pod| endpoints::has_ended(pod)) {
+        retry_waiting(context, queues);
+    }
     if replicas::concerns_owner(change) {
         let owners = change.sides().filter_map(|pod| replicas::owner_key(pod, "ReplicaSet"));
         owners.for_each(|owner| queues.replica_sets.add(owner));
@@ -218,6 +221,15 @@ fn pod_changed(context: &Context, queues: &Queues, assumed: &Assumed, change: &C
     }
 }
 
+/// Pods that found no node look again.
+fn retry_waiting(context: &Context, queues: &Queues) {
+    for pod in context.cache::<Pod>().all() {
+        if scheduler::waits(&pod) {
+            queues.scheduler.add(Key::of(&*pod));
+        }
+    }
+}
+
 fn node_changed(context: &Context, queues: &Queues, change: &Change<Node>) {
     let Some(node) = change.newest() else { return };
     queues.lifecycle.add(Key::of(&**node));
@@ -228,11 +240,7 @@ fn node_changed(context: &Context, queues: &Queues, change: &Change<Node>) {
     if open(&change.old) == open(&change.new) {
         return;
     }
-    for pod in context.cache::<Pod>().all() {
-        if scheduler::waits(&pod) {
-            queues.scheduler.add(Key::of(&*pod));
-        }
-    }
+    retry_waiting(context, queues);
     let zones = change.sides().map(|node| node.labels().get("topology.kubernetes.io/zone").cloned());
     let zones: Vec<_> = zones.collect();
     if zones.len() < 2 || zones[0] != zones[1] {

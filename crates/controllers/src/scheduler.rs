@@ -1,7 +1,9 @@
 //! The scheduler: a node for each pod that has none.
 //!
-//! It spreads: of the ready nodes that a pod may run on, the one with the fewest pods of the same
+//! It spreads: of the ready nodes that a pod may run on and fits into, the one with the fewest pods of the same
 //! workload wins, then the one with the fewest pods, then the first by name.
+
+mod fit;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -121,10 +123,25 @@ fn choose(
     pods: &[Arc<Pod>],
     assumed: &HashMap<Key, String>,
 ) -> Result<String, String> {
+    let place = |other: &Pod| {
+        let assigned = other.spec.as_ref().and_then(|spec| spec.node_name.clone());
+        assigned.or_else(|| assumed.get(&Key::of(other)).cloned()).filter(|_| !has_ended(other))
+    };
+    let mut tenants: HashMap<String, Vec<&Pod>> = HashMap::new();
+    for other in pods {
+        if let Some(node) = place(other) {
+            tenants.entry(node).or_default().push(other);
+        }
+    }
+    let here = |node: &str| tenants.get(node).map(Vec::as_slice).unwrap_or_default();
     let mut refusals: HashMap<String, usize> = HashMap::new();
     let mut open = Vec::new();
     for node in nodes {
-        match refusal(pod, node) {
+        let lacking = || {
+            let others = here(&node.name_any()).iter().copied();
+            Some(format!("Insufficient {}", fit::lacking(pod, node, others)?))
+        };
+        match refusal(pod, node).or_else(lacking) {
             None => open.push(node),
             Some(reason) => *refusals.entry(reason).or_default() += 1,
         }
@@ -137,14 +154,9 @@ fn choose(
     };
     let own = owner(pod);
     let load = |node: &str| {
-        let here = pods.iter().filter(|other| {
-            let assigned = other.spec.as_ref().and_then(|spec| spec.node_name.as_deref());
-            let place = assigned.or_else(|| assumed.get(&Key::of(&***other)).map(String::as_str));
-            place == Some(node) && !has_ended(other)
-        });
-        here.fold((0, 0), |(kin, all), other| {
-            (kin + usize::from(own.is_some() && owner(other) == own), all + 1)
-        })
+        let here = here(node);
+        let kin = here.iter().filter(|other| own.is_some() && owner(other) == own).count();
+        (kin, here.len())
     };
     open.into_iter().map(|node| node.name_any()).min_by_key(|name| (load(name), name.clone())).ok_or_else(
         || {

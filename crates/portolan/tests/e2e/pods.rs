@@ -170,3 +170,29 @@ spec:
     space.exec("slow", "rm /tmp/ready").good();
     space.wait_for_endpoints("httpd-svc", 0);
 }
+
+#[test]
+fn a_pod_that_fits_nowhere_waits_and_says_why() {
+    if !may_run("fit") {
+        return;
+    }
+    let cluster = Cluster::shared();
+    let space = cluster.space("fit");
+    let pod = r#"
+apiVersion: v1
+kind: Pod
+metadata: {name: huge}
+spec:
+  containers:
+    - name: c
+      image: busybox
+      resources: {requests: {cpu: "4000"}}
+"#;
+    space.apply(pod).good();
+    eventually("the pod is told why it waits", || {
+        let message = space.value("pod/huge", ".status.conditions[?(@.type=='PodScheduled')].message");
+        if message == "0/3 nodes are available: 3 Insufficient cpu." { Ok(()) } else { Err(message) }
+    });
+    let row = space.kubectl(&["get", "pod", "huge", "--no-headers"]).good();
+    assert!(row.contains("Pending"), "{row}");
+}
