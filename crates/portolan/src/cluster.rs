@@ -9,6 +9,7 @@ mod dial;
 mod egress;
 mod node_thread;
 pub(crate) mod notify;
+mod options;
 mod record;
 mod remove;
 
@@ -22,11 +23,11 @@ use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
-use crate::commands::up::Options;
 use crate::host;
 use crate::shutdown::{self, Signal, Trigger};
 use dial::SandboxDial;
 use node_thread::NodeThread;
+pub(crate) use options::Options;
 use record::{Record, RecordedNode};
 pub(crate) use remove::remove;
 

@@ -21,7 +21,7 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     /// Start a whole cluster: on this machine, or with --sandbox in namespaces of its own
-    Up(commands::up::Options),
+    Up(cluster::Options),
     /// Play the Service tutorial, step by step, on a cluster of its own
     Demo(commands::demo::Options),
     /// Remove a cluster and every trace of it

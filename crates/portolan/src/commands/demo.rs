@@ -62,7 +62,7 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     })
 }
 
-fn cluster_options(options: &Options) -> anyhow::Result<up::Options> {
+fn cluster_options(options: &Options) -> anyhow::Result<cluster::Options> {
     let arguments = [
         "up",
         "--sandbox",
@@ -72,10 +72,10 @@ fn cluster_options(options: &Options) -> anyhow::Result<up::Options> {
         "--bind",
         &options.bind.to_string(),
     ];
-    Ok(up::Options::parse_from(arguments)?)
+    Ok(cluster::Options::parse_from(arguments)?)
 }
 
-async fn play(options: &Options, cluster: &up::Options, data_dir: &Path) -> anyhow::Result<()> {
+async fn play(options: &Options, cluster: &cluster::Options, data_dir: &Path) -> anyhow::Result<()> {
     let stage = Stage::prepare(options, data_dir)?;
     let begin = Instant::now();
     let running = up::start(cluster).await?;
