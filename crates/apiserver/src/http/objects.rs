@@ -212,11 +212,8 @@ impl Call<'_> {
     async fn delete(&self, name: &str) -> Answer {
         let options = self.delete_options()?;
         match self.registry.delete(self.kind, self.namespace(), name, &options).await? {
-            Deleted::Waiting(bytes) => Ok(respond::json(StatusCode::OK, bytes)),
-            Deleted::Gone(last) => {
-                let uid = object::meta_str(&last, "uid");
-                Ok(respond::status(&Status::success(self.kind, name, uid)))
-            }
+            Deleted::Object(bytes) => Ok(respond::json(StatusCode::OK, bytes)),
+            Deleted::Gone(uid) => Ok(respond::status(&Status::success(self.kind, name, &uid))),
         }
     }
 

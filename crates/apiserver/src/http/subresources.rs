@@ -11,7 +11,7 @@ use super::options::WriteOptions;
 use super::respond;
 use crate::identity::User;
 use crate::object::{meta_str, metadata, section};
-use crate::registry::{DeleteOptions, Deleted, Part, check_name};
+use crate::registry::{DeleteOptions, Part, check_name};
 
 /// The wanted Scale as a function of the workload.
 type ScaleChange = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
@@ -97,13 +97,10 @@ impl Call<'_> {
         let eviction = self.decode(kind, asked.validation)?.object;
         let mut options = DeleteOptions::from_value(&eviction["deleteOptions"])?;
         options.dry_run |= asked.dry_run;
-        match self.registry.delete(self.kind, self.namespace(), name, &options).await? {
-            Deleted::Gone(_) | Deleted::Waiting(_) => {
-                let mut done = Status::success(self.kind, name, "");
-                done.code = StatusCode::CREATED.as_u16();
-                Ok(respond::status(&done))
-            }
-        }
+        self.registry.delete(self.kind, self.namespace(), name, &options).await?;
+        let mut done = Status::success(self.kind, name, "");
+        done.code = StatusCode::CREATED.as_u16();
+        Ok(respond::status(&done))
     }
 
     /// Reviews answer about the caller and are not stored.

@@ -43,10 +43,21 @@ pub(crate) struct DeleteOptions {
 /// What a deletion did.
 #[derive(Debug)]
 pub(crate) enum Deleted {
-    /// The object is gone; this is its last state.
-    Gone(Value),
-    /// The object stays until its finalizers or its grace period have ended.
-    Waiting(Bytes),
+    /// The object is gone; this was its uid.
+    Gone(String),
+    /// The object as it stays until its finalizers or its grace period have ended, or of some kinds
+    /// its last state.
+    Object(Bytes),
+}
+
+impl Deleted {
+    /// What is told of an object that is gone.
+    fn gone(kind: &Kind, last: Bytes, old: &Value) -> Self {
+        match rules::of(kind).returns_deleted {
+            true => Self::Object(last),
+            false => Self::Gone(meta_str(old, "uid").to_owned()),
+        }
+    }
 }
 
 impl DeleteOptions {
@@ -117,20 +128,21 @@ impl Registry {
                 || kind.is("", "Namespace")
                     && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
             if options.dry_run {
-                return Ok(if stays { Deleted::Waiting(preview(&new)) } else { Deleted::Gone(new) });
+                let shown = preview(&new);
+                return Ok(if stays { Deleted::Object(shown) } else { Deleted::gone(kind, shown, &old) });
             }
             if stays && new == old {
-                return Ok(Deleted::Waiting(record.value));
+                return Ok(Deleted::Object(record.value));
             }
             let change = match stays {
                 true => Change::Put(object::draft(&new)),
                 false => Change::Delete(object::draft(&new)),
             };
             match self.commit(&key(kind, namespace, name), change, Expect::Revision(record.revision)).await? {
-                Ok(commit) if stays => return Ok(Deleted::Waiting(commit.record.value)),
+                Ok(commit) if stays => return Ok(Deleted::Object(commit.record.value)),
                 Ok(commit) => {
                     self.after_delete(kind, namespace, name, commit.previous.as_ref()).await;
-                    return Ok(Deleted::Gone(object::read(&commit.record)?));
+                    return Ok(Deleted::gone(kind, commit.record.value, &old));
                 }
                 Err(Some(current)) => record = current,
                 Err(None) => return Err(Status::not_found(kind, name)),
