@@ -96,6 +96,10 @@ impl Kind {
     #[must_use]
     pub fn verbs(&self) -> &'static [&'static str] {
         match (self.stored, self.served) {
+            // Namespaces go one by one: each is emptied first.
+            (true, _) if self.is("", "Namespace") => {
+                &["create", "delete", "get", "list", "patch", "update", "watch"]
+            }
             (true, _) => &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"],
             (false, true) => &["create"],
             (false, false) => &[],

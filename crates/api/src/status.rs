@@ -8,11 +8,16 @@ use serde_json::{Map, Value, json};
 use crate::field::FieldError;
 use crate::schema::Kind;
 
+/// The group of the options that requests carry.
+const META_GROUP: &str = "meta.k8s.io";
+
 /// The machine-readable reason of a [`Status`]; the names are part of the API.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Reason {
     /// The request succeeded; no reason is sent.
     Success,
+    /// An error that upstream gives no reason; none is sent.
+    Unknown,
     /// 404.
     NotFound,
     /// 409, the name is taken.
@@ -52,7 +57,7 @@ impl Reason {
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
-            Self::Success => "",
+            Self::Success | Self::Unknown => "",
             Self::NotFound => "NotFound",
             Self::AlreadyExists => "AlreadyExists",
             Self::Conflict => "Conflict",
@@ -145,15 +150,41 @@ impl Status {
         Self::conflict(kind, name, detail)
     }
 
+    /// 409: the object that is to be deleted is not the one that the client means. Upstream words
+    /// this with the kind in place of the resource.
+    #[must_use]
+    pub fn precondition_failed(kind: &Kind, name: &str, detail: &str) -> Self {
+        let qualified = kind.qualified_kind();
+        let mut status = Self::conflict(kind, name, "").about_kind(&kind.kind);
+        status.message = format!("Operation cannot be fulfilled on {qualified} {name:?}: {detail}");
+        status
+    }
+
     /// 422: the object breaks these rules.
     #[must_use]
     pub fn invalid(kind: &Kind, name: &str, errors: Vec<FieldError>) -> Self {
+        Self::breaks_rules((&kind.group, &kind.kind), &kind.qualified_kind(), name, errors)
+    }
+
+    /// 422: the options of the request break these rules. `kind` is one of meta.k8s.io/v1, such as
+    /// `CreateOptions`.
+    #[must_use]
+    pub fn invalid_options(kind: &str, errors: Vec<FieldError>) -> Self {
+        Self::breaks_rules((META_GROUP, kind), &format!("{kind}.{META_GROUP}"), "", errors)
+    }
+
+    fn breaks_rules(
+        (group, kind): (&str, &str),
+        qualified_kind: &str,
+        name: &str,
+        errors: Vec<FieldError>,
+    ) -> Self {
         let mut seen = HashSet::new();
         let texts: Vec<String> =
             errors.iter().map(ToString::to_string).filter(|text| seen.insert(text.clone())).collect();
         let all =
             if let [only] = texts.as_slice() { only.clone() } else { format!("[{}]", texts.join(", ")) };
-        let message = format!("{} {name:?} is invalid: {all}", kind.qualified_kind());
+        let message = format!("{qualified_kind} {name:?} is invalid: {all}");
         let causes = errors
             .into_iter()
             .map(|error| Cause {
@@ -164,8 +195,8 @@ impl Status {
             .collect();
         let details = Details {
             name: name.to_owned(),
-            group: kind.group.clone(),
-            kind: kind.kind.clone(),
+            group: group.to_owned(),
+            kind: kind.to_owned(),
             causes,
             ..Details::default()
         };
@@ -190,13 +221,11 @@ impl Status {
         Self { details: Some(Box::default()), ..Self::new(403, Reason::Forbidden, message) }
     }
 
-    /// 405: the resource does not serve this verb. `resource` is a qualified resource name.
+    /// 405: the path does not serve this method.
     #[must_use]
-    pub fn method_not_allowed(resource: &str, verb: &str) -> Self {
-        let message = format!("{verb} is not supported on resources of kind {resource:?}");
-        let (name, group) = resource.split_once('.').unwrap_or((resource, ""));
-        let details = Details { kind: name.to_owned(), group: group.to_owned(), ..Details::default() };
-        Self { details: Some(Box::new(details)), ..Self::new(405, Reason::MethodNotAllowed, message) }
+    pub fn method_not_allowed() -> Self {
+        let message = "the server does not allow this method on the requested resource";
+        Self { details: Some(Box::default()), ..Self::new(405, Reason::MethodNotAllowed, message) }
     }
 
     /// 415: the body's content type is none of `accepted`.
@@ -303,6 +332,13 @@ impl Status {
         Value::Object(object)
     }
 
+    fn about_kind(mut self, kind: &str) -> Self {
+        if let Some(details) = &mut self.details {
+            kind.clone_into(&mut details.kind);
+        }
+        self
+    }
+
     fn about(mut self, kind: &Kind, name: &str) -> Self {
         self.details = Some(Box::new(Details {
             name: name.to_owned(),
@@ -388,9 +424,22 @@ mod tests {
                  spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive]",
             ),
             (
-                Status::method_not_allowed("pods", "delete"),
+                Status::method_not_allowed(),
                 405,
-                "delete is not supported on resources of kind \"pods\"",
+                "the server does not allow this method on the requested resource",
+            ),
+            (
+                Status::precondition_failed(deployment, "x", "it is another"),
+                409,
+                "Operation cannot be fulfilled on Deployment.apps \"x\": it is another",
+            ),
+            (
+                Status::invalid_options(
+                    "PatchOptions",
+                    vec![FieldError::forbidden("force", "may not be specified for non-apply patch")],
+                ),
+                422,
+                "PatchOptions.meta.k8s.io \"\" is invalid: force: Forbidden: may not be specified for non-apply patch",
             ),
             (Status::internal("disk full"), 500, "Internal error occurred: disk full"),
         ];

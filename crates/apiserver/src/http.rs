@@ -5,6 +5,7 @@ pub(crate) mod connect;
 pub(crate) mod dispatch;
 pub(crate) mod in_process;
 pub(crate) mod objects;
+pub(crate) mod options;
 pub(crate) mod path;
 pub(crate) mod query;
 pub(crate) mod respond;

@@ -44,9 +44,21 @@ pub(crate) fn meta_list<'a>(value: &'a Value, field: &str) -> impl Iterator<Item
 ///
 /// Records are written by this program only, so a failure means damage outside of it.
 pub(crate) fn read(record: &Record) -> Result<Value, api::status::Status> {
-    serde_json::from_slice(&record.value).map_err(|error| {
-        api::status::Status::internal(format!("{} cannot be read back: {error}", record.key))
-    })
+    serde_json::from_slice(&record.value).map_err(|error| damaged(record, &error))
+}
+
+/// Reads only the metadata of a stored record back: what most selections look at.
+pub(crate) fn read_metadata(record: &Record) -> Result<Value, api::status::Status> {
+    #[derive(serde::Deserialize)]
+    struct Head {
+        metadata: Value,
+    }
+    let head: Head = serde_json::from_slice(&record.value).map_err(|error| damaged(record, &error))?;
+    Ok(serde_json::json!({ "metadata": head.metadata }))
+}
+
+fn damaged(record: &Record, error: &serde_json::Error) -> api::status::Status {
+    api::status::Status::internal(format!("{} cannot be read back: {error}", record.key))
 }
 
 /// The stored form: final JSON with a hole where `metadata.resourceVersion` goes.

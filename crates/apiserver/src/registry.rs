@@ -22,7 +22,7 @@ use crate::object;
 use crate::service::Allocator;
 pub(crate) use delete::{DeleteOptions, Deleted};
 pub(crate) use list::{ListQuery, Selection};
-pub(crate) use update::{Part, Precondition};
+pub(crate) use update::{Part, Precondition, check_name};
 pub(crate) use watch::{WatchQuery, WatchedEvent, watch};
 
 /// A conditional write that lost a race is tried again at most so often.
@@ -60,6 +60,15 @@ impl Registry {
     /// The addresses that Services get.
     pub(crate) fn first_service_ip(&self) -> IpAddr {
         self.services.first_ip()
+    }
+
+    /// Refuses a read of a state that is still to come.
+    pub(crate) fn check_reached(&self, revision: Option<Revision>) -> Result<(), Status> {
+        let current = self.store.revision();
+        match revision.filter(|wanted| *wanted > current) {
+            Some(wanted) => Err(too_new(wanted, current)),
+            None => Ok(()),
+        }
     }
 
     /// The record of one object.

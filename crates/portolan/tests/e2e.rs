@@ -6,6 +6,8 @@
 
 #[path = "e2e/api.rs"]
 mod api;
+#[path = "e2e/api_rules.rs"]
+mod api_rules;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/lifecycle.rs"]

@@ -26,7 +26,7 @@ pub(super) fn config_map(object: &Value, report: &mut Report) {
         }
     }
     if size > MAX_DATA {
-        report.add(FieldError::too_long("", MAX_DATA));
+        report.add(FieldError::too_long("[]", MAX_DATA));
     }
 }
 

@@ -46,9 +46,6 @@ pub(super) fn node_change(new: &Value, old: &Value, report: &mut Report) {
 
 pub(super) fn lease(object: &Value, report: &mut Report) {
     let spec = &object["spec"];
-    if spec["holderIdentity"] == "" {
-        report.invalid("spec.holderIdentity", &spec["holderIdentity"], "must not be empty");
-    }
     if spec["leaseDurationSeconds"].as_i64().is_some_and(|seconds| seconds <= 0) {
         report.invalid("spec.leaseDurationSeconds", &spec["leaseDurationSeconds"], "must be greater than 0");
     }

@@ -51,7 +51,7 @@ impl Call<'_> {
     ) -> Answer {
         let allowed: &[Method] = if part == "log" { &[Method::GET] } else { &[Method::GET, Method::POST] };
         if !allowed.contains(&self.parts.method) {
-            return Err(self.not_allowed());
+            return Err(Status::method_not_allowed());
         }
         let pod = self.registry.get(self.kind, self.namespace(), name).await?;
         let (node, address) = self.agent(&pod).await?;

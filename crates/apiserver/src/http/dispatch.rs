@@ -1,9 +1,10 @@
 //! From a request to the one function that answers it.
 
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
 
 use api::schema::{Kind, Schema};
-use api::status::Status;
+use api::status::{Reason, Status};
 use api::{discovery, openapi};
 use bytes::Bytes;
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
@@ -11,6 +12,7 @@ use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
 use hyper::upgrade::OnUpgrade;
 use serde_json::{Value, json};
+use tokio::time::timeout;
 
 use super::accept::{self, View};
 use super::objects::{Answer, Call};
@@ -25,6 +27,9 @@ use crate::registry::Part;
 const MAX_BODY: usize = 3 * 1024 * 1024;
 /// A larger body is still read up to here, in bytes, so that its sender gets to read the answer.
 const MAX_DISCARDED: usize = 16 * MAX_BODY;
+
+/// A body has this long to arrive (upstream's limit for requests that do not stream).
+const BODY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The encoding in which kubectl asks for the older OpenAPI.
 const OPENAPI_V2_ASKED: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
@@ -43,16 +48,36 @@ where
     }
     let Some(user) = user else { return respond::status(&Status::unauthorized()) };
     let upgrade = parts.extensions.remove::<OnUpgrade>();
-    let answer = match read_body(body).await {
-        Ok(body) => route(shared, &parts, body, upgrade, &user).await,
-        Err(status) => Err(status),
+    let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
+    let answer = match timeout(BODY_TIMEOUT, read_body(body)).await {
+        Ok(Ok(body)) => to_completion(shared.clone(), parts, body, upgrade, user).await,
+        Ok(Err(status)) => Err(status),
+        Err(_) => Err(Status::timeout("request did not complete within the allotted timeout")),
     };
     answer.unwrap_or_else(|status| {
-        if status.code >= 500 {
-            tracing::warn!(method = %parts.method, path = parts.uri.path(), %status, "request failed");
+        if status.code >= 500 && status.reason != Reason::Timeout {
+            tracing::warn!(%method, path, %status, "request failed");
         }
         respond::status(&status)
     })
+}
+
+/// Answers a request; one that changes something is carried out to its end even when its client goes
+/// away meanwhile. Half of it would be worse than nothing: an address that is given back while the
+/// Service with it is being written would be given to another.
+async fn to_completion(
+    shared: Arc<Shared>,
+    parts: request::Parts,
+    body: Bytes,
+    upgrade: Option<OnUpgrade>,
+    user: User,
+) -> Answer {
+    let changes = parts.method != Method::GET;
+    let work = async move { route(&shared, &parts, body, upgrade, &user).await };
+    if !changes {
+        return work.await;
+    }
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(Status::internal(error)))
 }
 
 async fn read_body<B>(body: B) -> Result<Bytes, Status>
@@ -77,7 +102,7 @@ where
         }
     }
     if length > MAX_BODY {
-        return Err(Status::too_large(format!("Request entity too large: limit is {MAX_BODY}")));
+        return Err(Status::too_large(format!("limit is {MAX_BODY}")));
     }
     Ok(kept.into())
 }
@@ -278,5 +303,53 @@ fn verb(method: &Method, path: &ResourcePath, query: &Query) -> &'static str {
         ("DELETE", true) => "delete",
         ("DELETE", false) => "deletecollection",
         _ => "use",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use http_body_util::Full;
+
+    use super::*;
+    use crate::{ApiServer, Config, DirectDial, PortRange};
+
+    async fn server(folder: &std::path::Path) -> ApiServer {
+        let config = Config {
+            data_dir: folder.to_owned(),
+            service_range: "10.96.0.0/16".parse().unwrap(),
+            node_ports: "30000-32767".parse::<PortRange>().unwrap(),
+            cluster_domain: "cluster.local".to_owned(),
+            advertised: Vec::new(),
+            addresses: vec![IpAddr::from([127, 0, 0, 1])],
+        };
+        ApiServer::open(config, Box::new(DirectDial)).await.unwrap()
+    }
+
+    fn service(name: &str) -> Request<Full<Bytes>> {
+        let body = json!({
+            "metadata": {"name": name}, "spec": {"clusterIP": "10.96.0.77", "ports": [{"port": 80}]},
+        });
+        Request::post("/api/v1/namespaces/default/services").body(body.to_string().into()).unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_write_whose_client_goes_away_is_carried_out_to_its_end() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path()).await;
+        let user = || Some(User::in_process("test"));
+        let mut first = Box::pin(handle(&server.shared, service("first"), user()));
+        assert!(futures::poll!(&mut first).is_pending());
+        drop(first);
+        let kind = server.shared.registry.schema.resource("", "v1", "services").unwrap();
+        let stored = async {
+            while server.shared.registry.get(kind, Some("default"), "first").await.is_err() {
+                tokio::task::yield_now().await;
+            }
+        };
+        timeout(Duration::from_secs(10), stored).await.unwrap();
+        let second = handle(&server.shared, service("second"), user()).await;
+        assert_eq!(second.status(), StatusCode::UNPROCESSABLE_ENTITY, "the address is the first one's");
     }
 }

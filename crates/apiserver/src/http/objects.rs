@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use api::codec::{self, Decoded, Media};
+use api::codec::{self, Decoded, FieldValidation, Media};
 use api::schema::Kind;
 use api::status::Status;
 use bytes::Bytes;
@@ -12,12 +12,13 @@ use http::{Method, Response, StatusCode, request};
 use serde_json::{Value, json};
 
 use super::accept::{self, View};
+use super::options::WriteOptions;
 use super::path::ResourcePath;
 use super::query::Query;
 use super::respond::{self, Body, IncludeObject, Presenter};
 use crate::object;
 use crate::registry::{
-    DeleteOptions, Deleted, ListQuery, Part, Registry, Selection, WatchQuery, WatchedEvent, watch,
+    DeleteOptions, Deleted, ListQuery, Part, Registry, Selection, WatchQuery, WatchedEvent, check_name, watch,
 };
 
 /// One request for a resource, its body read.
@@ -42,12 +43,15 @@ pub(crate) type Answer = Result<Response<Body>, Status>;
 impl Call<'_> {
     /// Serves a request for a collection.
     pub(crate) async fn collection(&self) -> Answer {
+        let one_collection = !self.kind.namespaced || self.namespace().is_some();
         match self.parts.method {
             Method::GET if self.query.flag("watch") => self.watch(None).await,
             Method::GET => self.list().await,
-            Method::POST => self.create().await,
-            Method::DELETE => self.delete_collection().await,
-            _ => Err(self.not_allowed()),
+            Method::POST if one_collection => self.create().await,
+            Method::DELETE if one_collection && self.kind.verbs().contains(&"deletecollection") => {
+                self.delete_collection().await
+            }
+            _ => Err(Status::method_not_allowed()),
         }
     }
 
@@ -56,13 +60,14 @@ impl Call<'_> {
         match self.parts.method {
             Method::GET if self.query.flag("watch") => self.watch(Some(name)).await,
             Method::GET => {
+                self.registry.check_reached(self.query.revision()?)?;
                 let record = self.registry.record(self.kind, self.namespace(), name).await?;
                 self.presenter()?.object(StatusCode::OK, record.value)
             }
             Method::PUT => self.replace(name, Part::Main).await,
             Method::PATCH => self.patch(name, Part::Main).await,
             Method::DELETE => self.delete(name).await,
-            _ => Err(self.not_allowed()),
+            _ => Err(Status::method_not_allowed()),
         }
     }
 
@@ -75,16 +80,12 @@ impl Call<'_> {
             }
             Method::PUT => self.replace(name, part).await,
             Method::PATCH => self.patch(name, part).await,
-            _ => Err(self.not_allowed()),
+            _ => Err(Status::method_not_allowed()),
         }
     }
 
     pub(crate) fn namespace(&self) -> Option<&str> {
         self.path.namespace.as_deref()
-    }
-
-    pub(crate) fn not_allowed(&self) -> Status {
-        Status::method_not_allowed(&self.kind.qualified_resource(), self.parts.method.as_str())
     }
 
     fn presenter(&self) -> Result<Presenter, Status> {
@@ -95,13 +96,14 @@ impl Call<'_> {
     }
 
     /// The body as an object of a kind.
-    pub(crate) fn decode(&self, kind: &Kind) -> Result<Decoded, Status> {
+    pub(crate) fn decode(&self, kind: &Kind, validation: FieldValidation) -> Result<Decoded, Status> {
         let media = self.content_type().map_or(Some(Media::Json), Media::parse);
         let media = media.ok_or_else(|| Status::unsupported_media_type(&BODIES))?;
-        codec::decode(self.registry.schema, kind, media, &self.body, self.query.field_validation()?)
+        codec::decode(self.registry.schema, kind, media, &self.body, validation)
     }
 
-    fn content_type(&self) -> Option<&str> {
+    /// The format of the body, if the client names one.
+    pub(crate) fn content_type(&self) -> Option<&str> {
         self.parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok())
     }
 
@@ -136,16 +138,16 @@ impl Call<'_> {
 
     async fn create(&self) -> Answer {
         let presenter = self.presenter()?;
-        let Decoded { object, warnings } = self.decode(self.kind)?;
-        let dry_run = self.query.dry_run()?;
+        let WriteOptions { dry_run, validation } = WriteOptions::read("CreateOptions", &self.query)?;
+        let Decoded { object, warnings } = self.decode(self.kind, validation)?;
         let bytes = self.registry.create(self.kind, self.namespace(), object, dry_run).await?;
         self.written(&presenter, StatusCode::CREATED, bytes, warnings)
     }
 
     async fn replace(&self, name: &str, part: Part) -> Answer {
         let presenter = self.presenter()?;
-        let Decoded { object, warnings } = self.decode(self.kind)?;
-        let dry_run = self.query.dry_run()?;
+        let WriteOptions { dry_run, validation } = WriteOptions::read("UpdateOptions", &self.query)?;
+        let Decoded { object, warnings } = self.decode(self.kind, validation)?;
         let (created, bytes) =
             self.registry.replace(self.kind, self.namespace(), name, part, object, dry_run).await?;
         let code = if created { StatusCode::CREATED } else { StatusCode::OK };
@@ -154,14 +156,15 @@ impl Call<'_> {
 
     async fn patch(&self, name: &str, part: Part) -> Answer {
         let presenter = self.presenter()?;
-        let patch = Patch::read(self.content_type().unwrap_or_default(), &self.body)?;
-        let (dry_run, validation) = (self.query.dry_run()?, self.query.field_validation()?);
+        let patch = Patch::read(self.content_type(), &self.body)?;
+        let WriteOptions { dry_run, validation } = WriteOptions::read("PatchOptions", &self.query)?;
         let warnings = std::sync::Mutex::new(Vec::new());
         let bytes = self
             .registry
             .change(self.kind, self.namespace(), name, part, dry_run, |old| {
                 let mut new = old.clone();
                 patch.apply(self.registry.schema, self.kind, &mut new)?;
+                check_name(&new, name, self.namespace())?;
                 let decoded = codec::conform(self.registry.schema, self.kind, new, validation)?;
                 if let Ok(mut warnings) = warnings.lock() {
                     *warnings = decoded.warnings;
@@ -187,35 +190,30 @@ impl Call<'_> {
 
     /// The options of a deletion: from the body, else from the query.
     pub(crate) fn delete_options(&self) -> Result<DeleteOptions, Status> {
-        let dry_run = self.query.dry_run()?;
         let mut options = json!({});
-        if !self.body.is_empty() {
-            let kind = self.registry.schema.kind("", "v1", "DeleteOptions");
-            let kind = kind.or_else(|| self.registry.schema.kind("meta.k8s.io", "v1", "DeleteOptions"));
-            let kind = kind.ok_or_else(|| Status::internal("DeleteOptions are not in the schema"))?;
-            options = self.decode(kind)?.object;
+        if self.body.is_empty() {
+            for name in ["propagationPolicy", "dryRun"] {
+                if let Some(value) = self.query.get(name) {
+                    options[name] = if name == "dryRun" { json!([value]) } else { value.into() };
+                }
+            }
+            options["gracePeriodSeconds"] = self.query.number::<i64>("gracePeriodSeconds")?.into();
+            if self.query.get("orphanDependents").is_some() {
+                options["orphanDependents"] = self.query.flag("orphanDependents").into();
+            }
         } else {
-            if let Some(policy) = self.query.get("propagationPolicy") {
-                options["propagationPolicy"] = policy.into();
-            }
-            if let Some(seconds) = self.query.get("gracePeriodSeconds") {
-                let seconds: i64 = seconds
-                    .parse()
-                    .map_err(|_| Status::bad_request("gracePeriodSeconds must be a number of seconds"))?;
-                options["gracePeriodSeconds"] = seconds.into();
-            }
+            let kind = self.registry.schema.kind("meta.k8s.io", "v1", "DeleteOptions");
+            let kind = kind.ok_or_else(|| Status::internal("DeleteOptions are not in the schema"))?;
+            options = self.decode(kind, FieldValidation::Ignore)?.object;
         }
-        DeleteOptions::from_value(&options, dry_run)
+        DeleteOptions::from_value(&options)
     }
 
     async fn delete(&self, name: &str) -> Answer {
         let options = self.delete_options()?;
         match self.registry.delete(self.kind, self.namespace(), name, &options).await? {
-            Deleted::Waiting(bytes) => Ok(respond::json(StatusCode::OK, bytes)),
-            Deleted::Gone(last) => {
-                let uid = object::meta_str(&last, "uid");
-                Ok(respond::status(&Status::success(self.kind, name, uid)))
-            }
+            Deleted::Object(bytes) => Ok(respond::json(StatusCode::OK, bytes)),
+            Deleted::Gone(uid) => Ok(respond::status(&Status::success(self.kind, name, &uid))),
         }
     }
 
@@ -250,15 +248,16 @@ fn line(presenter: &Presenter, event: &WatchedEvent, first: bool) -> Bytes {
 }
 
 /// A patch that has been read but not applied.
-enum Patch {
+pub(crate) enum Patch {
     Json(Value),
     Merge(Value),
     Strategic(Value),
 }
 
 impl Patch {
-    fn read(content_type: &str, body: &Bytes) -> Result<Self, Status> {
-        let media = content_type.split(';').next().unwrap_or_default().trim();
+    /// Reads a patch in one of the formats of [`PATCHES`].
+    pub(crate) fn read(content_type: Option<&str>, body: &Bytes) -> Result<Self, Status> {
+        let media = content_type.unwrap_or_default().split(';').next().unwrap_or_default().trim();
         let form: fn(Value) -> Self = match media {
             "application/json-patch+json" => Self::Json,
             "application/merge-patch+json" => Self::Merge,
@@ -273,7 +272,13 @@ impl Patch {
         Ok(form(patch))
     }
 
-    fn apply(&self, schema: &api::schema::Schema, kind: &Kind, target: &mut Value) -> Result<(), Status> {
+    /// Changes `target`, an object of that kind.
+    pub(crate) fn apply(
+        &self,
+        schema: &api::schema::Schema,
+        kind: &Kind,
+        target: &mut Value,
+    ) -> Result<(), Status> {
         match self {
             Self::Json(patch) => api::patch::json_patch(target, patch),
             Self::Merge(patch) => {

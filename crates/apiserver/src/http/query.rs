@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use api::codec::FieldValidation;
 use api::status::Status;
 use store::Revision;
 
@@ -38,18 +37,17 @@ impl Query {
         self.values.get(name).map(String::as_str).filter(|value| !value.is_empty())
     }
 
-    /// Whether a boolean parameter is set.
+    /// Whether a boolean parameter is set: to anything but `0` and `false`, as upstream reads it.
     pub(crate) fn flag(&self, name: &str) -> bool {
-        matches!(self.get(name), Some("true" | "1"))
+        self.values.get(name).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
-    fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
+    /// A parameter that is a number.
+    pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
         self.get(name)
             .map(|text| {
                 text.parse().map_err(|_| {
-                    Status::bad_request(format!(
-                        "invalid value {text:?} for parameter {name}: it must be a number"
-                    ))
+                    Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
                 })
             })
             .transpose()
@@ -72,44 +70,12 @@ impl Query {
 
     /// `resourceVersion` together with `resourceVersionMatch`, for lists.
     pub(crate) fn revision_match(&self) -> Result<Option<RevisionMatch>, Status> {
-        let revision = self.revision()?;
-        match (self.get("resourceVersionMatch"), revision) {
-            (None | Some("NotOlderThan"), Some(revision)) => Ok(Some(RevisionMatch::NotOlderThan(revision))),
-            (Some("Exact"), Some(revision)) if revision > 0 => Ok(Some(RevisionMatch::Exact(revision))),
-            (None, None) => Ok(None),
-            (Some("Exact"), Some(_)) => Err(Status::bad_request(
-                "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"",
-            )),
-            (Some(_), None) => Err(Status::bad_request(
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            )),
-            (Some(other), _) => Err(Status::bad_request(format!(
-                "unsupported resourceVersionMatch {other:?}: supported values: \"Exact\", \"NotOlderThan\""
-            ))),
-        }
-    }
-
-    /// `dryRun`: whether the request must not be persisted.
-    pub(crate) fn dry_run(&self) -> Result<bool, Status> {
-        match self.get("dryRun") {
-            None => Ok(false),
-            Some("All") => Ok(true),
-            Some(other) => {
-                Err(Status::bad_request(format!("invalid dryRun value {other:?}: supported values: \"All\"")))
-            }
-        }
-    }
-
-    /// `fieldValidation`; upstream's default is to warn.
-    pub(crate) fn field_validation(&self) -> Result<FieldValidation, Status> {
-        match self.get("fieldValidation") {
-            None | Some("Warn") => Ok(FieldValidation::Warn),
-            Some("Ignore") => Ok(FieldValidation::Ignore),
-            Some("Strict") => Ok(FieldValidation::Strict),
-            Some(other) => Err(Status::bad_request(format!(
-                "invalid fieldValidation value {other:?}: supported values: \"Ignore\", \"Strict\", \"Warn\""
-            ))),
-        }
+        super::options::check_list(self)?;
+        let exact = self.get("resourceVersionMatch") == Some("Exact");
+        Ok(self.revision()?.map(|revision| match exact {
+            true => RevisionMatch::Exact(revision),
+            false => RevisionMatch::NotOlderThan(revision),
+        }))
     }
 }
 
@@ -130,6 +96,14 @@ mod tests {
         assert_eq!(query.get("labelSelector"), Some("app=web,tier in (a)"));
         assert!(query.flag("watch"));
         assert_eq!(query.limit().unwrap(), 500);
+    }
+
+    #[test]
+    fn a_flag_is_set_by_anything_but_0_and_false() {
+        let query = Query::parse(Some("a=1&b=TRUE&c=0&d=False&e=yes&f"));
+        let set: Vec<&str> =
+            ["a", "b", "c", "d", "e", "f", "g"].into_iter().filter(|name| query.flag(name)).collect();
+        assert_eq!(set, ["a", "b", "e", "f"]);
     }
 
     #[test]

@@ -93,9 +93,7 @@ impl IncludeObject {
             None | Some("Metadata") => Ok(Self::Metadata),
             Some("None") => Ok(Self::None),
             Some("Object") => Ok(Self::Object),
-            Some(other) => Err(Status::bad_request(format!(
-                "unrecognized includeObject value {other:?}: supported values: \"Metadata\", \"None\", \"Object\""
-            ))),
+            Some(other) => Err(Status::bad_request(format!("unrecognized includeObject value: {other:?}"))),
         }
     }
 }

@@ -20,6 +20,9 @@ use crate::identity::User;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Connections have this long to end by themselves when the server stops.
 const DRAIN: Duration = Duration::from_secs(1);
+/// A quiet HTTP/2 connection is asked this often whether its client still lives, and closed when no
+/// answer comes within the same time: else the watches of a client that vanished stay for an hour.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// After a failed accept (no file descriptors left, for example) the server waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -33,7 +36,7 @@ pub(crate) async fn serve(
     let graceful = GracefulShutdown::new();
     let mut server = auto::Builder::new(TokioExecutor::new());
     server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new());
+    server.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
     let server = Arc::new(server);
     tokio::pin!(shutdown);
     loop {

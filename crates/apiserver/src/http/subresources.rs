@@ -1,15 +1,17 @@
 //! Parts of objects that are more than a field: scale, binding, eviction, reviews.
 
+use api::codec;
 use api::schema::Kind;
 use api::status::Status;
 use http::{Method, StatusCode};
 use serde_json::{Value, json};
 
-use super::objects::{Answer, Call};
+use super::objects::{Answer, Call, Patch};
+use super::options::WriteOptions;
 use super::respond;
 use crate::identity::User;
 use crate::object::{meta_str, metadata, section};
-use crate::registry::{Deleted, Part};
+use crate::registry::{DeleteOptions, Part, check_name};
 
 /// The wanted Scale as a function of the workload.
 type ScaleChange = Box<dyn Fn(&Value) -> Result<Value, Status> + Send + Sync>;
@@ -21,35 +23,35 @@ impl Call<'_> {
         let scale_kind = schema
             .kind("autoscaling", "v1", "Scale")
             .ok_or_else(|| Status::internal("Scale is not in the schema"))?;
-        let change: ScaleChange = match self.parts.method {
+        let (change, options): (ScaleChange, _) = match self.parts.method {
             Method::GET => {
                 let object = self.registry.get(self.kind, self.namespace(), name).await?;
                 return Ok(respond::value(&scale_of(self.kind, &object)));
             }
             Method::PUT => {
-                let wanted = self.decode(scale_kind)?.object;
-                Box::new(move |_| Ok(wanted.clone()))
+                let options = WriteOptions::read("UpdateOptions", &self.query)?;
+                let wanted = self.decode(scale_kind, options.validation)?.object;
+                (Box::new(move |_| Ok(wanted.clone())), options)
             }
             Method::PATCH => {
-                let patch: Value = serde_json::from_slice(&self.body)
-                    .map_err(|error| Status::bad_request(format!("error decoding patch: {error}")))?;
+                let options = WriteOptions::read("PatchOptions", &self.query)?;
+                let patch = Patch::read(self.content_type(), &self.body)?;
                 let kind = self.kind;
-                Box::new(move |object| {
+                let patched = move |object: &Value| {
                     let mut scale = scale_of(kind, object);
-                    match patch {
-                        Value::Array(_) => api::patch::json_patch(&mut scale, &patch)?,
-                        _ => api::patch::merge(&mut scale, &patch),
-                    }
-                    Ok(scale)
-                })
+                    patch.apply(schema, scale_kind, &mut scale)?;
+                    Ok(codec::conform(schema, scale_kind, scale, options.validation)?.object)
+                };
+                (Box::new(patched), options)
             }
-            _ => return Err(self.not_allowed()),
+            _ => return Err(Status::method_not_allowed()),
         };
-        let dry_run = self.query.dry_run()?;
+        let dry_run = options.dry_run;
         let bytes = self
             .registry
             .change(self.kind, self.namespace(), name, Part::Main, dry_run, |object| {
                 let scale = change(object)?;
+                check_name(&scale, name, self.namespace())?;
                 let mut new = object.clone();
                 let version = meta_str(&scale, "resourceVersion");
                 if !version.is_empty() && version != meta_str(object, "resourceVersion") {
@@ -73,13 +75,13 @@ impl Call<'_> {
         let kind = schema
             .kind("", "v1", "Binding")
             .ok_or_else(|| Status::internal("Binding is not in the schema"))?;
-        let binding = self.decode(kind)?.object;
+        let options = WriteOptions::read("CreateOptions", &self.query)?;
+        let binding = self.decode(kind, options.validation)?.object;
         let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
         if node.is_empty() {
             return Err(Status::bad_request("target.name: Required value"));
         }
-        let record = self.registry.bind(self.kind, self.namespace(), name, &node).await?;
-        drop(record);
+        self.registry.bind(self.kind, self.namespace(), name, &node, options.dry_run).await?;
         let mut done = Status::success(self.kind, name, "");
         done.code = StatusCode::CREATED.as_u16();
         Ok(respond::status(&done))
@@ -91,24 +93,23 @@ impl Call<'_> {
         let kind = schema
             .kind("policy", "v1", "Eviction")
             .ok_or_else(|| Status::internal("Eviction is not in the schema"))?;
-        let eviction = self.decode(kind)?.object;
-        let options =
-            crate::registry::DeleteOptions::from_value(&eviction["deleteOptions"], self.query.dry_run()?)?;
-        match self.registry.delete(self.kind, self.namespace(), name, &options).await? {
-            Deleted::Gone(_) | Deleted::Waiting(_) => {
-                let mut done = Status::success(self.kind, name, "");
-                done.code = StatusCode::CREATED.as_u16();
-                Ok(respond::status(&done))
-            }
-        }
+        let asked = WriteOptions::read("CreateOptions", &self.query)?;
+        let eviction = self.decode(kind, asked.validation)?.object;
+        let mut options = DeleteOptions::from_value(&eviction["deleteOptions"])?;
+        options.dry_run |= asked.dry_run;
+        self.registry.delete(self.kind, self.namespace(), name, &options).await?;
+        let mut done = Status::success(self.kind, name, "");
+        done.code = StatusCode::CREATED.as_u16();
+        Ok(respond::status(&done))
     }
 
     /// Reviews answer about the caller and are not stored.
     pub(crate) fn review(&self, user: &User) -> Answer {
         if self.parts.method != Method::POST {
-            return Err(self.not_allowed());
+            return Err(Status::method_not_allowed());
         }
-        let mut review = self.decode(self.kind)?.object;
+        let options = WriteOptions::read("CreateOptions", &self.query)?;
+        let mut review = self.decode(self.kind, options.validation)?.object;
         let everything = |verbs: &str, resources: &str| json!({ verbs: ["*"], resources: ["*"] });
         review["status"] = match self.kind.kind.as_str() {
             "SelfSubjectReview" => json!({
@@ -126,6 +127,8 @@ impl Call<'_> {
             "SelfSubjectAccessReview" => json!({
                 "allowed": true, "reason": "members of system:masters may do everything"
             }),
+            // There are no tokens yet: nobody can be known by one.
+            "TokenReview" => json!({ "user": {}, "error": "[invalid bearer token]" }),
             _ => return Err(Status::resource_not_found()),
         };
         metadata(&mut review).insert("creationTimestamp".to_owned(), Value::Null);

@@ -5,7 +5,7 @@ use api::status::{Reason, Status};
 use bytes::Bytes;
 use jiff::Timestamp;
 use serde_json::Value;
-use store::{Change, Expect};
+use store::{Change, Expect, Revision};
 
 use super::{Registry, key, preview, rules};
 use crate::object::{self, meta_str, metadata};
@@ -32,6 +32,10 @@ impl Registry {
         dry_run: bool,
     ) -> Result<Bytes, Status> {
         place_in_namespace(kind, namespace, &mut object)?;
+        if meta_str(&object, "resourceVersion").parse().is_ok_and(|revision: Revision| revision > 0) {
+            let message = "resourceVersion should not be set on objects to be created";
+            return Err(Status::new(500, Reason::Unknown, message));
+        }
         self.check_namespace(kind, namespace, meta_str(&object, "name")).await?;
         let generate = meta_str(&object, "name").is_empty();
         let base = meta_str(&object, "generateName").to_owned();

@@ -1,14 +1,17 @@
 //! Deletion: preconditions, propagation, grace periods, finalizers.
 
+use api::field::FieldError;
 use api::schema::Kind;
 use api::status::Status;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use store::{Change, Expect, Record};
 
 use super::update::held_by_finalizers;
 use super::{MAX_RACES, Precondition, Registry, Selection, key, preview, rules};
+use crate::http::options;
 use crate::object::{self, is_terminating, meta_list, meta_str, metadata};
 
 /// Namespaces that the cluster cannot do without.
@@ -17,6 +20,12 @@ const IMMORTAL_NAMESPACES: [&str; 3] = ["default", "kube-public", "kube-system"]
 const FOREGROUND: &str = "foregroundDeletion";
 /// The finalizer that makes dependents stay.
 const ORPHAN: &str = "orphan";
+
+/// So many objects of a collection are deleted at a time: their writes share the store's groups.
+const COLLECTION_WORKERS: usize = 64;
+
+/// What may become of the dependents of an object.
+const POLICIES: [&str; 3] = ["Foreground", "Background", "Orphan"];
 
 /// What a client asks of a deletion (`DeleteOptions` of meta/v1).
 #[derive(Clone, Debug, Default)]
@@ -34,30 +43,52 @@ pub(crate) struct DeleteOptions {
 /// What a deletion did.
 #[derive(Debug)]
 pub(crate) enum Deleted {
-    /// The object is gone; this is its last state.
-    Gone(Value),
-    /// The object stays until its finalizers or its grace period have ended.
-    Waiting(Bytes),
+    /// The object is gone; this was its uid.
+    Gone(String),
+    /// The object as it stays until its finalizers or its grace period have ended, or of some kinds
+    /// its last state.
+    Object(Bytes),
+}
+
+impl Deleted {
+    /// What is told of an object that is gone.
+    fn gone(kind: &Kind, last: Bytes, old: &Value) -> Self {
+        match rules::of(kind).returns_deleted {
+            true => Self::Object(last),
+            false => Self::Gone(meta_str(old, "uid").to_owned()),
+        }
+    }
 }
 
 impl DeleteOptions {
     /// Reads options from a decoded body.
     ///
     /// # Errors
-    /// A propagation policy that does not exist.
-    pub(crate) fn from_value(options: &Value, dry_run: bool) -> Result<Self, Status> {
+    /// 422 with every option that breaks a rule.
+    pub(crate) fn from_value(options: &Value) -> Result<Self, Status> {
         let text = |value: &Value| value.as_str().map(str::to_owned);
-        let finalizer = match (options["propagationPolicy"].as_str(), options["orphanDependents"].as_bool()) {
+        let (policy, orphan) = (options["propagationPolicy"].as_str(), options["orphanDependents"].as_bool());
+        let stages: Vec<&str> =
+            options["dryRun"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
+        let dry_run = !stages.is_empty();
+        let mut errors = Vec::new();
+        if let (Some(policy), Some(_)) = (policy, orphan) {
+            let detail = "orphanDependents and deletionPropagation cannot be both set";
+            errors.push(FieldError::invalid("propagationPolicy", policy, detail));
+        }
+        if let Some(other) = policy.filter(|policy| !POLICIES.contains(policy)) {
+            let supported = [&POLICIES[..], &["nil"]].concat();
+            errors.push(FieldError::not_supported("propagationPolicy", other, &supported));
+        }
+        errors.extend(options::dry_run(stages));
+        if !errors.is_empty() {
+            return Err(Status::invalid_options("DeleteOptions", errors));
+        }
+        let finalizer = match (policy, orphan) {
             (Some("Orphan"), _) | (None, Some(true)) => Some(ORPHAN),
             (Some("Foreground"), _) => Some(FOREGROUND),
-            (Some("Background") | None, _) => None,
-            (Some(other), _) => {
-                return Err(Status::bad_request(format!(
-                    "invalid deletion propagation policy {other:?}: supported values: \"Background\", \"Foreground\", \"Orphan\""
-                )));
-            }
+            _ => None,
         };
-        let dry_run = dry_run || options["dryRun"].as_array().is_some_and(|list| !list.is_empty());
         Ok(Self {
             precondition: Precondition {
                 uid: text(&options["preconditions"]["uid"]),
@@ -97,20 +128,21 @@ impl Registry {
                 || kind.is("", "Namespace")
                     && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
             if options.dry_run {
-                return Ok(if stays { Deleted::Waiting(preview(&new)) } else { Deleted::Gone(new) });
+                let shown = preview(&new);
+                return Ok(if stays { Deleted::Object(shown) } else { Deleted::gone(kind, shown, &old) });
             }
             if stays && new == old {
-                return Ok(Deleted::Waiting(record.value));
+                return Ok(Deleted::Object(record.value));
             }
             let change = match stays {
                 true => Change::Put(object::draft(&new)),
                 false => Change::Delete(object::draft(&new)),
             };
             match self.commit(&key(kind, namespace, name), change, Expect::Revision(record.revision)).await? {
-                Ok(commit) if stays => return Ok(Deleted::Waiting(commit.record.value)),
+                Ok(commit) if stays => return Ok(Deleted::Object(commit.record.value)),
                 Ok(commit) => {
                     self.after_delete(kind, namespace, name, commit.previous.as_ref()).await;
-                    return Ok(Deleted::Gone(object::read(&commit.record)?));
+                    return Ok(Deleted::gone(kind, commit.record.value, &old));
                 }
                 Err(Some(current)) => record = current,
                 Err(None) => return Err(Status::not_found(kind, name)),
@@ -128,14 +160,14 @@ impl Registry {
         options: &DeleteOptions,
     ) -> Result<Vec<Bytes>, Status> {
         let listed = self.select(kind, namespace, selection, None).await?;
-        for record in &listed {
-            let object = object::read(record)?;
-            let space = Some(meta_str(&object, "namespace")).filter(|space| !space.is_empty());
-            match self.delete(kind, space, meta_str(&object, "name"), options).await {
-                Err(status) if status.code != 404 => return Err(status),
-                _ => {}
+        let deletions = listed.clone().into_iter().map(|record| async move {
+            let object = object::read_metadata(&record)?;
+            match self.delete(kind, namespace, meta_str(&object, "name"), options).await {
+                Err(status) if status.code != 404 => Err(status),
+                _ => Ok(()),
             }
-        }
+        });
+        futures::stream::iter(deletions).buffer_unordered(COLLECTION_WORKERS).try_collect::<()>().await?;
         Ok(listed.into_iter().map(|record| record.value).collect())
     }
 

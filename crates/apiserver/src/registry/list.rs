@@ -37,8 +37,16 @@ impl Selection {
         self.labels.is_everything() && self.fields.is_everything() && self.name.is_none()
     }
 
-    /// Whether this object is meant.
-    pub(crate) fn matches(&self, object: &Value) -> bool {
+    /// Whether this record is meant. Of its object only what the selection looks at is read.
+    pub(crate) fn matches_record(&self, record: &Record) -> Result<bool, Status> {
+        let object = match self.fields.is_everything() {
+            true => object::read_metadata(record)?,
+            false => object::read(record)?,
+        };
+        Ok(self.matches(&object))
+    }
+
+    fn matches(&self, object: &Value) -> bool {
         self.name.as_deref().is_none_or(|name| name == object::meta_str(object, "name"))
             && self.labels.matches(object["metadata"].get("labels"))
             && self.fields.matches(object)
@@ -177,7 +185,7 @@ fn select(records: Vec<Record>, selection: &Selection) -> Result<Vec<Record>, St
     }
     let mut selected = Vec::new();
     for record in records {
-        if selection.matches(&object::read(&record)?) {
+        if selection.matches_record(&record)? {
             selected.push(record);
         }
     }

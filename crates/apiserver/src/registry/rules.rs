@@ -13,6 +13,10 @@ pub(super) struct Rules {
     pub(super) on_create: fn(&mut Value),
     /// Whether a PUT of an object that does not exist creates it.
     pub(super) create_on_update: bool,
+    /// Whether a PUT must say which resource version it is based on.
+    pub(super) needs_version: bool,
+    /// Whether a deletion is answered with the object's last state instead of a Status.
+    pub(super) returns_deleted: bool,
     /// Whether a new object keeps the status that its client sent.
     pub(super) keeps_status: bool,
     /// The grace period that a deletion gives the object, in seconds, if the object has one.
@@ -24,18 +28,33 @@ const COMMON: Rules = Rules {
     kind: "",
     on_create: |_| {},
     create_on_update: false,
+    needs_version: false,
+    returns_deleted: false,
     keeps_status: false,
     grace: |_, _| None,
 };
 
 const TABLE: &[Rules] = &[
-    Rules { kind: "Pod", on_create: new_pod, grace: pod_grace, ..COMMON },
-    Rules { kind: "Service", on_create: new_service, create_on_update: true, ..COMMON },
-    Rules { kind: "Namespace", on_create: new_namespace, ..COMMON },
+    Rules { kind: "Pod", on_create: new_pod, returns_deleted: true, grace: pod_grace, ..COMMON },
+    Rules {
+        kind: "Service",
+        on_create: new_service,
+        create_on_update: true,
+        returns_deleted: true,
+        ..COMMON
+    },
+    Rules { kind: "ServiceAccount", returns_deleted: true, ..COMMON },
+    Rules { kind: "Namespace", on_create: new_namespace, returns_deleted: true, ..COMMON },
     Rules { kind: "Node", keeps_status: true, ..COMMON },
     Rules { kind: "Endpoints", create_on_update: true, ..COMMON },
     Rules { kind: "Event", create_on_update: true, ..COMMON },
-    Rules { group: "coordination.k8s.io", kind: "Lease", create_on_update: true, ..COMMON },
+    Rules {
+        group: "coordination.k8s.io",
+        kind: "Lease",
+        create_on_update: true,
+        needs_version: true,
+        ..COMMON
+    },
 ];
 
 /// The rules of a kind.

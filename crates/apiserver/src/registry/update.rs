@@ -1,5 +1,6 @@
 //! Changes: read, change, check, compare-and-set, and again when another writer was faster.
 
+use api::field::FieldError;
 use api::schema::Kind;
 use api::status::Status;
 use bytes::Bytes;
@@ -40,25 +41,46 @@ pub(crate) struct Precondition {
 }
 
 impl Precondition {
-    /// Refuses an object that is another than the client meant.
+    /// Refuses to delete an object that is another than the client meant.
     pub(crate) fn check(&self, kind: &Kind, object: &Value) -> Result<(), Status> {
-        let name = meta_str(object, "name");
         let demands = [
-            ("UID", "UID", "uid", &self.uid),
-            ("ResourceVersion", "ResourceVersion", "resourceVersion", &self.resource_version),
+            ("UID", "uid", &self.uid, "deleted and then recreated"),
+            ("ResourceVersion", "resourceVersion", &self.resource_version, "modified"),
         ];
-        for (word, other, field, wanted) in demands {
+        for (word, field, wanted, fate) in demands {
             let found = meta_str(object, field);
             if let Some(wanted) = wanted
                 && wanted != found
             {
                 let detail = format!(
-                    "Precondition failed: {word} in precondition: {wanted}, {other} in object meta: {found}"
+                    "the {word} in the precondition ({wanted}) does not match the {word} in record ({found}). \
+                     The object might have been {fate}"
                 );
-                return Err(Status::conflict(kind, name, &detail));
+                return Err(Status::precondition_failed(kind, meta_str(object, "name"), &detail));
             }
         }
         Ok(())
+    }
+}
+
+/// Refuses an object that is not the one that the path names.
+pub(crate) fn check_name(object: &Value, name: &str, namespace: Option<&str>) -> Result<(), Status> {
+    let (own, space) = (meta_str(object, "name"), meta_str(object, "namespace"));
+    if own.is_empty() {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+        )));
+    }
+    if own != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({own}) does not match the name on the URL ({name})"
+        )));
+    }
+    match namespace.filter(|namespace| !space.is_empty() && space != *namespace) {
+        Some(namespace) => Err(Status::bad_request(format!(
+            "the namespace of the object ({space}) does not match the namespace on the request ({namespace})"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -77,19 +99,16 @@ impl Registry {
         mut object: Value,
         dry_run: bool,
     ) -> Result<(bool, Bytes), Status> {
+        check_name(&object, name, namespace)?;
         place_in_namespace(kind, namespace, &mut object)?;
-        let own = meta_str(&object, "name");
-        if own.is_empty() {
-            metadata(&mut object).insert("name".to_owned(), name.into());
-        } else if own != name {
-            return Err(Status::bad_request(format!(
-                "the name of the object ({own}) does not match the name on the URL ({name})"
-            )));
-        }
-        let creates = part == Part::Main
-            && rules::of(kind).create_on_update
-            && meta_str(&object, "resourceVersion").is_empty();
-        match self.change(kind, namespace, name, part, dry_run, |_| Ok(object.clone())).await {
+        let rules = rules::of(kind);
+        let unconditional = meta_str(&object, "resourceVersion").is_empty();
+        let creates = part == Part::Main && rules.create_on_update && unconditional;
+        let replaced = |_: &Value| match unconditional && rules.needs_version {
+            true => Err(version_missing(kind, name)),
+            false => Ok(object.clone()),
+        };
+        match self.change(kind, namespace, name, part, dry_run, replaced).await {
             Err(status) if creates && status.code == 404 => {
                 Ok((true, self.create(kind, namespace, object, dry_run).await?))
             }
@@ -157,8 +176,9 @@ impl Registry {
         namespace: Option<&str>,
         name: &str,
         node: &str,
+        dry_run: bool,
     ) -> Result<Bytes, Status> {
-        self.change(kind, namespace, name, Part::Binding, false, |pod| {
+        self.change(kind, namespace, name, Part::Binding, dry_run, |pod| {
             let refused = |why: String| {
                 let mut status = Status::conflict(kind, name, &why);
                 status.message = format!("Operation cannot be fulfilled on pods/binding {name:?}: {why}");
@@ -212,7 +232,7 @@ impl Registry {
     fn finish(&self, kind: &Kind, part: Part, old: &Value, new: &mut Value) -> Result<(), Status> {
         let uid = meta_str(new, "uid");
         if !uid.is_empty() && uid != meta_str(old, "uid") {
-            Precondition { uid: Some(uid.to_owned()), resource_version: None }.check(kind, old)?;
+            return Err(other_uid(kind, old, uid));
         }
         match part {
             Part::Main => {
@@ -254,6 +274,27 @@ impl Registry {
 fn desired(object: &Value) -> Vec<(&String, &Value)> {
     let fields = object.as_object().into_iter().flatten();
     fields.filter(|(name, _)| !matches!(name.as_str(), "metadata" | "status")).collect()
+}
+
+/// An update that is meant for an object of the same name that is gone.
+fn other_uid(kind: &Kind, old: &Value, uid: &str) -> Status {
+    let (name, namespace) = (meta_str(old, "name"), meta_str(old, "namespace"));
+    let key = key(kind, Some(namespace), name);
+    let found = meta_str(old, "uid");
+    Status::conflict(
+        kind,
+        name,
+        &format!(
+            "StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: \
+             Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
+        ),
+    )
+}
+
+/// An update that does not say which state it is based on, of a kind where that is needed.
+fn version_missing(kind: &Kind, name: &str) -> Status {
+    let detail = "must be specified for an update";
+    Status::invalid(kind, name, vec![FieldError::invalid("metadata.resourceVersion", 0, detail)])
 }
 
 fn copy_field(from: &Value, to: &mut Value, field: &str) {

@@ -13,6 +13,7 @@ use store::{Event, Record, Revision, Watcher};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Registry, Selection, prefix, read_error};
+use crate::http::options::check_watch;
 use crate::http::query::Query;
 use crate::object::{self, metadata};
 
@@ -36,21 +37,9 @@ pub(crate) struct WatchQuery {
 impl WatchQuery {
     /// Reads the parameters of a watch; `name` narrows it to one object.
     pub(crate) fn new(kind: &Kind, query: &Query, name: Option<&str>) -> Result<Self, Status> {
+        check_watch(query)?;
         let initial_events = query.flag("sendInitialEvents");
         let revision = query.revision()?;
-        match (initial_events, query.get("resourceVersionMatch")) {
-            (true, Some("NotOlderThan")) | (false, None) => {}
-            (true, _) => {
-                return Err(Status::bad_request(
-                    "sendInitialEvents: resourceVersionMatch \"NotOlderThan\" is required when sendInitialEvents is set",
-                ));
-            }
-            (false, Some(_)) => {
-                return Err(Status::bad_request(
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-                ));
-            }
-        }
         let spread = Duration::from_millis(fastrand::u64(0..DEFAULT_TIMEOUT.as_millis() as u64));
         Ok(Self {
             selection: Selection::new(kind, query, name)?,
@@ -92,9 +81,7 @@ pub(crate) async fn watch(
     query: WatchQuery,
 ) -> Result<impl Stream<Item = WatchedEvent> + use<>, Status> {
     let current = registry.store.revision();
-    if let Some(wanted) = query.revision.filter(|wanted| *wanted > current) {
-        return Err(super::too_new(wanted, current));
-    }
+    registry.check_reached(query.revision)?;
     let lists = query.initial_events || query.revision.is_none();
     let mut pending = VecDeque::new();
     let start = if lists {
@@ -172,7 +159,7 @@ fn select(event: &Event, selection: &Selection) -> Result<Option<WatchedEvent>, 
         };
         return Ok(Some(WatchedEvent { kind, object: value }));
     }
-    let matches = |record: &Record| Ok(selection.matches(&object::read(record)?));
+    let matches = |record: &Record| selection.matches_record(record);
     let before = event.previous.as_ref().map_or(Ok(false), matches)?;
     let after = !event.deleted && matches(&event.record)?;
     Ok(match (before, after) {

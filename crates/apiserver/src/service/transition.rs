@@ -28,6 +28,11 @@ fn keep_allocations(old: &Value, new: &mut Value) {
                 section(new, "spec").insert(field.to_owned(), old["spec"][field].clone());
             }
         }
+        let (ip, ips) = (new["spec"]["clusterIP"].clone(), &new["spec"]["clusterIPs"]);
+        if ip != old["spec"]["clusterIP"] && !is_unset(&ip) && *ips == old["spec"]["clusterIPs"] {
+            // A client that knows only the older field means both.
+            section(new, "spec").insert("clusterIPs".to_owned(), Value::Array(vec![ip]));
+        }
         for field in ["ipFamilies", "ipFamilyPolicy"] {
             if is_unset(&new["spec"][field]) && !is_unset(&old["spec"][field]) {
                 section(new, "spec").insert(field.to_owned(), old["spec"][field].clone());
@@ -154,5 +159,12 @@ mod tests {
         let spec = carried(&node_port_service(), new);
         assert_eq!(spec.get("clusterIP"), None);
         assert_eq!(spec["ports"][0].get("nodePort"), None);
+    }
+
+    #[test]
+    fn a_client_that_changes_the_single_address_means_the_list_too() {
+        let old = json!({"spec": {"clusterIP": "10.96.0.5", "clusterIPs": ["10.96.0.5"]}});
+        let new = json!({"spec": {"clusterIP": "10.96.0.6", "clusterIPs": ["10.96.0.5"]}});
+        assert_eq!(carried(&old, new)["clusterIPs"], json!(["10.96.0.6"]));
     }
 }

@@ -6,14 +6,14 @@ use std::process::{Command, Stdio};
 use crate::harness::{PROGRAM, Process, Said, free_port, run, start_ready};
 
 /// An API server of its own.
-struct Server {
+pub(crate) struct Server {
     folder: tempfile::TempDir,
     port: u16,
     _process: Process,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder can be made");
         let port = free_port();
         let mut command = Command::new(PROGRAM);
@@ -47,7 +47,13 @@ impl Server {
     }
 
     /// A request with the administrator's certificate; the answer's code and body.
-    fn request(&self, method: &str, path: &str, media: &str, body: &[u8]) -> (u16, serde_json::Value) {
+    pub(crate) fn request(
+        &self,
+        method: &str,
+        path: &str,
+        media: &str,
+        body: &[u8],
+    ) -> (u16, serde_json::Value) {
         let mut credentials = Vec::new();
         for (flag, field) in [("--cert", "client-certificate-data"), ("--key", "client-key-data")] {
             let path = format!("jsonpath={{.users[0].user.{field}}}");
