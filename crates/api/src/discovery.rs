@@ -148,17 +148,13 @@ struct Subresource<'a> {
 const SUBRESOURCES: &[(&str, Option<Identity<'_>>, &[&str])] = &[
     ("attach", Some(("", "v1", "PodAttachOptions")), &["create", "get"]),
     ("binding", Some(("", "v1", "Binding")), &["create"]),
-    ("ephemeralcontainers", None, &["get", "patch", "update"]),
     ("eviction", Some(("policy", "v1", "Eviction")), &["create"]),
     ("exec", Some(("", "v1", "PodExecOptions")), &["create", "get"]),
     ("finalize", None, &["update"]),
     ("log", None, &["get"]),
     ("portforward", Some(("", "v1", "PodPortForwardOptions")), &["create", "get"]),
-    ("proxy", None, &["create", "delete", "get", "patch", "update"]),
-    ("resize", None, &["get", "patch", "update"]),
     ("scale", Some(("autoscaling", "v1", "Scale")), &["get", "patch", "update"]),
     ("status", None, &["get", "patch", "update"]),
-    ("token", Some(("authentication.k8s.io", "v1", "TokenRequest")), &["create"]),
 ];
 
 fn subresources(kind: &Kind) -> impl Iterator<Item = Subresource<'_>> {
