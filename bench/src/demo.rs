@@ -85,7 +85,7 @@ async fn start_one(program: &Path) -> anyhow::Result<Milestones> {
         api,
         nodes: nodes - begin,
         ready_line: ready_line - begin,
-        first_answer: first_answer - begin,
+        first_answer: first_answer.at - begin,
         all_pods: all_pods - begin,
     })
 }

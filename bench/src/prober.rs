@@ -1,6 +1,6 @@
 //! Connections to one address from a machine of the cluster, as fast as they are answered.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::thread::{JoinHandle, sleep};
 use std::time::{Duration, Instant};
@@ -15,12 +15,6 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(2);
 /// Between two attempts, to leave the processor to what is measured.
 const PAUSE: Duration = Duration::from_micros(500);
 
-/// A node refuses connections by ICMP, of which the kernel sends some hundred a second at most
-/// (`icmp_msgs_per_sec` of ip-sysctl); a prober asks more often. Without the limit no refusal is
-/// missing, which would look like a packet on its way.
-const UNLIMITED: [(&str, &str); 3] =
-    [("icmp_msgs_per_sec", "1000000"), ("icmp_msgs_burst", "10000"), ("icmp_ratelimit", "0")];
-
 /// What a prober waits for.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Goal {
@@ -32,24 +26,34 @@ pub(crate) enum Goal {
     Refused,
 }
 
-/// Waits on a thread in `namespace` until `address` behaves as `goal` says; tells when it did.
+/// That a goal was reached.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Reached {
+    /// When.
+    pub(crate) at: Instant,
+    /// How many connections before it were neither established nor refused in time.
+    pub(crate) silent: usize,
+}
+
+/// Waits on a thread in `namespace` until `address` behaves as `goal` says.
 pub(crate) async fn reached(
     namespace: &Namespace,
     address: SocketAddr,
     goal: Goal,
     patience: Duration,
-) -> anyhow::Result<Instant> {
+) -> anyhow::Result<Reached> {
     let namespace = namespace.clone();
     let (tell, told) = tokio::sync::oneshot::channel();
     let _prober: JoinHandle<()> = std::thread::Builder::new().name("prober".to_owned()).spawn(move || {
         let reached = namespace.enter().map_err(anyhow::Error::from).and_then(|()| {
-            for (name, value) in UNLIMITED {
-                std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value)?;
-            }
             let begin = Instant::now();
+            let mut silent = 0;
             while begin.elapsed() < patience && !tell.is_closed() {
-                if holds(address, goal) {
-                    return Ok(Instant::now());
+                let connection = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT);
+                silent +=
+                    usize::from(matches!(&connection, Err(error) if error.kind() == ErrorKind::TimedOut));
+                if holds(connection, goal) {
+                    return Ok(Reached { at: Instant::now(), silent });
                 }
                 sleep(PAUSE);
             }
@@ -60,12 +64,11 @@ pub(crate) async fn reached(
     told.await.context("the prober has ended")?
 }
 
-fn holds(address: SocketAddr, goal: Goal) -> bool {
-    let connection = TcpStream::connect_timeout(&address, CONNECT_TIMEOUT);
+fn holds(connection: std::io::Result<TcpStream>, goal: Goal) -> bool {
     match (goal, connection) {
         (Goal::Connected, Ok(_)) => true,
         (Goal::Answered, Ok(stream)) => answer(stream).is_ok_and(|text| text.contains("It works!")),
-        (Goal::Refused, Err(error)) => error.kind() == std::io::ErrorKind::ConnectionRefused,
+        (Goal::Refused, Err(error)) => error.kind() == ErrorKind::ConnectionRefused,
         _ => false,
     }
 }

@@ -45,6 +45,7 @@ struct Round {
     last_node: f64,
     one_node: f64,
     scale_to_ready: f64,
+    silent: usize,
 }
 
 /// Measures and prints.
@@ -83,6 +84,8 @@ pub(crate) async fn run(program: &Path, options: &Options) -> anyhow::Result<()>
     row("  of it: pod Ready -> EndpointSlice", |r| r.slice);
     row("  of it: EndpointSlice -> rules, first packet, every node", |r| r.last_node - r.slice);
     row("not in it: scaled -> pod Ready", |r| r.scale_to_ready);
+    let silent = rounds.iter().filter(|round| round.silent > 0).count();
+    println!("rounds with connections that were neither established nor refused: {silent}");
     let (answered, seen) = writes(&client).await?;
     println!("not in it: a write to a pod like the one of its status, {WRITES} times, ms:");
     println!("  {:58} {}", "sent -> answered", answered.tail());
@@ -122,12 +125,13 @@ async fn one(client: &Client, nodes: &[Namespace], address: SocketAddr) -> anyho
         try_join_all(probers),
     )?;
     let after = |when: Instant| millis(ready, when);
-    let latencies: Sample = packets.iter().map(|when| after(*when)).collect();
+    let latencies: Sample = packets.iter().map(|packet| after(packet.at)).collect();
     Ok(Round {
         slice: after(slice),
         first_node: latencies.quantile(0.0),
         last_node: latencies.quantile(1.0),
-        one_node: packets.first().map_or(f64::NAN, |when| after(*when)),
+        one_node: packets.first().map_or(f64::NAN, |packet| after(packet.at)),
+        silent: packets.iter().map(|packet| packet.silent).sum(),
         scale_to_ready: millis(begin, ready),
     })
 }
