@@ -312,13 +312,14 @@ fn node_config(
         program: std::env::current_exe()?,
         labels: std::collections::BTreeMap::new(),
         port: node::DEFAULT_PORT,
-        cgroup_parent: cgroup(&options.name, name),
+        cgroup_parent: cgroup(name),
     })
 }
 
-/// The cgroup below which a node's containers run.
-fn cgroup(cluster: &str, node: &str) -> String {
-    format!("/portolan-{cluster}-{node}")
+/// The cgroup below which a node's containers run, whatever command started the node: nodes of a
+/// sandbox carry its name, and without one there is a single node on a machine.
+pub(crate) fn cgroup(node: &str) -> String {
+    format!("/portolan-{node}")
 }
 
 #[cfg(test)]

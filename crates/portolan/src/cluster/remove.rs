@@ -32,7 +32,7 @@ pub(crate) async fn remove(name: &str, data_dir: Option<PathBuf>) -> Result<bool
     if let Some(record) = &record {
         errors.extend(end_process(record).await.err());
     }
-    for node in nodes(name, &data_dir, record.as_ref()) {
+    for node in nodes(&data_dir, record.as_ref()) {
         errors.extend(remove_node(node).await.err());
     }
     errors.extend(Sandbox::remove(name).into_iter().map(Into::into));
@@ -55,7 +55,7 @@ struct Remains {
 }
 
 /// The nodes of the record; without one, those whose data is there.
-fn nodes(cluster: &str, data_dir: &std::path::Path, record: Option<&Record>) -> Vec<Remains> {
+fn nodes(data_dir: &std::path::Path, record: Option<&Record>) -> Vec<Remains> {
     let names: Vec<String> = match record {
         Some(record) => record.nodes.iter().map(|node| node.name.clone()).collect(),
         None => {
@@ -77,7 +77,7 @@ fn nodes(cluster: &str, data_dir: &std::path::Path, record: Option<&Record>) -> 
             labels: std::collections::BTreeMap::new(),
             port: 0,
             runtime_environment: std::collections::BTreeMap::new(),
-            cgroup_parent: cgroup(cluster, &name),
+            cgroup_parent: cgroup(&name),
             name,
         },
     });

@@ -12,7 +12,7 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Client, Config};
 use tokio::sync::oneshot;
 
-use crate::{host, shutdown};
+use crate::{cluster, host, shutdown};
 
 /// Which API server a part works for.
 #[derive(Args, Clone, Debug)]
@@ -107,6 +107,9 @@ pub(crate) struct NodeOptions {
     /// The DNS domain of the cluster
     #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
     cluster_domain: String,
+    /// Remove every pod, container and file of the node and exit
+    #[arg(long)]
+    cleanup: bool,
 }
 
 /// `portolan node`.
@@ -117,11 +120,10 @@ pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
     }
     run(async {
         let kubeconfig = options.api.config().await?;
-        let client = options.api.client().await?;
         let name = options.hostname_override.unwrap_or_else(host::own_name);
         let internal_ip = options.node_ip.map_or_else(host::own_address, Ok)?;
         let config = node::Config {
-            cgroup_parent: format!("/portolan-{name}"),
+            cgroup_parent: cluster::cgroup(&name),
             name: name.clone(),
             internal_ip,
             images_dir: options.data_dir.join("images"),
@@ -135,6 +137,10 @@ pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
             port: node::DEFAULT_PORT,
             runtime_environment: std::collections::BTreeMap::new(),
         };
+        if options.cleanup {
+            return Ok(node::remove_all(&config).await?);
+        }
+        let client = options.api.client().await?;
         let (ready, is_ready) = oneshot::channel();
         let tell = async move {
             if is_ready.await.is_ok() {

@@ -91,13 +91,18 @@ fn down_removes_every_trace_also_after_a_crash() {
         let line = String::from_utf8_lossy(&line);
         assert!(!line.contains(&folder), "a process is left: {line}");
     }
+    assert_no_cgroup_of(&cluster.name);
+    assert!(cluster.down().good().contains("nothing was removed"));
+}
+
+/// A cgroup is left as long as a process is in it.
+fn assert_no_cgroup_of(name: &str) {
     for hierarchy in std::fs::read_dir("/sys/fs/cgroup").expect("cgroups can be listed").flatten() {
         for group in std::fs::read_dir(hierarchy.path()).into_iter().flatten().flatten() {
-            let name = group.file_name().to_string_lossy().into_owned();
-            assert!(!name.contains(&cluster.name), "a cgroup is left: {name}");
+            let found = group.file_name().to_string_lossy().into_owned();
+            assert!(!found.contains(name), "a cgroup is left: {found}");
         }
     }
-    assert!(cluster.down().good().contains("nothing was removed"));
 }
 
 #[test]
@@ -243,7 +248,7 @@ fn the_parts_work_as_single_processes() {
     agent.arg(&node_data);
     std::fs::create_dir_all(&node_data).expect("a folder can be made");
     node::image::write_stand_ins(&node_data.join("images")).expect("images can be made");
-    let _agent = ready(agent, "node");
+    let agent = ready(agent, "node");
     let _proxy = spawn(within(&node, &["proxy", "--hostname-override", &node]), "proxy");
     let kubectl = |arguments: &[&str]| {
         let mut command = Command::new("nsenter");
@@ -260,4 +265,12 @@ fn the_parts_work_as_single_processes() {
     });
     let name = ["dig", "+short", &format!("@{}", sandbox.address), "httpd-svc.default.svc.cluster.local"];
     assert_eq!(cluster.on("node1", &name).good(), ip);
+    drop(agent);
+    run(&mut within(
+        &node,
+        &["node", "--hostname-override", &node, "--cleanup", "--data-dir", &node_data.to_string_lossy()],
+    ))
+    .good();
+    assert!(!node_data.exists());
+    assert_no_cgroup_of(&node);
 }
