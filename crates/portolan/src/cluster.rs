@@ -57,6 +57,17 @@ pub(crate) fn parse_name(text: &str) -> Result<String, String> {
     }
 }
 
+/// Refuses a name under which a cluster runs already.
+pub(crate) fn refuse_running(name: &str) -> anyhow::Result<()> {
+    if let Some(running) = Record::read(name)?.filter(Record::is_running) {
+        bail!(
+            "cluster {name} is in use by another process ({}); stop that one first, or choose another --name",
+            running.pid
+        );
+    }
+    Ok(())
+}
+
 /// A running cluster.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -118,13 +129,7 @@ impl Cluster {
     pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
         let data_dir = options.data_dir()?;
         let listener = options.api.listen().await?;
-        if let Some(running) = Record::read(&options.name)?.filter(Record::is_running) {
-            bail!(
-                "cluster {} is in use by another process ({}); stop that one first, or choose another --name",
-                options.name,
-                running.pid
-            );
-        }
+        refuse_running(&options.name)?;
         let is_new = !Sandbox::exists(&options.name);
         let ground = Ground::prepare(options)?;
         let started = Self::start_on(options, &data_dir, ground, listener).await;

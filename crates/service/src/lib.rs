@@ -20,6 +20,7 @@ mod family;
 mod interner;
 mod name;
 mod port;
+mod quantity;
 
 pub use choice::{Answer, Choice, Client, Entrance, List, Outcome, Rule, Viewpoint};
 pub use cidr::{Cidr, InvalidCidr};
@@ -29,3 +30,4 @@ pub use event::Event;
 pub use family::Family;
 pub use name::ServiceName;
 pub use port::PortView;
+pub use quantity::quantity;

@@ -43,7 +43,7 @@ fn keep_allocations(old: &Value, new: &mut Value) {
         let used: Vec<u16> = ports(new).filter_map(node_port).collect();
         let known: Vec<(Value, u16)> =
             ports(old).filter_map(|port| Some((port["name"].clone(), node_port(port)?))).collect();
-        for port in new["spec"]["ports"].as_array_mut().into_iter().flatten() {
+        for port in ports_mut(new) {
             let same = known.iter().find(|(name, number)| *name == port["name"] && !used.contains(number));
             if let (None, Some((_, number)), Value::Object(port)) = (node_port(port), same, port) {
                 port.insert("nodePort".to_owned(), (*number).into());
@@ -70,9 +70,7 @@ fn drop_dependents(old: &Value, new: &mut Value) {
     if has_node_ports(old) && !has_node_ports(new) && to != "LoadBalancer" {
         let known: Vec<u16> = ports(old).filter_map(node_port).collect();
         if ports(new).filter_map(node_port).all(|number| known.contains(&number)) {
-            for port in
-                new["spec"]["ports"].as_array_mut().into_iter().flatten().filter_map(Value::as_object_mut)
-            {
+            for port in ports_mut(new).filter_map(Value::as_object_mut) {
                 port.remove("nodePort");
             }
         }
@@ -95,6 +93,11 @@ fn drop_dependents(old: &Value, new: &mut Value) {
     for field in dropped {
         spec.remove(field);
     }
+}
+
+/// The ports of a Service, to be changed; one without ports stays without.
+fn ports_mut(service: &mut Value) -> impl Iterator<Item = &mut Value> {
+    service.pointer_mut("/spec/ports").and_then(Value::as_array_mut).into_iter().flatten()
 }
 
 fn is_unset(value: &Value) -> bool {
@@ -149,6 +152,12 @@ mod tests {
         new["spec"]["type"] = json!("ClusterIP");
         new["spec"]["ports"][0]["nodePort"] = json!(31999);
         assert_eq!(carried(&node_port_service(), new)["ports"][0]["nodePort"], 31999);
+    }
+
+    #[test]
+    fn a_service_that_loses_its_ports_has_none_instead_of_null() {
+        let new = json!({"spec": {"type": "ExternalName", "externalName": "example.org"}});
+        assert_eq!(carried(&node_port_service(), new).get("ports"), None);
     }
 
     #[test]

@@ -55,33 +55,9 @@ fn requests(pod: &Pod) -> Amounts {
     total
 }
 
-/// A quantity in thousandths, rounded up: `100m`, `2`, `1.5Gi`, `1e3` (the serialization format of
-/// `resource.Quantity`).
+/// A quantity in thousandths, rounded up.
 fn thousandths(quantity: &Quantity) -> Option<i128> {
-    const SUFFIXES: [(&str, f64); 16] = [
-        ("Ki", 1024.0),
-        ("Mi", 1_048_576.0),
-        ("Gi", 1_073_741_824.0),
-        ("Ti", 1_099_511_627_776.0),
-        ("Pi", 1_125_899_906_842_624.0),
-        ("Ei", 1_152_921_504_606_846_976.0),
-        ("n", 1e-9),
-        ("u", 1e-6),
-        ("m", 1e-3),
-        ("k", 1e3),
-        ("M", 1e6),
-        ("G", 1e9),
-        ("T", 1e12),
-        ("P", 1e15),
-        ("E", 1e18),
-        ("", 1.0),
-    ];
-    let text = quantity.0.trim();
-    let whole = SUFFIXES.iter().find_map(|(suffix, factor)| {
-        let number: f64 = text.strip_suffix(suffix)?.parse().ok()?;
-        Some(number * factor)
-    })?;
-    whole.is_finite().then_some((whole * 1000.0).ceil() as i128)
+    service::quantity(&quantity.0).map(|value| (value * 1000.0).ceil() as i128)
 }
 
 #[cfg(test)]

@@ -14,9 +14,11 @@ use clap::Args;
 use tokio::process::Command;
 
 use super::up;
-use crate::{cluster, shutdown};
+use crate::{cluster, host, shutdown};
 use script::{MANIFESTS, STEPS};
 
+/// The folder in a demo's data directory where its commands run; it tells a demo's cluster from others.
+const STAGE: &str = "demo";
 /// The registry that the tutorial's images come from.
 const REGISTRY: (&str, u16) = ("registry-1.docker.io", 443);
 /// It has this long to answer; then stand-ins are made.
@@ -41,12 +43,13 @@ pub(crate) struct Options {
 
 /// Starts a cluster, plays the tutorial, and removes the cluster when told to stop.
 pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
+    host::require_root("demo")?;
     up::runtime()?.block_on(async {
         let asked = shutdown::asked();
         tokio::pin!(asked);
         let cluster_options = cluster_options(options)?;
         let data_dir = cluster_options.data_dir()?;
-        drop(cluster::remove(&options.name, Some(data_dir.clone())).await);
+        clear_stage(&options.name, &data_dir).await?;
         let played = tokio::select! {
             played = play(options, &cluster_options, &data_dir) => played,
             asked = &mut asked => Ok(asked?),
@@ -60,6 +63,21 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
             anyhow::anyhow!("some parts could not be removed: {}", texts.join("; "))
         })
     })
+}
+
+/// Removes what an earlier demo left behind, and refuses to remove anything else.
+async fn clear_stage(name: &str, data_dir: &Path) -> anyhow::Result<()> {
+    cluster::refuse_running(name)?;
+    let is_taken = data_dir.exists() || testbed::Sandbox::exists(name);
+    if is_taken && !data_dir.join(STAGE).exists() {
+        bail!(
+            "{name} ({}) is a cluster that no demo has made, and a demo removes its cluster at the end; choose \
+             another --name",
+            data_dir.display()
+        );
+    }
+    drop(cluster::remove(name, Some(data_dir.to_owned())).await);
+    Ok(())
 }
 
 fn cluster_options(options: &Options) -> anyhow::Result<cluster::Options> {
@@ -130,7 +148,7 @@ impl Stage {
         if std::process::Command::new("kubectl").arg("version").arg("--client").output().is_err() {
             bail!("kubectl was not found on PATH; `make demo` installs it");
         }
-        let folder = data_dir.join("demo");
+        let folder = data_dir.join(STAGE);
         for (path, text) in MANIFESTS {
             let file = folder.join(path);
             let parent = file.parent().unwrap_or(&folder);

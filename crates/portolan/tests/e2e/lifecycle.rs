@@ -139,6 +139,22 @@ fn a_port_or_a_data_directory_in_use_is_a_sentence() {
 }
 
 #[test]
+fn a_demo_removes_no_cluster_but_its_own() {
+    if !may_run("demo") {
+        return;
+    }
+    let name = format!("e{}demo", std::process::id());
+    let folder = std::path::Path::new("/var/lib/portolan").join(&name);
+    std::fs::create_dir_all(&folder).expect("a folder can be made");
+    std::fs::write(folder.join("store.redb"), "precious").expect("a file can be written");
+    let said = run(Command::new(PROGRAM).args(["demo", "--exit", "--name", &name]));
+    let kept = std::fs::read_to_string(folder.join("store.redb"));
+    std::fs::remove_dir_all(&folder).expect("the folder can be removed");
+    assert!(said.bad().contains("is a cluster that no demo has made"));
+    assert_eq!(kept.expect("the file is still there"), "precious");
+}
+
+#[test]
 fn a_missing_runtime_is_a_sentence() {
     if !may_run("no-runtime") {
         return;
