@@ -29,7 +29,7 @@ fn compile_port(view: &PortView<'_>, node: &str, before: Option<&Fragment>, frag
     let at = |address: IpAddr| Front::ServiceIp { address, protocol, port };
     let internal = at(view.cluster_ip);
     let node_port = view.port.node_port.map(|port| Front::NodePort { family: view.family, protocol, port });
-    let external: Vec<Front> = view.external_ips().map(at).collect();
+    let external: Vec<Front> = view.external_ips().chain(view.load_balancer_ips()).map(at).collect();
 
     let old_slots = before.and_then(|before| before.front(&internal)).map(|value| value.slots.clone());
     let has_external = node_port.is_some() || !external.is_empty();

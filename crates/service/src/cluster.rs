@@ -204,13 +204,15 @@ fn slice_name(slice: &EndpointSlice) -> SliceName {
     (slice.metadata.namespace.clone(), slice.metadata.name.clone())
 }
 
-/// Whether only the version differs.
+/// Whether only the version differs, and what is said beside the endpoints.
 fn same_service(old: &Service, new: &Service) -> bool {
     *old == Service { metadata: old.metadata.clone(), ..new.clone() }
 }
 
 fn same_slice(old: &EndpointSlice, new: &EndpointSlice) -> bool {
-    *old == EndpointSlice { metadata: old.metadata.clone(), ..new.clone() }
+    let beside =
+        EndpointSlice { metadata: old.metadata.clone(), trigger_time: old.trigger_time.clone(), ..new.clone() };
+    *old == beside
 }
 
 #[cfg(test)]

@@ -22,6 +22,8 @@ pub struct Endpoint {
     pub node: Option<Arc<str>>,
     /// Which clients it is meant for.
     pub hints: Option<Box<Hints>>,
+    /// Its share of connections beside the others'.
+    pub weight: u8,
 }
 
 impl Endpoint {
@@ -33,6 +35,7 @@ impl Endpoint {
             terminating: endpoint.terminating,
             node: endpoint.node.clone(),
             hints: endpoint.hints.clone(),
+            weight: endpoint.weight,
         }
     }
 

@@ -2,19 +2,27 @@
 //!
 //! They are read from the JSON an API server or a manifest holds. One impossible value must not keep other
 //! Services from working (nor the list it stands in from being read), so a value that cannot be meant, such
-//! as port 70000, reads as absent.
+//! as port 70000, reads as absent and is noted among the object's [`Problems`].
 
+mod balance;
 mod metadata;
 mod node;
+mod pod;
+mod problem;
 mod raw;
 mod service;
+mod service_cidr;
 mod slice;
 
+pub use balance::{Balance, MAX_WEIGHT};
 pub use metadata::Metadata;
 pub use node::Node;
+pub use pod::Pod;
+pub use problem::Problems;
 pub use service::{
     ClusterIps, ExternalTrafficPolicy, Protocol, Service, ServicePort, ServiceType, SessionAffinity,
 };
+pub use service_cidr::ServiceCidr;
 pub use slice::{EndpointSlice, Hints, SliceEndpoint, SlicePort};
 
 use std::fmt::Debug;

@@ -24,6 +24,7 @@ fn endpoint(text: &str) -> Endpoint {
         terminating: conditions.contains('t'),
         node: Some(node.into()),
         hints: (hints != Hints::default()).then(|| Box::new(hints)),
+        weight: 1,
     }
 }
 
@@ -32,7 +33,7 @@ fn service(internal_local: bool, external_local: bool) -> Service {
     serde_json::from_value(serde_json::json!({
         "metadata": {"name": "s", "namespace": "d"},
         "spec": {"clusterIP": "10.96.0.9", "internalTrafficPolicy": policy(internal_local),
-            "externalTrafficPolicy": policy(external_local)}
+            "externalTrafficPolicy": policy(external_local), "type": "NodePort"}
     }))
     .unwrap()
 }

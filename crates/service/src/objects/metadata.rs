@@ -25,8 +25,11 @@ pub(crate) struct RawMetadata {
     #[serde(default)]
     name: String,
     resource_version: Option<Box<str>>,
+    pub(crate) deletion_timestamp: Option<Box<str>>,
     #[serde(default, deserialize_with = "super::raw::nullable")]
     pub(crate) labels: BTreeMap<String, String>,
+    #[serde(default, deserialize_with = "super::raw::nullable")]
+    pub(crate) annotations: BTreeMap<String, String>,
 }
 
 impl From<RawMetadata> for Metadata {

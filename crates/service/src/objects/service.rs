@@ -8,8 +8,9 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use super::metadata::{Metadata, RawMetadata};
-use super::{Object, raw};
-use crate::ServiceName;
+use super::problem::Problems;
+use super::{Balance, Object, raw};
+use crate::{Cidr, ServiceName};
 
 /// Label on a Service that another proxy than the cluster's own implements (KEP-2447).
 const PROXY_NAME: &str = "service.kubernetes.io/service-proxy-name";
@@ -26,14 +27,19 @@ pub struct Service {
     pub cluster_ips: ClusterIps,
     /// `spec.externalName`, the target of the CNAME of a Service of type ExternalName.
     pub external_name: Option<Box<str>>,
-    /// `spec.ports`; those with an impossible port are left out.
+    /// `spec.ports`; those with an impossible port or protocol are left out.
     pub ports: Vec<ServicePort>,
     /// `spec.externalIPs`.
     pub external_ips: Vec<IpAddr>,
     /// `status.loadBalancer.ingress` addresses that the proxy answers for (`ipMode` is not `Proxy`, KEP-1860).
     pub load_balancer_ips: Vec<IpAddr>,
-    /// `spec.externalTrafficPolicy`.
+    /// `spec.loadBalancerSourceRanges`: who may come in at the load balancer's addresses; empty for everybody.
+    pub source_ranges: Vec<Cidr>,
+    /// `spec.externalTrafficPolicy`; it is `Cluster` for a Service that nobody outside can reach by its type.
     pub external_traffic_policy: ExternalTrafficPolicy,
+    /// `spec.healthCheckNodePort`, where a load balancer asks a node whether it has endpoints of its own. Only
+    /// with type LoadBalancer and external traffic policy Local.
+    pub health_check_node_port: Option<u16>,
     /// Whether `spec.internalTrafficPolicy` is `Local` (KEP-2086).
     pub internal_traffic_local: bool,
     /// `spec.sessionAffinity`.
@@ -42,6 +48,10 @@ pub struct Service {
     pub publish_not_ready_addresses: bool,
     /// Whether the label `service.kubernetes.io/service-proxy-name` gives the Service to another proxy.
     pub other_proxy: bool,
+    /// The annotation `portolan.dev/balance`: how an endpoint is chosen.
+    pub balance: Balance,
+    /// What was left out because it cannot be meant.
+    pub problems: Problems,
 }
 
 /// `spec.type`.
@@ -200,6 +210,10 @@ struct RawSpec {
     session_affinity_config: RawAffinityConfig,
     #[serde(default, deserialize_with = "raw::nullable")]
     publish_not_ready_addresses: bool,
+    #[serde(default, deserialize_with = "raw::nullable")]
+    load_balancer_source_ranges: Vec<String>,
+    #[serde(default, deserialize_with = "raw::nullable")]
+    health_check_node_port: i64,
 }
 
 #[derive(Deserialize)]
@@ -251,11 +265,14 @@ const AFFINITY_SECONDS: u64 = 10_800;
 impl From<RawService> for Service {
     fn from(raw: RawService) -> Self {
         let RawService { metadata, spec, status } = raw;
+        let mut problems = Problems::default();
         let cluster_ips = match spec.cluster_ip.as_deref() {
             Some("None") => ClusterIps::Headless,
             // Old servers and hand-written manifests give only the singular.
-            _ if spec.cluster_ips.is_empty() => ClusterIps::Addresses(raw::addresses(&spec.cluster_ip)),
-            _ => ClusterIps::Addresses(raw::addresses(&spec.cluster_ips)),
+            _ if spec.cluster_ips.is_empty() => {
+                ClusterIps::Addresses(problems.addresses("spec.clusterIP", &spec.cluster_ip))
+            }
+            _ => ClusterIps::Addresses(problems.addresses("spec.clusterIPs", &spec.cluster_ips)),
         };
         let virtual_addresses = status
             .load_balancer
@@ -263,45 +280,76 @@ impl From<RawService> for Service {
             .iter()
             .filter(|ingress| ingress.ip_mode.as_deref() != Some("Proxy"))
             .filter_map(|ingress| ingress.ip.as_ref());
+        let kind = match spec.r#type.as_deref() {
+            Some("NodePort") => ServiceType::NodePort,
+            Some("LoadBalancer") => ServiceType::LoadBalancer,
+            Some("ExternalName") => ServiceType::ExternalName,
+            _ => ServiceType::ClusterIp,
+        };
+        let for_outside = match kind {
+            ServiceType::NodePort | ServiceType::LoadBalancer => true,
+            ServiceType::ClusterIp => !spec.external_ips.is_empty(),
+            ServiceType::ExternalName => false,
+        };
+        let external_traffic_policy = match spec.external_traffic_policy.as_deref() {
+            Some("Local") if for_outside => ExternalTrafficPolicy::Local,
+            _ => ExternalTrafficPolicy::Cluster,
+        };
+        let needs_health_check =
+            kind == ServiceType::LoadBalancer && external_traffic_policy == ExternalTrafficPolicy::Local;
         let timeout = spec.session_affinity_config.client_ip.timeout_seconds;
-        let timeout = timeout.and_then(|seconds| u64::try_from(seconds).ok()).unwrap_or(AFFINITY_SECONDS);
+        let timeout = timeout.and_then(|seconds| u64::try_from(seconds).ok()).filter(|seconds| *seconds > 0);
         Self {
-            kind: match spec.r#type.as_deref() {
-                Some("NodePort") => ServiceType::NodePort,
-                Some("LoadBalancer") => ServiceType::LoadBalancer,
-                Some("ExternalName") => ServiceType::ExternalName,
-                _ => ServiceType::ClusterIp,
-            },
+            kind,
             cluster_ips,
             external_name: spec.external_name,
-            ports: spec.ports.into_iter().filter_map(RawPort::read).collect(),
-            external_ips: raw::addresses(&spec.external_ips),
-            load_balancer_ips: raw::addresses(virtual_addresses),
-            external_traffic_policy: match spec.external_traffic_policy.as_deref() {
-                Some("Local") => ExternalTrafficPolicy::Local,
-                _ => ExternalTrafficPolicy::Cluster,
-            },
+            ports: ports(spec.ports, &mut problems),
+            external_ips: problems.addresses("spec.externalIPs", &spec.external_ips),
+            load_balancer_ips: problems.addresses("status.loadBalancer.ingress", virtual_addresses),
+            source_ranges: problems.ranges("spec.loadBalancerSourceRanges", &spec.load_balancer_source_ranges),
+            external_traffic_policy,
+            health_check_node_port: raw::port(spec.health_check_node_port).filter(|_| needs_health_check),
             internal_traffic_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             session_affinity: match spec.session_affinity.as_deref() {
-                Some("ClientIP") => SessionAffinity::ClientIp(Duration::from_secs(timeout)),
+                Some("ClientIP") => {
+                    SessionAffinity::ClientIp(Duration::from_secs(timeout.unwrap_or(AFFINITY_SECONDS)))
+                }
                 _ => SessionAffinity::None,
             },
             publish_not_ready_addresses: spec.publish_not_ready_addresses,
             other_proxy: metadata.labels.contains_key(PROXY_NAME),
+            balance: Balance::read(&metadata.annotations, &mut problems),
             metadata: metadata.into(),
+            problems,
         }
     }
 }
 
-impl RawPort {
-    fn read(self) -> Option<ServicePort> {
-        Some(ServicePort {
-            protocol: Protocol::named(self.protocol.as_deref())?,
-            port: raw::port(self.port)?,
-            node_port: raw::port(self.node_port),
-            name: self.name.unwrap_or_default().into(),
-        })
+/// Ports that can be meant, each name and protocol once.
+fn ports(raw: Vec<RawPort>, problems: &mut Problems) -> Vec<ServicePort> {
+    let mut ports: Vec<ServicePort> = Vec::with_capacity(raw.len());
+    for (index, raw) in raw.into_iter().enumerate() {
+        let at = |field: &str| format!("spec.ports[{index}].{field}");
+        let Some(protocol) = Protocol::named(raw.protocol.as_deref()) else {
+            problems.note(at("protocol"), raw.protocol.unwrap_or_default(), "is no protocol of Services");
+            continue;
+        };
+        let Some(port) = raw::port(raw.port) else {
+            problems.note(at("port"), raw.port, "is no port; ports go from 1 to 65535");
+            continue;
+        };
+        let node_port = raw::port(raw.node_port);
+        if node_port.is_none() && raw.node_port != 0 {
+            problems.note(at("nodePort"), raw.node_port, "is no port; ports go from 1 to 65535");
+        }
+        let name: Arc<str> = raw.name.unwrap_or_default().into();
+        if ports.iter().any(|other| other.name == name && other.protocol == protocol) {
+            problems.note(at("name"), &*name, "names another port too");
+            continue;
+        }
+        ports.push(ServicePort { name, protocol, port, node_port });
     }
+    ports
 }
 
 #[cfg(test)]
@@ -348,6 +396,36 @@ mod tests {
         assert_eq!(service.ports.len(), 1);
         assert_eq!(service.ports[0].node_port, None);
         assert_eq!(service.external_ips, ["192.0.2.1".parse::<IpAddr>().unwrap()]);
+        assert_eq!(service.session_affinity, SessionAffinity::ClientIp(Duration::from_secs(10_800)));
+        let problems: Vec<_> = service.problems.iter().collect();
+        assert_eq!(problems.len(), 6, "each is reported: {problems:?}");
+        assert_eq!(problems[1], "spec.ports[1].port: 70000 is no port; ports go from 1 to 65535");
+    }
+
+    #[test]
+    fn external_policy_and_health_check_count_only_for_services_that_outsiders_reach() {
+        let with = |spec: serde_json::Value| {
+            let mut spec = spec;
+            spec["externalTrafficPolicy"] = "Local".into();
+            spec["healthCheckNodePort"] = 32000.into();
+            let service = read(json!({"metadata": {"name": "s", "namespace": "d"}, "spec": spec}));
+            (service.external_traffic_policy == ExternalTrafficPolicy::Local, service.health_check_node_port)
+        };
+        assert_eq!(with(json!({"type": "ClusterIP"})), (false, None));
+        assert_eq!(with(json!({"type": "ClusterIP", "externalIPs": ["192.0.2.1"]})), (true, None));
+        assert_eq!(with(json!({"type": "NodePort"})), (true, None));
+        assert_eq!(with(json!({"type": "LoadBalancer"})), (true, Some(32000)));
+    }
+
+    #[test]
+    fn source_ranges_may_have_spaces_around_and_bits_beyond_the_prefix() {
+        let service = read(json!({
+            "metadata": {"name": "s", "namespace": "d"},
+            "spec": {"loadBalancerSourceRanges": [" 203.0.113.7/25 ", "2001:db8::/32", "nonsense"]}
+        }));
+        let ranges: Vec<_> = service.source_ranges.iter().map(ToString::to_string).collect();
+        assert_eq!(ranges, ["203.0.113.0/25", "2001:db8::/32"]);
+        assert_eq!(service.problems.iter().count(), 1);
     }
 
     #[test]

@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
+use super::balance;
 use super::metadata::{Metadata, RawMetadata};
+use super::problem::Problems;
 use super::service::Protocol;
 use super::{Object, raw};
 use crate::{Family, ServiceName};
@@ -14,6 +16,8 @@ use crate::{Family, ServiceName};
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
 /// Label on slices of headless Services, which a proxy has no use for.
 const HEADLESS: &str = "service.kubernetes.io/headless";
+/// Annotation with the time of the change that the slice's last version came from.
+const TRIGGER_TIME: &str = "endpoints.kubernetes.io/last-change-trigger-time";
 
 /// Some of the endpoints of a Service.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
@@ -31,6 +35,10 @@ pub struct EndpointSlice {
     pub ports: Vec<SlicePort>,
     /// `endpoints`; those whose address is not of the slice's family are left out.
     pub endpoints: Vec<SliceEndpoint>,
+    /// The annotation `endpoints.kubernetes.io/last-change-trigger-time` as it stands (RFC 3339).
+    pub trigger_time: Option<Box<str>>,
+    /// What was left out because it cannot be meant.
+    pub problems: Problems,
 }
 
 /// A port that all endpoints of a slice serve.
@@ -63,6 +71,9 @@ pub struct SliceEndpoint {
     pub hostname: Option<Box<str>>,
     /// `hints`.
     pub hints: Option<Box<Hints>>,
+    /// Its share of connections beside the others', from the slice's annotation `portolan.dev/weights`; 1 unless
+    /// given there, at most [`super::MAX_WEIGHT`].
+    pub weight: u8,
 }
 
 /// Which clients an endpoint is meant for (KEP-2433, KEP-3015).
@@ -149,42 +160,75 @@ struct RawHint {
 
 impl From<RawSlice> for EndpointSlice {
     fn from(mut raw: RawSlice) -> Self {
+        let mut problems = Problems::default();
         let family = Family::named(&raw.address_type);
+        let weights = balance::weights(&raw.metadata.annotations, &mut problems);
+        let mut endpoints = Vec::with_capacity(raw.endpoints.len());
+        for (index, endpoint) in raw.endpoints.into_iter().enumerate() {
+            let Some(family) = family else { break };
+            match endpoint.address(family) {
+                Ok(address) => {
+                    let weight = weights.get(&address).copied().unwrap_or(1);
+                    endpoints.push(endpoint.read(address, weight));
+                }
+                Err(why) => problems.note(format!("endpoints[{index}].addresses"), why, ""),
+            }
+        }
+        let mut ports = Vec::with_capacity(raw.ports.len());
+        for (index, port) in raw.ports.into_iter().enumerate() {
+            // A port without a number stands for all ports; a Service has nothing to send there.
+            let Some(number) = port.port else { continue };
+            match port.read(number) {
+                Some(port) => ports.push(port),
+                None => problems.note(format!("ports[{index}]"), number, "is no port of a known protocol"),
+            }
+        }
         Self {
             service: raw::shared(raw.metadata.labels.remove(SERVICE_NAME)),
             headless: raw.metadata.labels.contains_key(HEADLESS),
             family,
-            ports: raw.ports.into_iter().filter_map(RawPort::read).collect(),
-            endpoints: raw.endpoints.into_iter().filter_map(|endpoint| endpoint.read(family?)).collect(),
+            ports,
+            endpoints,
+            trigger_time: raw.metadata.annotations.remove(TRIGGER_TIME).map(String::into_boxed_str),
             metadata: raw.metadata.into(),
+            problems,
         }
     }
 }
 
 impl RawPort {
-    fn read(self) -> Option<SlicePort> {
+    fn read(self, number: i64) -> Option<SlicePort> {
         Some(SlicePort {
             protocol: Protocol::named(self.protocol.as_deref())?,
-            port: raw::port(self.port?)?,
+            port: raw::port(number)?,
             name: self.name.unwrap_or_default().into(),
         })
     }
 }
 
 impl RawEndpoint {
-    fn read(self, family: Family) -> Option<SliceEndpoint> {
-        let address: IpAddr = self.addresses.first()?.parse().ok()?;
-        let terminating = self.conditions.terminating.unwrap_or(false);
-        (Family::of(address) == family && !address.is_unspecified()).then(|| SliceEndpoint {
+    /// The first address, if connections can be sent there.
+    fn address(&self, family: Family) -> Result<IpAddr, String> {
+        let text = self.addresses.first().ok_or("an endpoint without an address")?;
+        let address: IpAddr = text.parse().map_err(|_| format!("{text} is no IP address"))?;
+        match Family::of(address) == family && !address.is_unspecified() {
+            true => Ok(address),
+            false => Err(format!("{text} is no {family} address of an endpoint")),
+        }
+    }
+
+    fn read(self, address: IpAddr, weight: u8) -> SliceEndpoint {
+        SliceEndpoint {
             address,
             ready: self.conditions.ready.unwrap_or(true),
             serving: self.conditions.serving.unwrap_or(true),
-            terminating,
+            terminating: self.conditions.terminating.unwrap_or(false),
             node: raw::shared(self.node_name),
             zone: raw::shared(self.zone),
             hostname: self.hostname,
             hints: self.hints.map(|hints| Box::new(hints.read())),
-        })
+            weight,
+        }
     }
 }
 
@@ -215,13 +259,23 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(slice.service_name().unwrap().to_string(), "default/web");
-        assert_eq!(slice.ports.len(), 1);
+        assert_eq!((slice.ports.len(), slice.problems.iter().count()), (1, 3));
         let conditions: Vec<_> = slice
             .endpoints
             .iter()
             .map(|endpoint| (endpoint.ready, endpoint.serving, endpoint.terminating))
             .collect();
         assert_eq!(conditions, [(true, true, false), (false, true, true), (false, true, false)]);
+    }
+
+    #[test]
+    fn weights_stand_beside_the_endpoints_they_are_for() {
+        let slice: EndpointSlice = serde_json::from_value(json!({
+            "metadata": {"name": "web-1", "namespace": "default", "annotations": {"portolan.dev/weights": "10.0.0.2=5"}},
+            "addressType": "IPv4", "endpoints": [{"addresses": ["10.0.0.1"]}, {"addresses": ["10.0.0.2"]}]
+        }))
+        .unwrap();
+        assert_eq!(slice.endpoints.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [1, 5]);
     }
 
     #[test]
