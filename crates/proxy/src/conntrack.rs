@@ -12,7 +12,7 @@ use nfnetlink::{Error, Socket};
 use service::Family;
 use service::objects::Protocol;
 
-use crate::ruleset::{Change, Front, FrontValue, Ruleset};
+use crate::nftables::{Change, Front, FrontValue, Ruleset};
 
 /// Whether these changes may have left connections behind.
 pub(crate) fn concerned(changes: &[Change]) -> bool {

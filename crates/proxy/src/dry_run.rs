@@ -5,8 +5,7 @@ use std::fmt::Write;
 use service::objects::{EndpointSlice, Service};
 use service::{Changed, Cluster, Event, Viewpoint};
 
-use crate::compile::compile;
-use crate::ruleset::{Front, Ruleset, Way};
+use crate::nftables::{Front, Range, Ruleset, Way, compile};
 
 /// Prints what these objects lead to on a node: one line per front, with its way and its endpoints.
 pub fn dry_run(services: Vec<Service>, slices: Vec<EndpointSlice>, viewpoint: &Viewpoint) -> String {
@@ -32,7 +31,7 @@ fn print(ruleset: &Ruleset) -> String {
             }
             Front::NodePort { family, protocol, port } => format!("{family} node port {port}/{protocol}"),
         };
-        let list = |range: crate::Range| {
+        let list = |range: Range| {
             let run = range.first as usize..(range.first + range.count) as usize;
             let endpoints = value.slots.get(run).unwrap_or_default().iter().map(ToString::to_string);
             endpoints.collect::<Vec<_>>().join(" ")

@@ -1,27 +1,25 @@
 //! The Service proxy: watch, model, ruleset value, diff, kernel.
 //!
-//! The way of a change: events fill a [`service::Cluster`]; [`compile`] turns the touched Services into what
-//! they want of the kernel; [`Ruleset`] takes it in and knows the difference to what was loaded last; the
-//! [`Kernel`] sends that difference as one atomic transaction. Only the kernel part needs root, and only
-//! [`run`] knows of an API server.
-//!
-//! The layout in the kernel is described in [`layout`].
+//! The way of a change: events fill a [`service::Cluster`]; each mode compiles a [`Sight`] of it into a ruleset
+//! value, finds the difference to what was loaded last, and sends that to the kernel. Only the last step needs
+//! root, and only [`run`] knows of an API server. A [`Tracer`] walks packets through the ruleset value of a mode.
 
-pub mod layout;
+pub mod nftables;
 
-mod compile;
 mod config;
 mod conntrack;
 mod dry_run;
 mod error;
-mod kernel;
-mod ruleset;
+mod mode;
+mod packet;
 mod run;
+mod sight;
 
-pub use compile::compile;
-pub use config::{Config, NodePortAddresses};
+pub use config::{Config, DetectLocal, IpvsConfig, ModeName, NodePortAddresses};
 pub use dry_run::dry_run;
 pub use error::Error;
-pub use kernel::{Kernel, Report, cleanup};
-pub use ruleset::{Change, Fragment, Front, FrontValue, Plan, Range, Ruleset, Way};
+pub use mode::{Mode, Report, Touched};
+pub use nftables::cleanup;
+pub use packet::{Branch, Fate, Packet, Tracer, Untraceable};
 pub use run::run;
+pub use sight::{Interface, LocalPods, NodeFacts, NodePortIps, Sight};

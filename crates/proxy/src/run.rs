@@ -8,11 +8,11 @@ use futures::{Stream, StreamExt, stream};
 use service::objects::{EndpointSlice, Node, Service};
 use service::{Changed, Cluster, Event, Viewpoint, watch};
 
-use crate::compile::compile;
 use crate::config::Config;
 use crate::error::Error;
-use crate::kernel::Kernel;
-use crate::ruleset::Ruleset;
+use crate::mode::{Mode, Touched};
+use crate::nftables::{Kernel, Nftables};
+use crate::sight::{NodeFacts, Sight};
 
 /// How many events one transaction takes in at most. Bounds memory; whatever waits beyond goes into the next.
 const EVENTS: usize = 8192;
@@ -70,28 +70,32 @@ async fn follow(
     }
 }
 
-/// Model, ruleset and kernel of one node.
+/// Model and mode of one node.
 struct Proxy {
     cluster: Cluster,
     changed: Changed,
-    viewpoint: Viewpoint,
-    ruleset: Ruleset,
-    kernel: Kernel,
+    node: NodeFacts,
+    config: Config,
+    mode: Box<dyn Mode>,
     /// Whether rules were loaded at all.
     started: bool,
+    /// Whether all Services must be looked at: the node changed, or the kernel refused the last rules.
+    all: bool,
     /// Whether the kernel refused the last rules.
     behind: bool,
 }
 
 impl Proxy {
     fn new(config: Config, socket: nfnetlink::Socket) -> Self {
+        let viewpoint = Viewpoint { node: config.node_name.clone(), zone: None };
         Self {
             cluster: Cluster::new(),
             changed: Changed::new(),
-            viewpoint: Viewpoint { node: config.node_name.clone(), zone: None },
-            ruleset: Ruleset::new(),
-            kernel: Kernel::new(socket, config),
+            node: NodeFacts { viewpoint, ..NodeFacts::default() },
+            config,
+            mode: Box::new(Nftables::new(Kernel::new(socket))),
             started: false,
+            all: true,
             behind: false,
         }
     }
@@ -105,37 +109,37 @@ impl Proxy {
                 Input::Node(event) => self.look_from(event),
             }
         }
-        let nothing_new = self.started && self.changed.is_empty();
+        let nothing_new = self.started && self.changed.is_empty() && !self.all;
         if !self.cluster.synced() || nothing_new {
             return Ok(());
         }
         self.sync(since)
     }
 
-    /// A node that changes its zone sees every Service anew.
+    /// A node that changes its zone or its addresses sees every Service anew.
     fn look_from(&mut self, event: Event<Node>) {
         let Event::Apply(node) = event else { return };
-        if node.metadata.name == self.viewpoint.node && node.zone != self.viewpoint.zone {
-            self.viewpoint.zone = node.zone;
-            self.changed.extend(self.cluster.names().cloned());
+        if node.metadata.name != self.node.viewpoint.node {
+            return;
         }
+        let seen = NodeFacts {
+            viewpoint: Viewpoint { zone: node.zone, ..self.node.viewpoint.clone() },
+            addresses: node.addresses,
+            pod_cidrs: node.pod_cidrs,
+            ..self.node.clone()
+        };
+        self.all |= seen != self.node;
+        self.node = seen;
     }
 
     fn sync(&mut self, since: Instant) -> Result<(), Error> {
         let changed = std::mem::take(&mut self.changed);
-        for name in &changed {
-            let ports = self.cluster.ports(name, &self.viewpoint);
-            let fragment = compile(&ports, &self.viewpoint.node, self.ruleset.fragment(name));
-            self.ruleset.replace(name, fragment);
-        }
-        match self.kernel.sync(&mut self.ruleset) {
+        let touched = if self.all { Touched::Everything } else { Touched::Services(&changed) };
+        let sight = Sight { cluster: &self.cluster, node: &self.node, config: &self.config };
+        match self.mode.sync(&sight, &touched) {
             Ok(report) => {
                 if !self.started {
-                    tracing::info!(
-                        services = changed.len(),
-                        elements = report.elements,
-                        "Service rules loaded"
-                    );
+                    tracing::info!(elements = report.elements, "Service rules loaded");
                 }
                 tracing::debug!(
                     services = changed.len(),
@@ -146,6 +150,7 @@ impl Proxy {
                     "Service rules programmed"
                 );
                 self.started = true;
+                self.all = false;
                 self.behind = false;
                 Ok(())
             }
@@ -153,6 +158,7 @@ impl Proxy {
                 if !self.behind {
                     tracing::error!(%error, "the Service rules are out of date; trying again");
                 }
+                self.all = true;
                 self.behind = true;
                 Ok(())
             }

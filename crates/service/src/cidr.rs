@@ -50,6 +50,11 @@ impl Cidr {
         (first, first | hosts)
     }
 
+    /// Whether `address` is in the block.
+    pub fn contains(&self, address: IpAddr) -> bool {
+        Self::new(address, self.prefix).is_some_and(|block| block == *self)
+    }
+
     /// Number of fixed leading bits.
     pub fn prefix(&self) -> u8 {
         self.prefix

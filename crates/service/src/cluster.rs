@@ -210,8 +210,11 @@ fn same_service(old: &Service, new: &Service) -> bool {
 }
 
 fn same_slice(old: &EndpointSlice, new: &EndpointSlice) -> bool {
-    let beside =
-        EndpointSlice { metadata: old.metadata.clone(), trigger_time: old.trigger_time.clone(), ..new.clone() };
+    let beside = EndpointSlice {
+        metadata: old.metadata.clone(),
+        trigger_time: old.trigger_time.clone(),
+        ..new.clone()
+    };
     *old == beside
 }
 

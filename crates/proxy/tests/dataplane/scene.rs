@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 use std::process::Command;
 use std::time::Instant;
 
-use proxy::{Config, Kernel, Report, Ruleset, compile};
+use proxy::nftables::{Kernel, Nftables};
+use proxy::{Config, Mode, NodeFacts, NodePortAddresses, Report, Sight, Touched};
 use serde_json::{Value, json};
 use service::objects::{EndpointSlice, Service};
 use service::{Changed, Cluster, Event, Viewpoint};
@@ -28,9 +29,10 @@ pub(crate) struct Scene {
     pub(crate) pod2: Namespace,
     pub(crate) client: Namespace,
     cluster: Cluster,
-    ruleset: Ruleset,
-    kernel: Kernel,
-    viewpoint: Viewpoint,
+    changed: Changed,
+    mode: Box<dyn Mode>,
+    node_facts: NodeFacts,
+    config: Config,
 }
 
 impl Scene {
@@ -55,10 +57,19 @@ impl Scene {
         node.sysctl("ipv6/conf/all/forwarding", "1");
         serve(&pod1, "pod1", TARGET);
         serve(&pod2, "pod2", TARGET);
-        let kernel = kernel(&node, config());
-        let viewpoint = Viewpoint { node: "node".into(), zone: None };
-        let (cluster, ruleset) = (Cluster::new(), Ruleset::new());
-        Some(Self { node, pod1, pod2, client, cluster, ruleset, kernel, viewpoint })
+        let mode = nftables(&node);
+        let (cluster, changed) = (Cluster::new(), Changed::new());
+        Some(Self {
+            node,
+            pod1,
+            pod2,
+            client,
+            cluster,
+            changed,
+            mode,
+            node_facts: node_facts(),
+            config: config(),
+        })
     }
 
     /// Takes in new or changed objects as one transaction.
@@ -94,23 +105,17 @@ impl Scene {
         service_event: fn(Service) -> Event<Service>,
         slice_event: fn(EndpointSlice) -> Event<EndpointSlice>,
     ) {
-        let mut changed = Changed::new();
         for object in objects {
             match object["kind"].as_str().unwrap() {
                 "Service" => {
                     let service = serde_json::from_value(object.clone()).unwrap();
-                    self.cluster.service_event(service_event(service), &mut changed);
+                    self.cluster.service_event(service_event(service), &mut self.changed);
                 }
                 _ => {
                     let slice = serde_json::from_value(object.clone()).unwrap();
-                    self.cluster.slice_event(slice_event(slice), &mut changed);
+                    self.cluster.slice_event(slice_event(slice), &mut self.changed);
                 }
             }
-        }
-        for name in changed {
-            let ports = self.cluster.ports(&name, &self.viewpoint);
-            let fragment = compile(&ports, &self.viewpoint.node, self.ruleset.fragment(&name));
-            self.ruleset.replace(&name, fragment);
         }
     }
 
@@ -121,25 +126,28 @@ impl Scene {
 
     /// The same with another configuration.
     pub(crate) fn restart_with(&mut self, config: Config) -> Report {
-        self.kernel = kernel(&self.node, config);
-        self.ruleset = Ruleset::new();
-        for name in self.cluster.names() {
-            let ports = self.cluster.ports(name, &self.viewpoint);
-            self.ruleset.replace(name, compile(&ports, &self.viewpoint.node, None));
-        }
-        self.kernel.sync(&mut self.ruleset).unwrap()
+        self.config = config;
+        self.mode = nftables(&self.node);
+        self.sync_all()
     }
 
     /// Loads the same ruleset into an empty kernel.
     pub(crate) fn load_afresh(&mut self) -> Report {
         proxy::cleanup(&mut self.node.run(|| nfnetlink::Socket::open().unwrap())).unwrap();
-        self.kernel = kernel(&self.node, config());
-        self.sync()
+        self.sync_all()
     }
 
-    /// Makes the kernel hold the ruleset again, without a change.
+    /// Makes the kernel hold what the objects say, looking at those that changed.
     pub(crate) fn sync(&mut self) -> Report {
-        self.kernel.sync(&mut self.ruleset).unwrap()
+        let changed = std::mem::take(&mut self.changed);
+        let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
+        self.mode.sync(&sight, &Touched::Services(&changed)).unwrap()
+    }
+
+    fn sync_all(&mut self) -> Report {
+        self.changed.clear();
+        let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
+        self.mode.sync(&sight, &Touched::Everything).unwrap()
     }
 
     /// Who answers how often.
@@ -162,14 +170,24 @@ impl Scene {
     }
 }
 
-fn kernel(node: &Namespace, config: Config) -> Kernel {
-    Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()), config)
+fn nftables(node: &Namespace) -> Box<dyn Mode> {
+    Box::new(Nftables::new(Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()))))
+}
+
+fn node_facts() -> NodeFacts {
+    let addresses = vec![NODE.parse().unwrap()];
+    NodeFacts {
+        viewpoint: Viewpoint { node: "node".into(), zone: None },
+        interface_addresses: addresses.clone(),
+        addresses,
+        ..NodeFacts::default()
+    }
 }
 
 /// The configuration of the node's proxy.
 pub(crate) fn config() -> Config {
     let pods = ["10.244.0.0/16", "fd00:244::/32"].map(|range| range.parse().unwrap());
-    Config::new("node", pods.to_vec())
+    Config { node_port_addresses: Some(NodePortAddresses::All), ..Config::new("node", pods.to_vec()) }
 }
 
 /// A Service with one port 8080; `spec` adds to it or overrides.

@@ -45,9 +45,10 @@ impl Problems {
     ) -> Vec<Cidr> {
         let mut ranges = Vec::new();
         for text in texts {
-            let range = text.trim().split_once('/').and_then(|(address, prefix)| {
-                Cidr::new(address.parse().ok()?, prefix.parse().ok()?)
-            });
+            let range = text
+                .trim()
+                .split_once('/')
+                .and_then(|(address, prefix)| Cidr::new(address.parse().ok()?, prefix.parse().ok()?));
             match range {
                 Some(range) => ranges.push(range),
                 None => self.note(field, text, "is no address range such as 203.0.113.0/24"),

@@ -306,7 +306,8 @@ impl From<RawService> for Service {
             ports: ports(spec.ports, &mut problems),
             external_ips: problems.addresses("spec.externalIPs", &spec.external_ips),
             load_balancer_ips: problems.addresses("status.loadBalancer.ingress", virtual_addresses),
-            source_ranges: problems.ranges("spec.loadBalancerSourceRanges", &spec.load_balancer_source_ranges),
+            source_ranges: problems
+                .ranges("spec.loadBalancerSourceRanges", &spec.load_balancer_source_ranges),
             external_traffic_policy,
             health_check_node_port: raw::port(spec.health_check_node_port).filter(|_| needs_health_check),
             internal_traffic_local: spec.internal_traffic_policy.as_deref() == Some("Local"),

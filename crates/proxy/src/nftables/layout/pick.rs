@@ -9,8 +9,8 @@ use super::{
     Address, KEY, address_words, key_register, load_address, load_protocol_and_port, load_service_ip,
 };
 use super::{mark, only};
-use crate::config::Config;
-use crate::ruleset::{Front, Range, Way};
+use crate::nftables::ruleset::{Front, Range, Way};
+use crate::nftables::settings::Settings;
 
 /// A chain that picks one of so many endpoints for fronts of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -77,13 +77,14 @@ impl PickChain {
     }
 
     /// Its rules.
-    pub fn rules(&self, config: &Config) -> Vec<Rule> {
+    pub fn rules(&self, settings: &Settings) -> Vec<Rule> {
         let mut rules = Vec::new();
         match self.pick {
             Pick::Any { range, masquerade } => {
                 if masquerade {
-                    rules
-                        .push(self.rule(mark(config.masquerade_mark)).comment("masquerade external traffic"));
+                    rules.push(
+                        self.rule(mark(settings.masquerade_mark)).comment("masquerade external traffic"),
+                    );
                 }
                 rules.extend(self.pick(&[], range));
             }
@@ -91,7 +92,7 @@ impl PickChain {
                 let from_pod = only_from_pods(self.family);
                 rules.extend(self.pick(&from_pod, inside));
                 let from_node = only_from_node();
-                let marked = [&from_node[..], &mark(config.masquerade_mark)].concat();
+                let marked = [&from_node[..], &mark(settings.masquerade_mark)].concat();
                 rules.push(self.rule(marked).comment("masquerade this node's own traffic"));
                 rules.extend(self.pick(&from_node, inside));
                 rules.extend(self.pick(&[], outside));

@@ -1,6 +1,6 @@
 //! Taking over the table that an earlier run left.
 //!
-//! If the table was written by the same layout with the same configuration and nobody touched its rules, only the
+//! If the table was written by the same layout with the same settings and nobody touched its rules, only the
 //! elements that differ are changed, and no packet notices the restart. Otherwise the table is replaced. (A
 //! replacement is atomic for each lookup but not for each packet: one that is between two chains at that moment
 //! may be refused. So it is for upgrades and repairs.)
@@ -10,8 +10,8 @@ use std::hash::{DefaultHasher, Hasher};
 
 use nfnetlink::{Batch, Element, Error, Socket, Table};
 
-use crate::config::Config;
-use crate::layout::{self, Edits, PickChain};
+use crate::nftables::layout::{self, Edits, PickChain};
+use crate::nftables::settings::Settings;
 
 /// A table in the kernel that is ours to go on with.
 #[derive(Debug)]
@@ -28,7 +28,7 @@ impl Held {
     pub(super) fn read(
         socket: &mut Socket,
         table: &Table,
-        config: &Config,
+        settings: &Settings,
         wanted: &[PickChain],
     ) -> Result<Option<Self>, Error> {
         if !socket.tables()?.contains(table) {
@@ -38,13 +38,13 @@ impl Held {
         for chain in socket.rule_chains(table)? {
             *rules.entry(chain).or_default() += 1;
         }
-        for (chain, count) in layout::rule_counts(config) {
+        for (chain, count) in layout::rule_counts(settings) {
             if rules.remove(&chain) != Some(count) {
                 return Ok(None);
             }
         }
         let damaged = |chain: &PickChain| {
-            rules.get(&chain.name()).is_some_and(|count| *count != chain.rules(config).len())
+            rules.get(&chain.name()).is_some_and(|count| *count != chain.rules(settings).len())
         };
         if wanted.iter().any(damaged) {
             return Ok(None);
@@ -91,11 +91,11 @@ impl Held {
     }
 }
 
-/// The proxy's table, with a number in its comment that changes with layout and configuration.
-pub(super) fn marked_table(config: &Config) -> Table {
+/// The proxy's table, with a number in its comment that changes with layout and settings.
+pub(super) fn marked_table(settings: &Settings) -> Table {
     let mut batch = Batch::new();
-    layout::base(&mut batch, config);
-    for rule in PickChain::samples().iter().flat_map(|chain| chain.rules(config)) {
+    layout::base(&mut batch, settings);
+    for rule in PickChain::samples().iter().flat_map(|chain| chain.rules(settings)) {
         batch.add_rule(&layout::table(), &rule);
     }
     let mut hasher = DefaultHasher::new();
@@ -108,15 +108,19 @@ pub(super) fn marked_table(config: &Config) -> Table {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Config;
 
     #[test]
-    fn the_mark_follows_the_configuration() {
-        let config = Config::new("node", vec!["10.244.0.0/16".parse().unwrap()]);
-        assert_eq!(marked_table(&config), marked_table(&config.clone()));
-        let wider = Config { cluster_cidrs: vec!["10.244.0.0/15".parse().unwrap()], ..config.clone() };
-        let other_mark = Config { masquerade_mark: 0x8000, ..config.clone() };
-        for other in [wider, other_mark] {
-            assert_ne!(marked_table(&config), marked_table(&other));
+    fn the_mark_follows_the_settings() {
+        let settings = |range: &str, masquerade_mark: u32| {
+            let config = Config { masquerade_mark, ..Config::new("node", vec![range.parse().unwrap()]) };
+            let (cluster, node) = (service::Cluster::new(), crate::NodeFacts::default());
+            Settings::of(&crate::Sight { cluster: &cluster, node: &node, config: &config })
+        };
+        let usual = settings("10.244.0.0/16", 0x4000);
+        assert_eq!(marked_table(&usual), marked_table(&usual.clone()));
+        for other in [settings("10.244.0.0/15", 0x4000), settings("10.244.0.0/16", 0x8000)] {
+            assert_ne!(marked_table(&usual), marked_table(&other));
         }
     }
 

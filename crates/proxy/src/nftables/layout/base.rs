@@ -13,7 +13,8 @@ use super::sets::{
 };
 use super::{Address, KEY, address_words, all_sets, change_mark, key_register, load_address};
 use super::{load_protocol_and_port, load_service_ip, mark, only};
-use crate::config::{Config, NodePortAddresses};
+use crate::nftables::settings::Settings;
+use crate::sight::{LocalPods, NodePortIps};
 
 /// The protocol number of TCP.
 const TCP: u8 = 6;
@@ -32,27 +33,27 @@ pub fn table() -> Table {
 
 /// Adds what is the same for every cluster to a transaction: sets with the configured elements, base chains and
 /// their rules. The table must be there and empty.
-pub fn base(batch: &mut nfnetlink::Batch, config: &Config) {
+pub fn base(batch: &mut nfnetlink::Batch, settings: &Settings) {
     let table = table();
     all_sets().for_each(|set| batch.add_set(&table, set));
     for family in Family::ALL {
-        batch.add_elements(&table, CLUSTER_CIDRS.name(family), &cluster_cidrs(config, family));
-        if let NodePortAddresses::Only(addresses) = &config.node_port_addresses {
-            batch.add_elements(&table, NODE_PORT_IPS.name(family), &node_port_ips(addresses, family));
+        batch.add_elements(&table, CLUSTER_CIDRS.name(family), &cluster_cidrs(settings, family));
+        if let NodePortIps::Only(addresses) = settings.node_ports(family) {
+            batch.add_elements(&table, NODE_PORT_IPS.name(family), &node_port_ips(addresses));
         }
     }
     for chain in chains() {
         batch.add_chain(&table, &chain);
     }
-    for rule in rules(config) {
+    for rule in rules(settings) {
         batch.add_rule(&table, &rule);
     }
 }
 
 /// How many rules each chain has that is the same for every cluster.
-pub fn rule_counts(config: &Config) -> BTreeMap<String, usize> {
+pub fn rule_counts(settings: &Settings) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    for rule in rules(config) {
+    for rule in rules(settings) {
         *counts.entry(rule.chain).or_default() += 1;
     }
     counts
@@ -74,7 +75,7 @@ fn chains() -> Vec<Chain> {
     ]
 }
 
-fn rules(config: &Config) -> Vec<Rule> {
+fn rules(settings: &Settings) -> Vec<Rule> {
     let mut rules = Vec::new();
     for chain in ["nat-prerouting", "nat-output"] {
         rules.push(Rule::new(chain, vec![jump(SERVICES)]));
@@ -85,7 +86,7 @@ fn rules(config: &Config) -> Vec<Rule> {
         rules.push(Rule::new(chain, expressions));
     }
     for family in Family::ALL {
-        rules.extend(masquerade_from_outside(config, family));
+        rules.extend(masquerade_from_outside(settings, family));
         rules.push(Rule::new(
             SERVICES,
             look_up(only(family).to_vec(), load_service_ip(family), SERVICE_IPS.name(family)),
@@ -93,22 +94,22 @@ fn rules(config: &Config) -> Vec<Rule> {
         rules.push(Rule::new(
             SERVICES,
             look_up(
-                to_node_port(config, family),
+                to_node_port(settings, family),
                 load_protocol_and_port(KEY).to_vec(),
                 NODE_PORTS.name(family),
             ),
         ));
-        rules.extend(reject_without_endpoints(config, family));
+        rules.extend(reject_without_endpoints(settings, family));
     }
     rules.extend(reject());
-    rules.extend(postrouting(config));
+    rules.extend(postrouting(settings));
     rules
 }
 
 /// Cluster IPs answer clients that are no pods from this node's address, since the answers of a pod on another
 /// node would not come back through here.
-fn masquerade_from_outside(config: &Config, family: Family) -> Option<Rule> {
-    if cluster_cidrs(config, family).is_empty() {
+fn masquerade_from_outside(settings: &Settings, family: Family) -> Option<Rule> {
+    if cluster_cidrs(settings, family).is_empty() {
         return None;
     }
     let mut expressions = only(family).to_vec();
@@ -118,7 +119,7 @@ fn masquerade_from_outside(config: &Config, family: Family) -> Option<Rule> {
         load_address(family, Address::Source, KEY),
         Expr::Lookup { set: CLUSTER_CIDRS.name(family), from: KEY, result: LookupResult::NotContained },
     ]);
-    expressions.extend(mark(config.masquerade_mark));
+    expressions.extend(mark(settings.masquerade_mark));
     Some(Rule::new(SERVICES, expressions).comment("masquerade cluster IP traffic from outside the cluster"))
 }
 
@@ -129,10 +130,10 @@ fn look_up(mut expressions: Vec<Expr>, key: Vec<Expr>, map: &'static str) -> Vec
 }
 
 /// The rule goes on only for packets to an address at which node ports are open.
-fn to_node_port(config: &Config, family: Family) -> Vec<Expr> {
+fn to_node_port(settings: &Settings, family: Family) -> Vec<Expr> {
     let mut expressions = only(family).to_vec();
-    match config.node_port_addresses {
-        NodePortAddresses::Local => {
+    match settings.node_ports(family) {
+        NodePortIps::AnyLocal => {
             expressions.extend([
                 Expr::FibType { address: FibAddress::Destination, to: KEY },
                 Expr::Compare { from: KEY, equal: true, value: RTN_LOCAL.to_ne_bytes().to_vec() },
@@ -150,7 +151,7 @@ fn to_node_port(config: &Config, family: Family) -> Vec<Expr> {
             };
             expressions.push(Expr::Compare { from: KEY, equal: false, value: loopback });
         }
-        NodePortAddresses::Only(_) => expressions.extend([
+        NodePortIps::Only(_) => expressions.extend([
             load_address(family, Address::Destination, KEY),
             Expr::Lookup { set: NODE_PORT_IPS.name(family), from: KEY, result: LookupResult::Contained },
         ]),
@@ -158,7 +159,7 @@ fn to_node_port(config: &Config, family: Family) -> Vec<Expr> {
     expressions
 }
 
-fn reject_without_endpoints(config: &Config, family: Family) -> [Rule; 3] {
+fn reject_without_endpoints(settings: &Settings, family: Family) -> [Rule; 3] {
     let matching = |mut expressions: Vec<Expr>, key: Vec<Expr>, set: &'static str| {
         expressions.extend(key);
         expressions.push(Expr::Lookup { set, from: KEY, result: LookupResult::Contained });
@@ -170,7 +171,7 @@ fn reject_without_endpoints(config: &Config, family: Family) -> [Rule; 3] {
     [
         matching(family_only.clone(), load_service_ip(family), NO_ENDPOINT_IPS.name(family)),
         matching(
-            to_node_port(config, family),
+            to_node_port(settings, family),
             load_protocol_and_port(KEY).to_vec(),
             NO_ENDPOINT_NODE_PORTS.name(family),
         ),
@@ -188,9 +189,9 @@ fn reject() -> [Rule; 2] {
     [Rule::new(REJECT, tcp), Rule::new(REJECT, vec![Expr::Reject(Reject::PortUnreachable)])]
 }
 
-fn postrouting(config: &Config) -> Vec<Rule> {
+fn postrouting(settings: &Settings) -> Vec<Rule> {
     const CHAIN: &str = "nat-postrouting";
-    let bit = config.masquerade_mark;
+    let bit = settings.masquerade_mark;
     let masquerade = Expr::Masquerade { fully_random: true };
     let mut marked = vec![
         Expr::Meta { key: MetaKey::Mark, to: KEY },
@@ -232,18 +233,18 @@ fn ct_bits(key: CtKey, bits: u32) -> [Expr; 3] {
 }
 
 /// Starts and ends of the configured ranges of pods.
-fn cluster_cidrs(config: &Config, family: Family) -> Vec<Element> {
-    let ranges = config.cluster_cidrs.iter().filter(|range| Family::of(range.address()) == family);
+fn cluster_cidrs(settings: &Settings, family: Family) -> Vec<Element> {
+    let ranges = match settings.pods(family) {
+        LocalPods::From(ranges) => ranges.as_slice(),
+        LocalPods::Unknown | LocalPods::Through(_) => &[],
+    };
     let length = match family {
         Family::V4 => 4,
         Family::V6 => 16,
     };
-    range_elements(ranges.map(Cidr::bounds), length)
+    range_elements(ranges.iter().map(Cidr::bounds), length)
 }
 
-fn node_port_ips(addresses: &[IpAddr], family: Family) -> Vec<Element> {
-    let mut addresses: Vec<_> = addresses.iter().filter(|address| Family::of(**address) == family).collect();
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses.into_iter().map(|address| Element::key(super::elements::octets(*address))).collect()
+fn node_port_ips(addresses: &[IpAddr]) -> Vec<Element> {
+    addresses.iter().map(|address| Element::key(super::elements::octets(*address))).collect()
 }

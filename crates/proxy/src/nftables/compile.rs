@@ -6,7 +6,7 @@ use std::sync::Arc;
 use service::objects::{ExternalTrafficPolicy, Protocol};
 use service::{Client, Entrance, List, Outcome, PortView};
 
-use crate::ruleset::{Fragment, Front, FrontValue, Plan, Range, Way};
+use crate::nftables::ruleset::{Fragment, Front, FrontValue, Plan, Range, Way};
 
 /// Ranks of fronts: an allocated address or port goes before one that its Service merely names.
 const ALLOCATED: u8 = 0;

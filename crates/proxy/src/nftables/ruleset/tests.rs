@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use nfnetlink::{Element, ElementData};
 
 use super::*;
-use crate::layout::{PickChain, edits};
+use crate::nftables::layout::{PickChain, edits};
 
 /// What a kernel would hold, as strict as the real one: it refuses to add what is there and to delete what is not.
 #[derive(Debug, Default, PartialEq, Eq)]

@@ -7,43 +7,36 @@ use std::sync::Arc;
 
 use nfnetlink::{Batch, Error as NetlinkError, Socket, Table};
 
-use crate::config::Config;
 use crate::conntrack;
 use crate::error::Error;
-use crate::layout::{self, Edits, PickChain};
-use crate::ruleset::{Change, FrontValue, Ruleset};
+use crate::mode::Report;
+use crate::nftables::layout::{self, Edits, PickChain};
+use crate::nftables::ruleset::{Change, FrontValue, Ruleset};
+use crate::nftables::settings::Settings;
 
 /// The table in the kernel of the network namespace that the socket belongs to.
 #[derive(Debug)]
 pub struct Kernel {
     socket: Socket,
-    config: Config,
-    /// Our table, marked with layout and configuration.
+    /// What the table in the kernel was written for; `None` before the first load.
+    settings: Option<Settings>,
+    /// Our table, marked with layout and settings.
     table: Table,
     /// How many fronts use each chain that picks endpoints. All chains in the kernel are here; one without
     /// users goes with the next transaction.
     chains: HashMap<PickChain, usize>,
-    /// Whether the kernel holds what the ruleset says it was told.
-    loaded: bool,
-}
-
-/// What a transaction did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Report {
-    /// Elements deleted and added.
-    pub elements: usize,
-    /// Whether the whole table was written anew.
-    pub full: bool,
-    /// UDP connections to endpoints that are gone, forgotten.
-    pub flows: usize,
 }
 
 impl Kernel {
     /// Nothing is read or written yet; the first [`Kernel::sync`] goes on with the table that an earlier run left,
     /// or replaces it in one transaction. Connections live in the kernel's connection table and go on either way.
-    pub fn new(socket: Socket, config: Config) -> Self {
-        let table = adopt::marked_table(&config);
-        Self { socket, config, table, chains: HashMap::new(), loaded: false }
+    pub fn new(socket: Socket) -> Self {
+        Self { socket, settings: None, table: layout::table(), chains: HashMap::new() }
+    }
+
+    /// Makes the next [`Kernel::sync`] compare what the kernel holds with the ruleset.
+    pub fn trust_nothing(&mut self) {
+        self.settings = None;
     }
 
     /// Makes the kernel hold what the ruleset says.
@@ -52,10 +45,10 @@ impl Kernel {
     ///
     /// # Errors
     /// [`Error::Load`] when the full load was refused too. The next call tries again.
-    pub fn sync(&mut self, ruleset: &mut Ruleset) -> Result<Report, Error> {
-        if self.loaded {
+    pub fn sync(&mut self, settings: &Settings, ruleset: &mut Ruleset) -> Result<Report, Error> {
+        if self.settings.as_ref() == Some(settings) {
             let changes = ruleset.take_changes();
-            match self.change(&changes) {
+            match self.change(settings, &changes) {
                 Ok(elements) => {
                     let flows = self.forget_flows(ruleset, &changes);
                     return Ok(Report { elements, full: false, flows });
@@ -65,33 +58,34 @@ impl Kernel {
                 }
             }
         }
-        self.loaded = false;
+        self.settings = None;
+        self.table = adopt::marked_table(settings);
         let all = ruleset.take_all();
-        let adopted = self.adopt(&all).unwrap_or_else(|error| {
+        let adopted = self.adopt(settings, &all).unwrap_or_else(|error| {
             tracing::info!(%error, "the Service rules that were there cannot be used; replacing them");
             None
         });
         let full = adopted.is_none();
         let elements = match adopted {
             Some(elements) => elements,
-            None => self.load(&all).map_err(Error::Load)?,
+            None => self.load(settings, &all).map_err(Error::Load)?,
         };
-        self.loaded = true;
+        self.settings = Some(settings.clone());
         let flows = self.forget_flows(ruleset, &all);
         Ok(Report { elements, full, flows })
     }
 
     /// Goes on with the table in the kernel; `None` if that is not as we would write it.
-    fn adopt(&mut self, all: &[Change]) -> Result<Option<usize>, NetlinkError> {
+    fn adopt(&mut self, settings: &Settings, all: &[Change]) -> Result<Option<usize>, NetlinkError> {
         self.chains.clear();
         let wanted = self.count_chains(all);
-        let Some(held) = adopt::Held::read(&mut self.socket, &self.table, &self.config, &wanted)? else {
+        let Some(held) = adopt::Held::read(&mut self.socket, &self.table, settings, &wanted)? else {
             return Ok(None);
         };
         let made: Vec<_> = wanted.iter().filter(|chain| !held.has(chain)).copied().collect();
         let idle = held.idle_chains(&wanted);
         let mut chains = Batch::new();
-        self.add_chains(&mut chains, &made);
+        self.add_chains(settings, &mut chains, &made);
         self.socket.commit(chains)?;
 
         let mut batch = Batch::new();
@@ -104,16 +98,16 @@ impl Kernel {
         Ok(Some(elements))
     }
 
-    fn load(&mut self, all: &[Change]) -> Result<usize, NetlinkError> {
+    fn load(&mut self, settings: &Settings, all: &[Change]) -> Result<usize, NetlinkError> {
         let mut batch = Batch::new();
         // The first makes sure that there is something to delete.
         batch.add_table(&self.table);
         batch.delete_table(&self.table);
         batch.add_table(&self.table);
-        layout::base(&mut batch, &self.config);
+        layout::base(&mut batch, settings);
         self.chains.clear();
         let made = self.count_chains(all);
-        self.add_chains(&mut batch, &made);
+        self.add_chains(settings, &mut batch, &made);
         let elements = self.add_edits(&mut batch, &layout::edits(all));
         self.socket.commit(batch)?;
         Ok(elements)
@@ -121,11 +115,11 @@ impl Kernel {
 
     /// Chains come in a transaction before the one whose elements lead to them, and go in one after it: a packet
     /// that meets the commit may find the element on one side of it and the rules of the chain on the other.
-    fn change(&mut self, changes: &[Change]) -> Result<usize, NetlinkError> {
+    fn change(&mut self, settings: &Settings, changes: &[Change]) -> Result<usize, NetlinkError> {
         let idle: Vec<PickChain> = self.idle_chains().collect();
         let made = self.count_chains(changes);
         let mut chains = Batch::new();
-        self.add_chains(&mut chains, &made);
+        self.add_chains(settings, &mut chains, &made);
         self.socket.commit(chains)?;
 
         let mut batch = Batch::new();
@@ -138,10 +132,10 @@ impl Kernel {
         Ok(elements)
     }
 
-    fn add_chains(&self, batch: &mut Batch, chains: &[PickChain]) {
+    fn add_chains(&self, settings: &Settings, batch: &mut Batch, chains: &[PickChain]) {
         for chain in chains {
             batch.add_chain(&self.table, &chain.chain());
-            chain.rules(&self.config).iter().for_each(|rule| batch.add_rule(&self.table, rule));
+            chain.rules(settings).iter().for_each(|rule| batch.add_rule(&self.table, rule));
         }
     }
 

@@ -12,7 +12,7 @@ use super::sets::{
     CLUSTER_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_ENDPOINTS, NODE_PORTS,
     SERVICE_ENDPOINTS, SERVICE_IPS,
 };
-use crate::ruleset::{Change, Front, FrontValue, Way};
+use crate::nftables::ruleset::{Change, Front, FrontValue, Way};
 
 /// Elements to delete and to add, by set. Deletions come first: an element is changed by both.
 #[derive(Debug, Default, PartialEq, Eq)]

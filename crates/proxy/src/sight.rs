@@ -1,0 +1,138 @@
+//! What all modes compile from: the cluster, seen from a node, with the proxy's configuration.
+
+use std::net::IpAddr;
+
+use service::{Cidr, Cluster, Family, PortView, ServiceName, Viewpoint};
+
+use crate::config::{Config, DetectLocal, NodePortAddresses};
+
+/// The cluster, seen from a node. A mode compiles this and nothing else; so the same sight gives the same rules.
+#[derive(Debug, Clone, Copy)]
+pub struct Sight<'a> {
+    /// Services and EndpointSlices.
+    pub cluster: &'a Cluster,
+    /// The node that looks.
+    pub node: &'a NodeFacts,
+    /// The proxy's configuration.
+    pub config: &'a Config,
+}
+
+/// What rules need to know of the node and of the cluster around it.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct NodeFacts {
+    /// Its name and zone.
+    pub viewpoint: Viewpoint,
+    /// `status.addresses` of its Node; the first of each family is the primary one.
+    pub addresses: Vec<IpAddr>,
+    /// All addresses on its interfaces, without loopback.
+    pub interface_addresses: Vec<IpAddr>,
+    /// `spec.podCIDRs` of its Node.
+    pub pod_cidrs: Vec<Cidr>,
+    /// Ranges of the cluster's ServiceCIDRs.
+    pub service_cidrs: Vec<Cidr>,
+}
+
+/// At which addresses of the node NodePorts are open, in one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NodePortIps {
+    /// At every address the node has or will have, but not at loopback ones unless the mode can do that.
+    AnyLocal,
+    /// At these.
+    Only(Vec<IpAddr>),
+}
+
+/// How packets of this node's pods are told from others, in one family.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LocalPods {
+    /// They are not: nothing is masqueraded for coming from elsewhere, nothing short-circuited for coming from a pod.
+    Unknown,
+    /// By their addresses.
+    From(Vec<Cidr>),
+    /// By the interface they come in by.
+    Through(Interface),
+}
+
+/// Interfaces that pods are behind.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Interface {
+    /// The bridge of this name.
+    Named(String),
+    /// All whose names begin so.
+    Prefixed(String),
+}
+
+impl<'a> Sight<'a> {
+    /// The proxied ports of a Service in both families; empty if it is gone or not ours.
+    pub fn ports(&self, name: &ServiceName) -> Vec<PortView<'a>> {
+        self.cluster.ports(name, &self.node.viewpoint)
+    }
+
+    /// The proxied ports of all Services, in order of name, port as the Service lists them, family.
+    pub fn all_ports(&self) -> Vec<PortView<'a>> {
+        let mut names: Vec<_> = self.cluster.names().collect();
+        names.sort_unstable();
+        names.into_iter().flat_map(|name| self.ports(name)).collect()
+    }
+
+    /// How pods of this node are recognised.
+    pub fn local_pods(&self, family: Family) -> LocalPods {
+        let of_family = |ranges: &[Cidr]| {
+            let ranges = ranges.iter().copied().filter(|range| Family::of(range.address()) == family);
+            match ranges.collect::<Vec<_>>() {
+                ranges if ranges.is_empty() => LocalPods::Unknown,
+                ranges => LocalPods::From(ranges),
+            }
+        };
+        match &self.config.detect_local {
+            DetectLocal::ClusterCidr(ranges) => of_family(ranges),
+            DetectLocal::NodeCidr => of_family(&self.node.pod_cidrs),
+            DetectLocal::BridgeInterface(name) => LocalPods::Through(Interface::Named(name.clone())),
+            DetectLocal::InterfaceNamePrefix(prefix) => {
+                LocalPods::Through(Interface::Prefixed(prefix.clone()))
+            }
+        }
+    }
+
+    /// Where NodePorts are open.
+    pub fn node_port_ips(&self, family: Family) -> NodePortIps {
+        let ours = |addresses: &[IpAddr]| -> Vec<IpAddr> {
+            addresses.iter().copied().filter(|address| Family::of(*address) == family).collect()
+        };
+        match self.config.node_port_addresses() {
+            NodePortAddresses::All => NodePortIps::AnyLocal,
+            NodePortAddresses::Primary => match self.node.primary(family) {
+                Some(address) => NodePortIps::Only(vec![address]),
+                // A node without a Node object: better open than unreachable.
+                None if self.node.addresses.is_empty() => NodePortIps::AnyLocal,
+                None => NodePortIps::Only(Vec::new()),
+            },
+            NodePortAddresses::Ranges(ranges) => {
+                let mut ranges =
+                    ranges.iter().filter(|range| Family::of(range.address()) == family).peekable();
+                // No range of a family is no restriction for it.
+                if ranges.peek().is_none() || ranges.clone().any(|range| range.prefix() == 0) {
+                    return NodePortIps::AnyLocal;
+                }
+                let mut addresses = ours(&self.node.interface_addresses);
+                addresses.retain(|address| ranges.clone().any(|range| range.contains(*address)));
+                addresses.sort_unstable();
+                addresses.dedup();
+                NodePortIps::Only(addresses)
+            }
+        }
+    }
+}
+
+impl NodeFacts {
+    /// The primary address of a family.
+    pub fn primary(&self, family: Family) -> Option<IpAddr> {
+        self.addresses.iter().copied().find(|address| Family::of(*address) == family)
+    }
+
+    /// Whether an address is the node's own, loopback ones included.
+    pub fn is_local(&self, address: IpAddr) -> bool {
+        address.is_loopback()
+            || self.interface_addresses.contains(&address)
+            || self.addresses.contains(&address)
+    }
+}
