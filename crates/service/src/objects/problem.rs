@@ -8,17 +8,17 @@ use crate::Cidr;
 /// Sentences about fields that were left out, each beginning with the field's path. One object's mistake stops
 /// nothing but itself; whoever reads the object tells its author.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Problems(Option<Box<Vec<String>>>);
+pub struct Problems(Vec<String>);
 
 impl Problems {
     /// Notes that the field's value cannot be meant, and why.
     pub(crate) fn note(&mut self, field: impl Display, value: impl Display, why: &str) {
-        self.0.get_or_insert_default().push(format!("{field}: {value} {why}").trim_end().to_owned());
+        self.0.push(format!("{field}: {value} {why}").trim_end().to_owned());
     }
 
     /// The sentences.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().flat_map(|problems| problems.iter()).map(String::as_str)
+        self.0.iter().map(String::as_str)
     }
 
     /// Addresses; what is none is noted.
