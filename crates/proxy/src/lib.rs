@@ -4,6 +4,7 @@
 //! value, finds the difference to what was loaded last, and sends that to the kernel. Only the last step needs
 //! root, and only [`run`] knows of an API server. A [`Tracer`] walks packets through the ruleset value of a mode.
 
+pub mod explain;
 pub mod nftables;
 
 mod config;
@@ -14,6 +15,7 @@ mod mode;
 mod packet;
 mod run;
 mod sight;
+mod still;
 
 pub use config::{Config, DetectLocal, IpvsConfig, ModeName, NodePortAddresses};
 pub use dry_run::dry_run;
@@ -23,3 +25,4 @@ pub use nftables::cleanup;
 pub use packet::{Branch, Fate, Packet, Tracer, Untraceable};
 pub use run::run;
 pub use sight::{Interface, LocalPods, NodeFacts, NodePortIps, Sight};
+pub use still::Still;

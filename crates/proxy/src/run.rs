@@ -122,12 +122,8 @@ impl Proxy {
         if node.metadata.name != self.node.viewpoint.node {
             return;
         }
-        let seen = NodeFacts {
-            viewpoint: Viewpoint { zone: node.zone, ..self.node.viewpoint.clone() },
-            addresses: node.addresses,
-            pod_cidrs: node.pod_cidrs,
-            ..self.node.clone()
-        };
+        let mut seen = self.node.clone();
+        seen.see(&node);
         self.all |= seen != self.node;
         self.node = seen;
     }
