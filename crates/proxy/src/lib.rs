@@ -4,6 +4,7 @@
 //! value, finds the difference to what was loaded last, and sends that to the kernel. Only the last step needs
 //! root, and only [`run`] knows of an API server. A [`Tracer`] walks packets through the ruleset value of a mode.
 
+pub mod configuration;
 pub mod explain;
 pub mod nftables;
 
@@ -11,6 +12,7 @@ mod config;
 mod conntrack;
 mod dry_run;
 mod error;
+mod limits;
 mod mode;
 mod packet;
 mod run;
@@ -20,6 +22,7 @@ mod still;
 pub use config::{Config, DetectLocal, IpvsConfig, ModeName, NodePortAddresses};
 pub use dry_run::dry_run;
 pub use error::Error;
+pub use limits::Limits;
 pub use mode::{Mode, Report, Touched};
 pub use nftables::cleanup;
 pub use packet::{Branch, Fate, Packet, Tracer, Untraceable};
