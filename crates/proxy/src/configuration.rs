@@ -53,7 +53,7 @@ pub struct Configuration {
 
 /// Where the proxy's servers listen, and what else it does besides rules.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Service {
+pub struct Duties {
     /// `/healthz` and `/livez`; `None` for nowhere.
     pub healthz: Option<SocketAddr>,
     /// `/metrics`, `/proxyMode`, `/configz`; `None` for nowhere.
@@ -68,6 +68,21 @@ pub struct Service {
     pub oom_score_adj: i64,
     /// The configuration as `/configz` shows it.
     pub configz: Value,
+}
+
+impl Duties {
+    /// No servers and no settings: for a proxy that is part of something larger.
+    pub fn none() -> Self {
+        Self {
+            healthz: None,
+            metrics: None,
+            hard_fail: false,
+            sync_period: Duration::from_secs(30),
+            conntrack: Limits::default(),
+            oom_score_adj: 0,
+            configz: Value::Null,
+        }
+    }
 }
 
 impl Configuration {
@@ -267,8 +282,8 @@ impl Configuration {
     ///
     /// # Errors
     /// As [`Configuration::config`].
-    pub fn service(&self) -> Result<Service, InvalidConfiguration> {
-        Ok(Service {
+    pub fn duties(&self) -> Result<Duties, InvalidConfiguration> {
+        Ok(Duties {
             healthz: self.listener("healthzBindAddress", 10256)?,
             metrics: self.listener("metricsBindAddress", 10249)?,
             hard_fail: self.truth("bindAddressHardFail"),

@@ -48,7 +48,7 @@ fn the_file_that_kubeadm_writes_means_the_defaults() {
     let ranges = ["10.244.0.0/16", "fd00:244::/64"].map(|range| range.parse().unwrap());
     let config = configuration.config(|| "Host1 ".to_owned()).unwrap();
     assert_eq!(config, Config::new("host1", ranges.to_vec()));
-    let service = configuration.service().unwrap();
+    let service = configuration.duties().unwrap();
     assert_eq!(service.healthz, Some("0.0.0.0:10256".parse().unwrap()));
     assert_eq!(service.metrics, Some("127.0.0.1:10249".parse().unwrap()));
     assert_eq!(service.conntrack.tcp_established, Duration::from_secs(24 * 3600));
@@ -84,7 +84,7 @@ fn node_port_addresses_and_local_detection_are_read() {
 fn what_cannot_be_meant_is_refused_by_name() {
     let refused = |text: &str| match read(text).and_then(|read| read.config(|| "a".to_owned()).map(|_| read))
     {
-        Ok(read) => read.service().err().map(|error| error.to_string()).unwrap_or_default(),
+        Ok(read) => read.duties().err().map(|error| error.to_string()).unwrap_or_default(),
         Err(error) => error.to_string(),
     };
     let cases = [

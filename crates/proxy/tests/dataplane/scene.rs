@@ -137,6 +137,11 @@ impl Scene {
         self.sync_all()
     }
 
+    /// A mode for a proxy of its own.
+    pub(crate) fn new_mode(&self) -> Box<dyn Mode> {
+        nftables(&self.node)
+    }
+
     /// Makes the kernel hold what the objects say, looking at those that changed.
     pub(crate) fn sync(&mut self) -> Report {
         let changed = std::mem::take(&mut self.changed);
