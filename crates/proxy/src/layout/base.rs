@@ -114,9 +114,13 @@ fn masquerade_from_outside(config: &Config, family: Family) -> Option<Rule> {
     let mut expressions = only(family).to_vec();
     expressions.extend([
         load_address(family, Address::Destination, KEY),
-        Expr::Lookup { set: CLUSTER_IPS.name(family), from: KEY, result: LookupResult::Contained },
+        Expr::Lookup { set: CLUSTER_IPS.name(family).into(), from: KEY, result: LookupResult::Contained },
         load_address(family, Address::Source, KEY),
-        Expr::Lookup { set: CLUSTER_CIDRS.name(family), from: KEY, result: LookupResult::NotContained },
+        Expr::Lookup {
+            set: CLUSTER_CIDRS.name(family).into(),
+            from: KEY,
+            result: LookupResult::NotContained,
+        },
     ]);
     expressions.extend(mark(config.masquerade_mark));
     Some(Rule::new(SERVICES, expressions).comment("masquerade cluster IP traffic from outside the cluster"))
@@ -124,7 +128,7 @@ fn masquerade_from_outside(config: &Config, family: Family) -> Option<Rule> {
 
 fn look_up(mut expressions: Vec<Expr>, key: Vec<Expr>, map: &'static str) -> Vec<Expr> {
     expressions.extend(key);
-    expressions.push(Expr::Lookup { set: map, from: KEY, result: LookupResult::Verdict });
+    expressions.push(Expr::Lookup { set: map.into(), from: KEY, result: LookupResult::Verdict });
     expressions
 }
 
@@ -152,7 +156,11 @@ fn to_node_port(config: &Config, family: Family) -> Vec<Expr> {
         }
         NodePortAddresses::Only(_) => expressions.extend([
             load_address(family, Address::Destination, KEY),
-            Expr::Lookup { set: NODE_PORT_IPS.name(family), from: KEY, result: LookupResult::Contained },
+            Expr::Lookup {
+                set: NODE_PORT_IPS.name(family).into(),
+                from: KEY,
+                result: LookupResult::Contained,
+            },
         ]),
     }
     expressions
@@ -161,7 +169,7 @@ fn to_node_port(config: &Config, family: Family) -> Vec<Expr> {
 fn reject_without_endpoints(config: &Config, family: Family) -> [Rule; 3] {
     let matching = |mut expressions: Vec<Expr>, key: Vec<Expr>, set: &'static str| {
         expressions.extend(key);
-        expressions.push(Expr::Lookup { set, from: KEY, result: LookupResult::Contained });
+        expressions.push(Expr::Lookup { set: set.into(), from: KEY, result: LookupResult::Contained });
         expressions.push(Expr::Verdict(Verdict::Goto(REJECT.to_owned())));
         Rule::new(NO_ENDPOINTS, expressions)
     };
@@ -194,7 +202,7 @@ fn postrouting(config: &Config) -> Vec<Rule> {
     let masquerade = Expr::Masquerade { fully_random: true };
     let mut marked = vec![
         Expr::Meta { key: MetaKey::Mark, to: KEY },
-        Expr::Bitwise { from: KEY, to: KEY, mask: bit, xor: 0 },
+        Expr::bitwise(KEY, KEY, bit, 0),
         Expr::Compare { from: KEY, equal: false, value: vec![0; 4] },
     ];
     marked.extend(change_mark(u32::MAX, bit));
@@ -208,7 +216,7 @@ fn postrouting(config: &Config) -> Vec<Rule> {
         expressions.push(load_address(family, Address::Destination, key_register(words)));
         expressions.extend(load_protocol_and_port(key_register(2 * words)));
         expressions.push(Expr::Lookup {
-            set: HAIRPINS.name(family),
+            set: HAIRPINS.name(family).into(),
             from: KEY,
             result: LookupResult::Contained,
         });
@@ -226,7 +234,7 @@ fn jump(chain: &str) -> Expr {
 fn ct_bits(key: CtKey, bits: u32) -> [Expr; 3] {
     [
         Expr::Ct { key, to: KEY },
-        Expr::Bitwise { from: KEY, to: KEY, mask: bits, xor: 0 },
+        Expr::bitwise(KEY, KEY, bits, 0),
         Expr::Compare { from: KEY, equal: false, value: vec![0; 4] },
     ]
 }
