@@ -1,7 +1,9 @@
 //! Transactions: a list of changes that the kernel makes all at once or not at all.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::Family;
 use crate::chain::Chain;
 use crate::rule::Rule;
 use crate::set::{Element, Set};
@@ -22,6 +24,25 @@ pub struct Batch {
     writer: Writer,
     messages: Vec<Note>,
     sets: u32,
+    anonymous: HashMap<(Family, String), Anonymous>,
+}
+
+/// The anonymous sets of a table that a transaction makes: by the name the caller gave them, what the kernel
+/// knows them by until it has named them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Anonymous(HashMap<String, (&'static str, u32)>);
+
+impl Anonymous {
+    /// Writes which set is meant: its name, and its number within the transaction if it has no name yet.
+    pub(crate) fn write_reference(&self, set: &str, name: u16, id: u16, message: &mut Writer) {
+        match self.0.get(set) {
+            Some((template, number)) => {
+                message.string(name, template);
+                message.be32(id, *number);
+            }
+            None => message.string(name, set),
+        }
+    }
 }
 
 /// What one message of the batch is about.
@@ -43,7 +64,7 @@ impl Batch {
     pub fn new() -> Self {
         let mut writer = Writer::new();
         border(&mut writer, nfnetlink::BATCH_BEGIN, 0);
-        Self { writer, messages: Vec::new(), sets: 0 }
+        Self { writer, messages: Vec::new(), sets: 0, anonymous: HashMap::new() }
     }
 
     /// Whether nothing was added.
@@ -103,16 +124,22 @@ impl Batch {
     pub fn add_rule(&mut self, table: &Table, rule: &Rule) {
         let object = named("rule in chain", table, &rule.chain);
         let flags = netlink::NLM_F_CREATE | netlink::NLM_F_APPEND;
+        let anonymous = self.take_anonymous(table);
         self.message(table, nft::MSG_NEWRULE, flags, "add", object, |message| {
-            rule.write(&table.name, message);
+            rule.write(&table.name, &anonymous, message);
         });
+        self.put_anonymous(table, anonymous);
     }
 
     /// Makes a set or map unless it is there.
     pub fn add_set(&mut self, table: &Table, set: &Set) {
         self.sets += 1;
         let id = self.sets;
-        let object = named("set", table, set.name);
+        let object = named("set", table, &set.name);
+        if set.anonymous {
+            let sets = &mut self.anonymous.entry((table.family, table.name.clone())).or_default().0;
+            sets.insert(set.name.to_string(), (set.template(), id));
+        }
         self.message(table, nft::MSG_NEWSET, netlink::NLM_F_CREATE, "add", object, |message| {
             set.write(&table.name, id, message);
         });
@@ -142,15 +169,31 @@ impl Batch {
             true => (nft::MSG_NEWSETELEM, netlink::NLM_F_CREATE, "add"),
             false => (nft::MSG_DELSETELEM, 0, "delete"),
         };
+        let anonymous = self.take_anonymous(table);
         for chunk in chunks(elements) {
             let object = format!("{} elements of set {} {} {set}", chunk.len(), table.family, table.name);
             self.message(table, kind, flags, verb, object, |message| {
                 message.string(nft::ELEM_LIST_TABLE, &table.name);
-                message.string(nft::ELEM_LIST_SET, set);
+                anonymous.write_reference(set, nft::ELEM_LIST_SET, nft::ELEM_LIST_SET_ID, message);
                 message.nest(nft::ELEM_LIST_ELEMENTS, |list| {
                     elements[chunk].iter().for_each(|element| element.write(add, list));
                 });
             });
+        }
+        self.put_anonymous(table, anonymous);
+    }
+
+    /// Lends the anonymous sets of a table while a message is written.
+    fn take_anonymous(&mut self, table: &Table) -> Anonymous {
+        if self.anonymous.is_empty() {
+            return Anonymous::default();
+        }
+        self.anonymous.remove(&(table.family, table.name.clone())).unwrap_or_default()
+    }
+
+    fn put_anonymous(&mut self, table: &Table, anonymous: Anonymous) {
+        if !anonymous.0.is_empty() {
+            self.anonymous.insert((table.family, table.name.clone()), anonymous);
         }
     }
 

@@ -1,6 +1,10 @@
 //! Rules.
 
+use std::borrow::Cow;
+
+use crate::batch::Anonymous;
 use crate::expr::Expr;
+use crate::live::Live;
 use crate::uapi::nft;
 use crate::userdata;
 use crate::wire::Writer;
@@ -13,27 +17,29 @@ pub struct Rule {
     /// What it matches and does.
     pub expressions: Vec<Expr>,
     /// Shown by `nft list`; empty for none.
-    pub comment: &'static str,
+    pub comment: Cow<'static, str>,
+    /// The kernel's number of the rule, if it was read from the kernel.
+    pub handle: Live<Option<u64>>,
 }
 
 impl Rule {
     /// A rule without a comment.
     pub fn new(chain: impl Into<String>, expressions: Vec<Expr>) -> Self {
-        Self { chain: chain.into(), expressions, comment: "" }
+        Self { chain: chain.into(), expressions, comment: Cow::Borrowed(""), handle: Live(None) }
     }
 
     /// The same rule with a comment that `nft list` shows.
-    pub fn comment(self, comment: &'static str) -> Self {
-        Self { comment, ..self }
+    pub fn comment(self, comment: impl Into<Cow<'static, str>>) -> Self {
+        Self { comment: comment.into(), ..self }
     }
 
-    pub(crate) fn write(&self, table: &str, message: &mut Writer) {
+    pub(crate) fn write(&self, table: &str, anonymous: &Anonymous, message: &mut Writer) {
         message.string(nft::RULE_TABLE, table);
         message.string(nft::RULE_CHAIN, &self.chain);
         message.nest(nft::RULE_EXPRESSIONS, |list| {
-            self.expressions.iter().for_each(|expression| expression.write(list));
+            self.expressions.iter().for_each(|expression| expression.write(anonymous, list));
         });
-        if let Some(comment) = userdata::comment(self.comment) {
+        if let Some(comment) = userdata::comment(&self.comment) {
             message.raw(nft::RULE_USERDATA, &comment);
         }
     }
@@ -81,7 +87,7 @@ mod tests {
         for (expression, captured) in cases {
             let mut writer = Writer::new();
             let rule = Rule::new("p", vec![expression]);
-            rule.write("t", &mut writer);
+            rule.write("t", &Anonymous::default(), &mut writer);
             let head = [6, 0, 1, 0, b't', 0, 0, 0, 6, 0, 2, 0, b'p', 0, 0, 0];
             let list = [(captured.len() + 4) as u8, 0, 4, 0x80];
             assert_eq!(writer.bytes(), [&head[..], &list, captured].concat());

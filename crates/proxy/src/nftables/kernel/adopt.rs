@@ -51,9 +51,9 @@ impl Held {
         }
         let mut elements = BTreeMap::new();
         for set in layout::cluster_sets() {
-            let held = socket.elements(table, set.name)?;
+            let held = socket.elements(table, &set.name)?;
             let by_key = held.into_iter().map(|element| (element.key.clone(), element)).collect();
-            elements.insert(set.name, by_key);
+            elements.insert(&*set.name, by_key);
         }
         Ok(Some(Self { chains: rules.into_keys().collect(), elements }))
     }

@@ -115,9 +115,13 @@ fn masquerade_from_outside(settings: &Settings, family: Family) -> Option<Rule> 
     let mut expressions = only(family).to_vec();
     expressions.extend([
         load_address(family, Address::Destination, KEY),
-        Expr::Lookup { set: CLUSTER_IPS.name(family), from: KEY, result: LookupResult::Contained },
+        Expr::Lookup { set: CLUSTER_IPS.name(family).into(), from: KEY, result: LookupResult::Contained },
         load_address(family, Address::Source, KEY),
-        Expr::Lookup { set: CLUSTER_CIDRS.name(family), from: KEY, result: LookupResult::NotContained },
+        Expr::Lookup {
+            set: CLUSTER_CIDRS.name(family).into(),
+            from: KEY,
+            result: LookupResult::NotContained,
+        },
     ]);
     expressions.extend(mark(settings.masquerade_mark));
     Some(Rule::new(SERVICES, expressions).comment("masquerade cluster IP traffic from outside the cluster"))
@@ -125,7 +129,7 @@ fn masquerade_from_outside(settings: &Settings, family: Family) -> Option<Rule> 
 
 fn look_up(mut expressions: Vec<Expr>, key: Vec<Expr>, map: &'static str) -> Vec<Expr> {
     expressions.extend(key);
-    expressions.push(Expr::Lookup { set: map, from: KEY, result: LookupResult::Verdict });
+    expressions.push(Expr::Lookup { set: map.into(), from: KEY, result: LookupResult::Verdict });
     expressions
 }
 
@@ -153,7 +157,11 @@ fn to_node_port(settings: &Settings, family: Family) -> Vec<Expr> {
         }
         NodePortIps::Only(_) => expressions.extend([
             load_address(family, Address::Destination, KEY),
-            Expr::Lookup { set: NODE_PORT_IPS.name(family), from: KEY, result: LookupResult::Contained },
+            Expr::Lookup {
+                set: NODE_PORT_IPS.name(family).into(),
+                from: KEY,
+                result: LookupResult::Contained,
+            },
         ]),
     }
     expressions
@@ -162,7 +170,7 @@ fn to_node_port(settings: &Settings, family: Family) -> Vec<Expr> {
 fn reject_without_endpoints(settings: &Settings, family: Family) -> [Rule; 3] {
     let matching = |mut expressions: Vec<Expr>, key: Vec<Expr>, set: &'static str| {
         expressions.extend(key);
-        expressions.push(Expr::Lookup { set, from: KEY, result: LookupResult::Contained });
+        expressions.push(Expr::Lookup { set: set.into(), from: KEY, result: LookupResult::Contained });
         expressions.push(Expr::Verdict(Verdict::Goto(REJECT.to_owned())));
         Rule::new(NO_ENDPOINTS, expressions)
     };
@@ -195,7 +203,7 @@ fn postrouting(settings: &Settings) -> Vec<Rule> {
     let masquerade = Expr::Masquerade { fully_random: true };
     let mut marked = vec![
         Expr::Meta { key: MetaKey::Mark, to: KEY },
-        Expr::Bitwise { from: KEY, to: KEY, mask: bit, xor: 0 },
+        Expr::bitwise(KEY, KEY, bit, 0),
         Expr::Compare { from: KEY, equal: false, value: vec![0; 4] },
     ];
     marked.extend(change_mark(u32::MAX, bit));
@@ -209,7 +217,7 @@ fn postrouting(settings: &Settings) -> Vec<Rule> {
         expressions.push(load_address(family, Address::Destination, key_register(words)));
         expressions.extend(load_protocol_and_port(key_register(2 * words)));
         expressions.push(Expr::Lookup {
-            set: HAIRPINS.name(family),
+            set: HAIRPINS.name(family).into(),
             from: KEY,
             result: LookupResult::Contained,
         });
@@ -227,7 +235,7 @@ fn jump(chain: &str) -> Expr {
 fn ct_bits(key: CtKey, bits: u32) -> [Expr; 3] {
     [
         Expr::Ct { key, to: KEY },
-        Expr::Bitwise { from: KEY, to: KEY, mask: bits, xor: 0 },
+        Expr::bitwise(KEY, KEY, bits, 0),
         Expr::Compare { from: KEY, equal: false, value: vec![0; 4] },
     ]
 }
