@@ -18,6 +18,7 @@ pub mod wire;
 mod batch;
 mod chain;
 mod datatype;
+mod dump;
 mod error;
 mod family;
 mod live;
