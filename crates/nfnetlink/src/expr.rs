@@ -184,6 +184,21 @@ impl Expr {
         Self::Bitwise { from, to, mask: mask.to_ne_bytes().to_vec(), xor: xor.to_ne_bytes().to_vec() }
     }
 
+    /// The set it looks something up in or updates.
+    pub fn set(&self) -> Option<&str> {
+        match self {
+            Self::Lookup { set, .. } | Self::Update { set, .. } => Some(set),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn set_mut(&mut self) -> Option<&mut Cow<'static, str>> {
+        match self {
+            Self::Lookup { set, .. } | Self::Update { set, .. } => Some(set),
+            _ => None,
+        }
+    }
+
     /// Look up whether registers hold a key of a set.
     pub fn contained(set: impl Into<Cow<'static, str>>, from: Register) -> Self {
         Self::Lookup { set: set.into(), from, result: LookupResult::Contained }

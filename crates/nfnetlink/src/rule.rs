@@ -7,7 +7,7 @@ use crate::expr::Expr;
 use crate::live::Live;
 use crate::uapi::nft;
 use crate::userdata;
-use crate::wire::Writer;
+use crate::wire::{Message, Writer};
 
 /// A rule: expressions evaluated in turn until one does not match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -42,6 +42,21 @@ impl Rule {
         if let Some(comment) = userdata::comment(&self.comment) {
             message.raw(nft::RULE_USERDATA, &comment);
         }
+    }
+}
+
+impl Rule {
+    /// `None` if the message is no rule.
+    pub(crate) fn read(message: &Message<'_>) -> Option<Self> {
+        let attributes = message.attributes();
+        let chain = attributes.find(nft::RULE_CHAIN)?.string()?.to_owned();
+        let expressions = attributes.find(nft::RULE_EXPRESSIONS).map(|list| list.nested());
+        let expressions =
+            expressions.into_iter().flatten().map(|element| Expr::read(element.nested())).collect();
+        let userdata = attributes.find(nft::RULE_USERDATA);
+        let comment = userdata.map(|userdata| userdata::read_comment(userdata.value)).unwrap_or_default();
+        let handle = Live(attributes.find(nft::RULE_HANDLE).and_then(|handle| handle.be64()));
+        Some(Self { chain, expressions, comment: comment.into(), handle })
     }
 }
 

@@ -34,11 +34,13 @@ pub(crate) mod nft {
     pub(crate) const MSG_GETTABLE: u16 = 1;
     pub(crate) const MSG_DELTABLE: u16 = 2;
     pub(crate) const MSG_NEWCHAIN: u16 = 3;
+    pub(crate) const MSG_GETCHAIN: u16 = 4;
     pub(crate) const MSG_DELCHAIN: u16 = 5;
     pub(crate) const MSG_NEWRULE: u16 = 6;
     pub(crate) const MSG_GETRULE: u16 = 7;
     pub(crate) const MSG_DELRULE: u16 = 8;
     pub(crate) const MSG_NEWSET: u16 = 9;
+    pub(crate) const MSG_GETSET: u16 = 10;
     pub(crate) const MSG_DELSET: u16 = 11;
     pub(crate) const MSG_NEWSETELEM: u16 = 12;
     pub(crate) const MSG_GETSETELEM: u16 = 13;
@@ -59,6 +61,7 @@ pub(crate) mod nft {
 
     pub(crate) const RULE_TABLE: u16 = 1;
     pub(crate) const RULE_CHAIN: u16 = 2;
+    pub(crate) const RULE_HANDLE: u16 = 3;
     pub(crate) const RULE_EXPRESSIONS: u16 = 4;
     pub(crate) const RULE_USERDATA: u16 = 7;
 

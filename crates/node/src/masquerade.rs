@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nfnetlink::{
     Batch, Chain, ChainType, DataType, Element, Expr, Family, Hook, KeyType, Rule, Set, SetContent, Socket,
-    Table,
+    Table, Transaction,
     expr::{LookupResult, MetaKey, PayloadBase, Register},
     priority, range_elements,
 };

@@ -5,7 +5,7 @@ use std::time::Duration;
 use nfnetlink::expr::{CtKey, LookupResult, MetaKey, PayloadBase, Register};
 use nfnetlink::{
     Batch, Chain, ChainType, DataType, Expr, Family, Hook, KeyType, Rule, Set, SetContent, Socket, Table,
-    priority,
+    Transaction, priority,
 };
 
 use crate::namespace::{in_namespace, nft_list};

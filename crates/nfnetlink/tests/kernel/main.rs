@@ -8,7 +8,7 @@ use namespace::{in_namespace, ip, nft_list};
 use nfnetlink::expr::{LookupResult, MetaKey, PayloadBase, Register};
 use nfnetlink::{
     Batch, Chain, ChainType, DataType, Element, ElementData, Error, Expr, Family, Hook, KeyType, Rule, Set,
-    SetContent, Socket, Table, Verdict, priority,
+    SetContent, Socket, Table, Transaction, Verdict, priority,
 };
 
 const FRONT: KeyType = KeyType::of(&[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService]);

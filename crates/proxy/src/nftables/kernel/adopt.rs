@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 
-use nfnetlink::{Batch, Element, Error, Socket, Table};
+use nfnetlink::{Batch, Element, Error, Socket, Table, Transaction};
 
 use crate::nftables::layout::{self, Edits, PickChain};
 use crate::nftables::settings::Settings;

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use nfnetlink::expr::{CtKey, FibAddress, LookupResult, MetaKey, RTN_LOCAL, Reject, ct_state, ct_status};
-use nfnetlink::{Chain, ChainType, Element, Expr, Hook, Rule, Table, Verdict, priority, range_elements};
+use nfnetlink::{
+    Chain, ChainType, Element, Expr, Hook, Rule, Table, Transaction, Verdict, priority, range_elements,
+};
 use service::{Cidr, Family};
 
 use super::sets::{
@@ -33,7 +35,7 @@ pub fn table() -> Table {
 
 /// Adds what is the same for every cluster to a transaction: sets with the configured elements, base chains and
 /// their rules. The table must be there and empty.
-pub fn base(batch: &mut nfnetlink::Batch, settings: &Settings) {
+pub fn base(batch: &mut impl Transaction, settings: &Settings) {
     let table = table();
     all_sets().for_each(|set| batch.add_set(&table, set));
     for family in Family::ALL {
