@@ -1,11 +1,14 @@
 //! Transactions: a list of changes that the kernel makes all at once or not at all.
 
+use std::collections::HashMap;
 use std::ops::Range;
 
+use crate::Family;
 use crate::chain::Chain;
 use crate::rule::Rule;
 use crate::set::{Element, Set};
 use crate::table::Table;
+use crate::transaction::{Transaction, named};
 use crate::uapi::{netlink, nfnetlink, nft};
 use crate::wire::Writer;
 
@@ -22,6 +25,25 @@ pub struct Batch {
     writer: Writer,
     messages: Vec<Note>,
     sets: u32,
+    anonymous: HashMap<(Family, String), Anonymous>,
+}
+
+/// The anonymous sets of a table that a transaction makes: by the name the caller gave them, what the kernel
+/// knows them by until it has named them.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Anonymous(HashMap<String, (&'static str, u32)>);
+
+impl Anonymous {
+    /// Writes which set is meant: its name, and its number within the transaction if it has no name yet.
+    pub(crate) fn write_reference(&self, set: &str, name: u16, id: u16, message: &mut Writer) {
+        match self.0.get(set) {
+            Some((template, number)) => {
+                message.string(name, template);
+                message.be32(id, *number);
+            }
+            None => message.string(name, set),
+        }
+    }
 }
 
 /// What one message of the batch is about.
@@ -43,7 +65,7 @@ impl Batch {
     pub fn new() -> Self {
         let mut writer = Writer::new();
         border(&mut writer, nfnetlink::BATCH_BEGIN, 0);
-        Self { writer, messages: Vec::new(), sets: 0 }
+        Self { writer, messages: Vec::new(), sets: 0, anonymous: HashMap::new() }
     }
 
     /// Whether nothing was added.
@@ -56,101 +78,36 @@ impl Batch {
         self.messages.len()
     }
 
-    /// Makes a table unless it is there.
-    pub fn add_table(&mut self, table: &Table) {
-        let object = format!("table {} {}", table.family, table.name);
-        self.message(table, nft::MSG_NEWTABLE, netlink::NLM_F_CREATE, "add", object, |message| {
-            table.write(message);
-        });
-    }
-
-    /// Deletes a table with all that is in it.
-    pub fn delete_table(&mut self, table: &Table) {
-        let object = format!("table {} {}", table.family, table.name);
-        self.message(table, nft::MSG_DELTABLE, 0, "delete", object, |message| {
-            message.string(nft::TABLE_NAME, &table.name);
-        });
-    }
-
-    /// Makes a chain unless it is there.
-    pub fn add_chain(&mut self, table: &Table, chain: &Chain) {
-        let object = named("chain", table, &chain.name);
-        self.message(table, nft::MSG_NEWCHAIN, netlink::NLM_F_CREATE, "add", object, |message| {
-            chain.write(&table.name, message);
-        });
-    }
-
-    /// Deletes the rules of a chain.
-    pub fn flush_chain(&mut self, table: &Table, chain: &str) {
-        let object = named("chain", table, chain);
-        self.message(table, nft::MSG_DELRULE, 0, "flush", object, |message| {
-            message.string(nft::RULE_TABLE, &table.name);
-            message.string(nft::RULE_CHAIN, chain);
-        });
-    }
-
-    /// Deletes a chain. The kernel refuses while a rule or an element leads to it or it has rules that the
-    /// same transaction did not flush.
-    pub fn delete_chain(&mut self, table: &Table, chain: &str) {
-        let object = named("chain", table, chain);
-        self.message(table, nft::MSG_DELCHAIN, 0, "delete", object, |message| {
-            message.string(nft::CHAIN_TABLE, &table.name);
-            message.string(nft::CHAIN_NAME, chain);
-        });
-    }
-
-    /// Appends a rule to its chain.
-    pub fn add_rule(&mut self, table: &Table, rule: &Rule) {
-        let object = named("rule in chain", table, &rule.chain);
-        let flags = netlink::NLM_F_CREATE | netlink::NLM_F_APPEND;
-        self.message(table, nft::MSG_NEWRULE, flags, "add", object, |message| {
-            rule.write(&table.name, message);
-        });
-    }
-
-    /// Makes a set or map unless it is there.
-    pub fn add_set(&mut self, table: &Table, set: &Set) {
-        self.sets += 1;
-        let id = self.sets;
-        let object = named("set", table, set.name);
-        self.message(table, nft::MSG_NEWSET, netlink::NLM_F_CREATE, "add", object, |message| {
-            set.write(&table.name, id, message);
-        });
-    }
-
-    /// Deletes a set or map with its elements.
-    pub fn delete_set(&mut self, table: &Table, set: &str) {
-        let object = named("set", table, set);
-        self.message(table, nft::MSG_DELSET, 0, "delete", object, |message| {
-            message.string(nft::SET_TABLE, &table.name);
-            message.string(nft::SET_NAME, set);
-        });
-    }
-
-    /// Adds elements. An element with the key of another one but other data is refused; delete that first.
-    pub fn add_elements(&mut self, table: &Table, set: &str, elements: &[Element]) {
-        self.elements(table, set, elements, true);
-    }
-
-    /// Deletes elements by their keys. A key that is not there is refused.
-    pub fn delete_elements(&mut self, table: &Table, set: &str, elements: &[Element]) {
-        self.elements(table, set, elements, false);
-    }
-
     fn elements(&mut self, table: &Table, set: &str, elements: &[Element], add: bool) {
         let (kind, flags, verb) = match add {
             true => (nft::MSG_NEWSETELEM, netlink::NLM_F_CREATE, "add"),
             false => (nft::MSG_DELSETELEM, 0, "delete"),
         };
+        let anonymous = self.take_anonymous(table);
         for chunk in chunks(elements) {
             let object = format!("{} elements of set {} {} {set}", chunk.len(), table.family, table.name);
             self.message(table, kind, flags, verb, object, |message| {
                 message.string(nft::ELEM_LIST_TABLE, &table.name);
-                message.string(nft::ELEM_LIST_SET, set);
+                anonymous.write_reference(set, nft::ELEM_LIST_SET, nft::ELEM_LIST_SET_ID, message);
                 message.nest(nft::ELEM_LIST_ELEMENTS, |list| {
                     elements[chunk].iter().for_each(|element| element.write(add, list));
                 });
             });
+        }
+        self.put_anonymous(table, anonymous);
+    }
+
+    /// Lends the anonymous sets of a table while a message is written.
+    fn take_anonymous(&mut self, table: &Table) -> Anonymous {
+        if self.anonymous.is_empty() {
+            return Anonymous::default();
+        }
+        self.anonymous.remove(&(table.family, table.name.clone())).unwrap_or_default()
+    }
+
+    fn put_anonymous(&mut self, table: &Table, anonymous: Anonymous) {
+        if !anonymous.0.is_empty() {
+            self.anonymous.insert((table.family, table.name.clone()), anonymous);
         }
     }
 
@@ -192,8 +149,82 @@ impl Batch {
     }
 }
 
-fn named(what: &str, table: &Table, name: &str) -> String {
-    format!("{what} {} {} {name}", table.family, table.name)
+impl Transaction for Batch {
+    fn add_table(&mut self, table: &Table) {
+        let object = format!("table {} {}", table.family, table.name);
+        self.message(table, nft::MSG_NEWTABLE, netlink::NLM_F_CREATE, "add", object, |message| {
+            table.write(message);
+        });
+    }
+
+    fn delete_table(&mut self, table: &Table) {
+        let object = format!("table {} {}", table.family, table.name);
+        self.message(table, nft::MSG_DELTABLE, 0, "delete", object, |message| {
+            message.string(nft::TABLE_NAME, &table.name);
+        });
+    }
+
+    fn add_chain(&mut self, table: &Table, chain: &Chain) {
+        let object = named("chain", table, &chain.name);
+        self.message(table, nft::MSG_NEWCHAIN, netlink::NLM_F_CREATE, "add", object, |message| {
+            chain.write(&table.name, message);
+        });
+    }
+
+    fn flush_chain(&mut self, table: &Table, chain: &str) {
+        let object = named("chain", table, chain);
+        self.message(table, nft::MSG_DELRULE, 0, "flush", object, |message| {
+            message.string(nft::RULE_TABLE, &table.name);
+            message.string(nft::RULE_CHAIN, chain);
+        });
+    }
+
+    fn delete_chain(&mut self, table: &Table, chain: &str) {
+        let object = named("chain", table, chain);
+        self.message(table, nft::MSG_DELCHAIN, 0, "delete", object, |message| {
+            message.string(nft::CHAIN_TABLE, &table.name);
+            message.string(nft::CHAIN_NAME, chain);
+        });
+    }
+
+    fn add_rule(&mut self, table: &Table, rule: &Rule) {
+        let object = named("rule in chain", table, &rule.chain);
+        let flags = netlink::NLM_F_CREATE | netlink::NLM_F_APPEND;
+        let anonymous = self.take_anonymous(table);
+        self.message(table, nft::MSG_NEWRULE, flags, "add", object, |message| {
+            rule.write(&table.name, &anonymous, message);
+        });
+        self.put_anonymous(table, anonymous);
+    }
+
+    fn add_set(&mut self, table: &Table, set: &Set) {
+        self.sets += 1;
+        let id = self.sets;
+        let object = named("set", table, &set.name);
+        if set.anonymous {
+            let sets = &mut self.anonymous.entry((table.family, table.name.clone())).or_default().0;
+            sets.insert(set.name.to_string(), (set.template(), id));
+        }
+        self.message(table, nft::MSG_NEWSET, netlink::NLM_F_CREATE, "add", object, |message| {
+            set.write(&table.name, id, message);
+        });
+    }
+
+    fn delete_set(&mut self, table: &Table, set: &str) {
+        let object = named("set", table, set);
+        self.message(table, nft::MSG_DELSET, 0, "delete", object, |message| {
+            message.string(nft::SET_TABLE, &table.name);
+            message.string(nft::SET_NAME, set);
+        });
+    }
+
+    fn add_elements(&mut self, table: &Table, set: &str, elements: &[Element]) {
+        self.elements(table, set, elements, true);
+    }
+
+    fn delete_elements(&mut self, table: &Table, set: &str, elements: &[Element]) {
+        self.elements(table, set, elements, false);
+    }
 }
 
 fn border(writer: &mut Writer, kind: u16, sequence: u32) {

@@ -2,7 +2,7 @@
 
 use crate::uapi::nft;
 use crate::userdata;
-use crate::wire::Writer;
+use crate::wire::{Message, Writer};
 
 /// Well-known priorities of base chains (`linux/netfilter_ipv4.h`, `NF_IP_PRI_*`).
 pub mod priority {
@@ -78,13 +78,7 @@ impl Chain {
         message.string(nft::CHAIN_TABLE, table);
         message.string(nft::CHAIN_NAME, &self.name);
         if let Some(base) = self.base {
-            message.string(
-                nft::CHAIN_TYPE,
-                match base.kind {
-                    ChainType::Filter => "filter",
-                    ChainType::Nat => "nat",
-                },
-            );
+            message.string(nft::CHAIN_TYPE, base.kind.name());
             message.be32(nft::CHAIN_POLICY, u32::from(!base.drop));
             message.nest(nft::CHAIN_HOOK, |hook| {
                 hook.be32(nft::HOOK_HOOKNUM, base.hook as u32);
@@ -94,5 +88,59 @@ impl Chain {
         if let Some(comment) = userdata::comment(&self.comment) {
             message.raw(nft::CHAIN_USERDATA, &comment);
         }
+    }
+
+    /// `Err` with the name of a base chain whose kind is not one of ours, `None` if the message is no chain.
+    pub(crate) fn read(message: &Message<'_>) -> Option<Result<Self, String>> {
+        let attributes = message.attributes();
+        let name = attributes.find(nft::CHAIN_NAME)?.string()?.to_owned();
+        let userdata = attributes.find(nft::CHAIN_USERDATA);
+        let comment = userdata.map(|userdata| userdata::read_comment(userdata.value)).unwrap_or_default();
+        let base = match attributes.find(nft::CHAIN_HOOK) {
+            None => None,
+            Some(hook) => {
+                let number = |kind| hook.nested().find(kind).and_then(|number| number.be32());
+                let kind =
+                    attributes.find(nft::CHAIN_TYPE).and_then(|kind| ChainType::from_name(kind.string()?));
+                let hook = number(nft::HOOK_HOOKNUM).and_then(Hook::from_number);
+                let (Some(kind), Some(hook)) = (kind, hook) else { return Some(Err(name)) };
+                let priority = number(nft::HOOK_PRIORITY)? as i32;
+                let policy = attributes.find(nft::CHAIN_POLICY).and_then(|policy| policy.be32());
+                Some(BaseChain { kind, hook, priority, drop: policy == Some(0) })
+            }
+        };
+        Some(Ok(Self { name, base, comment }))
+    }
+}
+
+impl ChainType {
+    /// The kernel's name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Filter => "filter",
+            Self::Nat => "nat",
+        }
+    }
+
+    fn from_name(name: &str) -> Option<Self> {
+        [Self::Filter, Self::Nat].into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl Hook {
+    /// `nft`'s name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Prerouting => "prerouting",
+            Self::Input => "input",
+            Self::Forward => "forward",
+            Self::Output => "output",
+            Self::Postrouting => "postrouting",
+        }
+    }
+
+    fn from_number(number: u32) -> Option<Self> {
+        let all = [Self::Prerouting, Self::Input, Self::Forward, Self::Output, Self::Postrouting];
+        all.into_iter().find(|hook| *hook as u32 == number)
     }
 }

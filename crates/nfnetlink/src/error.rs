@@ -28,6 +28,9 @@ pub enum Error {
     /// The kernel did not say whether it did what it was asked.
     #[error("the kernel did not answer; the ruleset may or may not have changed, load it again")]
     Unanswered,
+    /// The kernel holds a chain or set of a kind that this crate does not know.
+    #[error("{0} is of a kind that is not known here; list it with `nft list ruleset`")]
+    UnknownKind(String),
     /// A dump was disturbed by changes each time it was tried.
     #[error("the tables changed too often while they were listed; try again when they are quieter")]
     DumpDisturbed,

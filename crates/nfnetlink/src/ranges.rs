@@ -13,7 +13,7 @@ pub fn range_elements(ranges: impl IntoIterator<Item = (u128, u128)>, length: us
     for (first, last) in joined(ranges) {
         elements.push(Element::key(bytes(first)));
         if last < highest {
-            elements.push(Element { data: ElementData::RangeEnd, ..Element::key(bytes(last + 1)) });
+            elements.push(Element::new(bytes(last + 1), ElementData::RangeEnd, ""));
         }
     }
     elements

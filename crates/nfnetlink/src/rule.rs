@@ -1,9 +1,13 @@
 //! Rules.
 
+use std::borrow::Cow;
+
+use crate::batch::Anonymous;
 use crate::expr::Expr;
+use crate::live::Live;
 use crate::uapi::nft;
 use crate::userdata;
-use crate::wire::Writer;
+use crate::wire::{Message, Writer};
 
 /// A rule: expressions evaluated in turn until one does not match.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -13,29 +17,46 @@ pub struct Rule {
     /// What it matches and does.
     pub expressions: Vec<Expr>,
     /// Shown by `nft list`; empty for none.
-    pub comment: &'static str,
+    pub comment: Cow<'static, str>,
+    /// The kernel's number of the rule, if it was read from the kernel.
+    pub handle: Live<Option<u64>>,
 }
 
 impl Rule {
     /// A rule without a comment.
     pub fn new(chain: impl Into<String>, expressions: Vec<Expr>) -> Self {
-        Self { chain: chain.into(), expressions, comment: "" }
+        Self { chain: chain.into(), expressions, comment: Cow::Borrowed(""), handle: Live(None) }
     }
 
     /// The same rule with a comment that `nft list` shows.
-    pub fn comment(self, comment: &'static str) -> Self {
-        Self { comment, ..self }
+    pub fn comment(self, comment: impl Into<Cow<'static, str>>) -> Self {
+        Self { comment: comment.into(), ..self }
     }
 
-    pub(crate) fn write(&self, table: &str, message: &mut Writer) {
+    pub(crate) fn write(&self, table: &str, anonymous: &Anonymous, message: &mut Writer) {
         message.string(nft::RULE_TABLE, table);
         message.string(nft::RULE_CHAIN, &self.chain);
         message.nest(nft::RULE_EXPRESSIONS, |list| {
-            self.expressions.iter().for_each(|expression| expression.write(list));
+            self.expressions.iter().for_each(|expression| expression.write(anonymous, list));
         });
-        if let Some(comment) = userdata::comment(self.comment) {
+        if let Some(comment) = userdata::comment(&self.comment) {
             message.raw(nft::RULE_USERDATA, &comment);
         }
+    }
+}
+
+impl Rule {
+    /// `None` if the message is no rule.
+    pub(crate) fn read(message: &Message<'_>) -> Option<Self> {
+        let attributes = message.attributes();
+        let chain = attributes.find(nft::RULE_CHAIN)?.string()?.to_owned();
+        let expressions = attributes.find(nft::RULE_EXPRESSIONS).map(|list| list.nested());
+        let expressions =
+            expressions.into_iter().flatten().map(|element| Expr::read(element.nested())).collect();
+        let userdata = attributes.find(nft::RULE_USERDATA);
+        let comment = userdata.map(|userdata| userdata::read_comment(userdata.value)).unwrap_or_default();
+        let handle = Live(attributes.find(nft::RULE_HANDLE).and_then(|handle| handle.be64()));
+        Some(Self { chain, expressions, comment: comment.into(), handle })
     }
 }
 
@@ -81,7 +102,7 @@ mod tests {
         for (expression, captured) in cases {
             let mut writer = Writer::new();
             let rule = Rule::new("p", vec![expression]);
-            rule.write("t", &mut writer);
+            rule.write("t", &Anonymous::default(), &mut writer);
             let head = [6, 0, 1, 0, b't', 0, 0, 0, 6, 0, 2, 0, b'p', 0, 0, 0];
             let list = [(captured.len() + 4) as u8, 0, 4, 0x80];
             assert_eq!(writer.bytes(), [&head[..], &list, captured].concat());

@@ -10,10 +10,8 @@ use rustix::net::{
 
 use crate::batch::Batch;
 use crate::error::{Error, Refusal};
-use crate::set::Element;
 use crate::sys;
-use crate::table::Table;
-use crate::uapi::{netlink, nfnetlink, nft};
+use crate::uapi::netlink;
 use crate::wire::{ATTRIBUTE, Attributes, HEADER, Message, Messages, Writer};
 
 /// Smallest send buffer in bytes; bigger transactions raise it.
@@ -110,51 +108,6 @@ impl Socket {
             (true, true) => Ok(()),
             (true, false) => Err(Error::Unanswered),
         }
-    }
-
-    /// The tables in this network namespace, of the families we know.
-    ///
-    /// # Errors
-    /// As [`Socket::elements`].
-    pub fn tables(&mut self) -> Result<Vec<Table>, Error> {
-        let request = |writer: &mut Writer| {
-            let kind = nfnetlink::SUBSYS_NFTABLES << 8 | nft::MSG_GETTABLE;
-            writer.message(kind, netlink::NLM_F_DUMP, 1, 0, 0, |_| {});
-        };
-        self.dump(request, Table::read)
-    }
-
-    /// For each rule of a table the name of its chain, chain by chain in the order of evaluation.
-    ///
-    /// # Errors
-    /// As [`Socket::elements`].
-    pub fn rule_chains(&mut self, table: &Table) -> Result<Vec<String>, Error> {
-        let request = |writer: &mut Writer| {
-            let kind = nfnetlink::SUBSYS_NFTABLES << 8 | nft::MSG_GETRULE;
-            writer.message(kind, netlink::NLM_F_DUMP, 1, table.family.number(), 0, |message| {
-                message.string(nft::RULE_TABLE, &table.name);
-            });
-        };
-        self.dump(request, |message| Some(message.attributes().find(nft::RULE_CHAIN)?.string()?.to_owned()))
-    }
-
-    /// Elements of a set or map.
-    ///
-    /// # Errors
-    /// [`Error::Refused`] when there is no such set, [`Error::DumpDisturbed`] when it never held still.
-    pub fn elements(&mut self, table: &Table, set: &str) -> Result<Vec<Element>, Error> {
-        let request = |writer: &mut Writer| {
-            let kind = nfnetlink::SUBSYS_NFTABLES << 8 | nft::MSG_GETSETELEM;
-            writer.message(kind, netlink::NLM_F_DUMP, 1, table.family.number(), 0, |message| {
-                message.string(nft::ELEM_LIST_TABLE, &table.name);
-                message.string(nft::ELEM_LIST_SET, set);
-            });
-        };
-        let lists = self.dump(request, |message| {
-            let list = message.attributes().find(nft::ELEM_LIST_ELEMENTS)?;
-            Some(list.nested().filter_map(|element| Element::read(element.nested())).collect::<Vec<_>>())
-        })?;
-        Ok(lists.into_iter().flatten().collect())
     }
 
     /// Sends a dump request and reads what comes, again from the start when the kernel says that the

@@ -34,11 +34,13 @@ pub(crate) mod nft {
     pub(crate) const MSG_GETTABLE: u16 = 1;
     pub(crate) const MSG_DELTABLE: u16 = 2;
     pub(crate) const MSG_NEWCHAIN: u16 = 3;
+    pub(crate) const MSG_GETCHAIN: u16 = 4;
     pub(crate) const MSG_DELCHAIN: u16 = 5;
     pub(crate) const MSG_NEWRULE: u16 = 6;
     pub(crate) const MSG_GETRULE: u16 = 7;
     pub(crate) const MSG_DELRULE: u16 = 8;
     pub(crate) const MSG_NEWSET: u16 = 9;
+    pub(crate) const MSG_GETSET: u16 = 10;
     pub(crate) const MSG_DELSET: u16 = 11;
     pub(crate) const MSG_NEWSETELEM: u16 = 12;
     pub(crate) const MSG_GETSETELEM: u16 = 13;
@@ -59,6 +61,7 @@ pub(crate) mod nft {
 
     pub(crate) const RULE_TABLE: u16 = 1;
     pub(crate) const RULE_CHAIN: u16 = 2;
+    pub(crate) const RULE_HANDLE: u16 = 3;
     pub(crate) const RULE_EXPRESSIONS: u16 = 4;
     pub(crate) const RULE_USERDATA: u16 = 7;
 
@@ -69,19 +72,32 @@ pub(crate) mod nft {
     pub(crate) const SET_KEY_LEN: u16 = 5;
     pub(crate) const SET_DATA_TYPE: u16 = 6;
     pub(crate) const SET_DATA_LEN: u16 = 7;
+    pub(crate) const SET_DESC: u16 = 9;
+    pub(crate) const SET_DESC_SIZE: u16 = 1;
     pub(crate) const SET_ID: u16 = 10;
+    pub(crate) const SET_TIMEOUT: u16 = 11;
     pub(crate) const SET_USERDATA: u16 = 13;
+    pub(crate) const SET_EXPR: u16 = 17;
+    pub(crate) const SET_F_ANONYMOUS: u32 = 0x1;
+    pub(crate) const SET_F_CONSTANT: u32 = 0x2;
     pub(crate) const SET_F_INTERVAL: u32 = 0x4;
     pub(crate) const SET_F_MAP: u32 = 0x8;
+    pub(crate) const SET_F_TIMEOUT: u32 = 0x10;
+    pub(crate) const SET_F_EVAL: u32 = 0x20;
 
     pub(crate) const ELEM_LIST_TABLE: u16 = 1;
     pub(crate) const ELEM_LIST_SET: u16 = 2;
     pub(crate) const ELEM_LIST_ELEMENTS: u16 = 3;
+    pub(crate) const ELEM_LIST_SET_ID: u16 = 4;
     pub(crate) const LIST_ELEM: u16 = 1;
     pub(crate) const ELEM_KEY: u16 = 1;
     pub(crate) const ELEM_DATA: u16 = 2;
     pub(crate) const ELEM_FLAGS: u16 = 3;
+    pub(crate) const ELEM_TIMEOUT: u16 = 4;
+    pub(crate) const ELEM_EXPIRATION: u16 = 5;
     pub(crate) const ELEM_USERDATA: u16 = 6;
+    pub(crate) const ELEM_EXPR: u16 = 7;
+    pub(crate) const ELEM_EXPRESSIONS: u16 = 11;
     pub(crate) const ELEM_F_INTERVAL_END: u32 = 1;
 
     pub(crate) const DATA_VALUE: u16 = 1;
@@ -94,6 +110,48 @@ pub(crate) mod nft {
 
     pub(crate) const EXPR_NAME: u16 = 1;
     pub(crate) const EXPR_DATA: u16 = 2;
+}
+
+/// `linux/netfilter/nf_tables.h`: names and values of expressions.
+pub(crate) mod expr {
+    pub(crate) const META: &str = "meta";
+    pub(crate) const PAYLOAD: &str = "payload";
+    pub(crate) const CT: &str = "ct";
+    pub(crate) const CMP: &str = "cmp";
+    pub(crate) const BITWISE: &str = "bitwise";
+    pub(crate) const LOOKUP: &str = "lookup";
+    pub(crate) const DYNSET: &str = "dynset";
+    pub(crate) const NUMGEN: &str = "numgen";
+    pub(crate) const HASH: &str = "hash";
+    pub(crate) const FIB: &str = "fib";
+    pub(crate) const NAT: &str = "nat";
+    pub(crate) const MASQ: &str = "masq";
+    pub(crate) const REDIR: &str = "redir";
+    pub(crate) const REJECT: &str = "reject";
+    pub(crate) const COUNTER: &str = "counter";
+    pub(crate) const IMMEDIATE: &str = "immediate";
+
+    pub(crate) const VERDICT_REGISTER: u32 = 0;
+    pub(crate) const DIRECTION_ORIGINAL: u8 = 0;
+    pub(crate) const CMP_EQ: u32 = 0;
+    pub(crate) const CMP_NEQ: u32 = 1;
+    pub(crate) const BITWISE_BOOL: u32 = 0;
+    pub(crate) const LOOKUP_INVERTED: u32 = 1;
+    pub(crate) const DYNSET_UPDATE: u32 = 1;
+    pub(crate) const NUMGEN_RANDOM: u32 = 1;
+    pub(crate) const HASH_JENKINS: u32 = 0;
+    pub(crate) const NAT_DESTINATION: u32 = 1;
+    /// `NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED`: the kernel sets these itself.
+    pub(crate) const NAT_IMPLIED: u32 = 3;
+    /// `NF_NAT_RANGE_PROTO_RANDOM_FULLY`.
+    pub(crate) const NAT_FULLY_RANDOM: u32 = 0x10;
+    pub(crate) const FIB_ADDRTYPE: u32 = 3;
+    pub(crate) const FIB_SOURCE: u32 = 1;
+    pub(crate) const FIB_DESTINATION: u32 = 2;
+    pub(crate) const REJECT_ICMP: u32 = 0;
+    pub(crate) const REJECT_TCP_RESET: u32 = 1;
+    pub(crate) const REJECT_ICMPX: u32 = 2;
+    pub(crate) const ICMPX_PORT_UNREACHABLE: u8 = 1;
 }
 
 /// `linux/netfilter/nfnetlink_conntrack.h`: messages and attributes.

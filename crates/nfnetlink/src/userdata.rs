@@ -24,10 +24,19 @@ pub(crate) fn comment(text: &str) -> Option<Vec<u8>> {
 
 /// The comment in user data, empty if there is none.
 pub(crate) fn read_comment(bytes: &[u8]) -> String {
+    read_text(bytes, COMMENT)
+}
+
+/// The comment in user data of a set, empty if there is none.
+pub(crate) fn read_set_comment(bytes: &[u8]) -> String {
+    read_text(bytes, SET_COMMENT)
+}
+
+fn read_text(bytes: &[u8], wanted: u8) -> String {
     let mut rest = bytes;
     while let [kind, length, tail @ ..] = rest {
         let Some((value, tail)) = tail.split_at_checked(usize::from(*length)) else { break };
-        if *kind == COMMENT {
+        if *kind == wanted {
             return String::from_utf8_lossy(value).trim_end_matches('\0').to_owned();
         }
         rest = tail;

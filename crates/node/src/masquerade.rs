@@ -13,7 +13,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use nfnetlink::{
     Batch, Chain, ChainType, DataType, Element, Expr, Family, Hook, KeyType, Rule, Set, SetContent, Socket,
-    Table,
+    Table, Transaction,
     expr::{LookupResult, MetaKey, PayloadBase, Register},
     priority, range_elements,
 };
@@ -50,22 +50,22 @@ const VERSIONS: [Version; 2] = [
         nfproto: 2,
         length: 4,
         offsets: [12, 16],
-        own_pods: ranges("own-pods", KeyType(&[DataType::Ipv4Addr]), OWN_PODS),
-        cluster: ranges("cluster", KeyType(&[DataType::Ipv4Addr]), CLUSTER),
+        own_pods: ranges("own-pods", KeyType::of(&[DataType::Ipv4Addr]), OWN_PODS),
+        cluster: ranges("cluster", KeyType::of(&[DataType::Ipv4Addr]), CLUSTER),
     },
     Version {
         nfproto: 10,
         length: 16,
         offsets: [8, 24],
-        own_pods: ranges("own-pods6", KeyType(&[DataType::Ipv6Addr]), OWN_PODS),
-        cluster: ranges("cluster6", KeyType(&[DataType::Ipv6Addr]), CLUSTER),
+        own_pods: ranges("own-pods6", KeyType::of(&[DataType::Ipv6Addr]), OWN_PODS),
+        cluster: ranges("cluster6", KeyType::of(&[DataType::Ipv6Addr]), CLUSTER),
     },
 ];
 const OWN_PODS: &str = "pods of this node";
 const CLUSTER: &str = "pods, nodes, and what stays on the link";
 
 const fn ranges(name: &'static str, key: KeyType, comment: &'static str) -> Set {
-    Set { name, key, content: SetContent::Ranges, comment }
+    Set::new(name, key, SetContent::Ranges, comment)
 }
 
 impl Version {
@@ -84,9 +84,9 @@ impl Version {
             Expr::Meta { key: MetaKey::NfProto, to: KEY },
             Expr::Compare { from: KEY, equal: true, value: vec![self.nfproto] },
             load(source),
-            Expr::Lookup { set: self.own_pods.name, from: KEY, result: LookupResult::Contained },
+            Expr::Lookup { set: self.own_pods.name.clone(), from: KEY, result: LookupResult::Contained },
             load(destination),
-            Expr::Lookup { set: self.cluster.name, from: KEY, result: LookupResult::NotContained },
+            Expr::Lookup { set: self.cluster.name.clone(), from: KEY, result: LookupResult::NotContained },
             Expr::Masquerade { fully_random: true },
         ];
         Rule::new(CHAIN, expressions).comment("pods leave the cluster under this node's address")
@@ -122,7 +122,7 @@ impl Wanted {
         for version in &VERSIONS {
             for (set, blocks) in [(&version.own_pods, &self.own_pods), (&version.cluster, &self.cluster)] {
                 batch.add_set(table, set);
-                batch.add_elements(table, set.name, &version.elements(blocks));
+                batch.add_elements(table, &set.name, &version.elements(blocks));
             }
             batch.add_rule(table, &version.rule());
         }

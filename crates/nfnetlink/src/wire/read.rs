@@ -1,5 +1,7 @@
 //! Reading messages and attributes; malformed input ends the iteration, it never panics.
 
+use std::time::Duration;
+
 use super::{ATTRIBUTE, HEADER, NFGENMSG, align};
 use crate::uapi::netlink::NLA_TYPE_MASK;
 
@@ -102,6 +104,16 @@ impl<'a> Attribute<'a> {
     /// A 32-bit number in network byte order; `None` if the length differs.
     pub fn be32(&self) -> Option<u32> {
         Some(u32::from_be_bytes(self.value.try_into().ok()?))
+    }
+
+    /// A 64-bit number in network byte order; `None` if the length differs.
+    pub fn be64(&self) -> Option<u64> {
+        Some(u64::from_be_bytes(self.value.try_into().ok()?))
+    }
+
+    /// A time in milliseconds; `None` if the length differs.
+    pub fn milliseconds(&self) -> Option<Duration> {
+        self.be64().map(Duration::from_millis)
     }
 
     /// A 16-bit number in network byte order; `None` if the length differs.

@@ -1,5 +1,7 @@
 //! Appending messages and attributes to a buffer.
 
+use std::time::Duration;
+
 use super::{HEADER, align};
 use crate::uapi::netlink::{NLA_F_NESTED, NLM_F_REQUEST};
 
@@ -63,6 +65,16 @@ impl Writer {
     /// An attribute with a 32-bit number in network byte order, as nf_tables wants all of its numbers.
     pub fn be32(&mut self, kind: u16, value: u32) {
         self.raw(kind, &value.to_be_bytes());
+    }
+
+    /// An attribute with a 64-bit number in network byte order.
+    pub fn be64(&mut self, kind: u16, value: u64) {
+        self.raw(kind, &value.to_be_bytes());
+    }
+
+    /// An attribute with a time in milliseconds, in network byte order.
+    pub fn milliseconds(&mut self, kind: u16, value: Duration) {
+        self.be64(kind, u64::try_from(value.as_millis()).unwrap_or(u64::MAX));
     }
 
     /// An attribute with a NUL-terminated string.

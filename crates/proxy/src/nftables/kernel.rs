@@ -5,7 +5,7 @@ mod adopt;
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use nfnetlink::{Batch, Error as NetlinkError, Socket, Table};
+use nfnetlink::{Batch, Error as NetlinkError, Socket, Table, Transaction};
 
 use crate::conntrack;
 use crate::error::Error;

@@ -111,7 +111,7 @@ fn load_service_ip(family: Family) -> Vec<Expr> {
 fn change_mark(mask: u32, xor: u32) -> [Expr; 3] {
     [
         Expr::Meta { key: MetaKey::Mark, to: KEY },
-        Expr::Bitwise { from: KEY, to: KEY, mask, xor },
+        Expr::bitwise(KEY, KEY, mask, xor),
         Expr::SetMeta { key: MetaKey::Mark, from: KEY },
     ]
 }

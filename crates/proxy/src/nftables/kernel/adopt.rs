@@ -8,7 +8,7 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hasher};
 
-use nfnetlink::{Batch, Element, Error, Socket, Table};
+use nfnetlink::{Batch, Element, Error, Socket, Table, Transaction};
 
 use crate::nftables::layout::{self, Edits, PickChain};
 use crate::nftables::settings::Settings;
@@ -51,9 +51,9 @@ impl Held {
         }
         let mut elements = BTreeMap::new();
         for set in layout::cluster_sets() {
-            let held = socket.elements(table, set.name)?;
+            let held = socket.elements(table, &set.name)?;
             let by_key = held.into_iter().map(|element| (element.key.clone(), element)).collect();
-            elements.insert(set.name, by_key);
+            elements.insert(&*set.name, by_key);
         }
         Ok(Some(Self { chains: rules.into_keys().collect(), elements }))
     }

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use nfnetlink::expr::{CtKey, FibAddress, LookupResult, MetaKey, RTN_LOCAL, Reject, ct_state, ct_status};
-use nfnetlink::{Chain, ChainType, Element, Expr, Hook, Rule, Table, Verdict, priority, range_elements};
+use nfnetlink::{
+    Chain, ChainType, Element, Expr, Hook, Rule, Table, Transaction, Verdict, priority, range_elements,
+};
 use service::{Cidr, Family};
 
 use super::sets::{
@@ -33,7 +35,7 @@ pub fn table() -> Table {
 
 /// Adds what is the same for every cluster to a transaction: sets with the configured elements, base chains and
 /// their rules. The table must be there and empty.
-pub fn base(batch: &mut nfnetlink::Batch, settings: &Settings) {
+pub fn base(batch: &mut impl Transaction, settings: &Settings) {
     let table = table();
     all_sets().for_each(|set| batch.add_set(&table, set));
     for family in Family::ALL {
@@ -115,9 +117,13 @@ fn masquerade_from_outside(settings: &Settings, family: Family) -> Option<Rule> 
     let mut expressions = only(family).to_vec();
     expressions.extend([
         load_address(family, Address::Destination, KEY),
-        Expr::Lookup { set: CLUSTER_IPS.name(family), from: KEY, result: LookupResult::Contained },
+        Expr::Lookup { set: CLUSTER_IPS.name(family).into(), from: KEY, result: LookupResult::Contained },
         load_address(family, Address::Source, KEY),
-        Expr::Lookup { set: CLUSTER_CIDRS.name(family), from: KEY, result: LookupResult::NotContained },
+        Expr::Lookup {
+            set: CLUSTER_CIDRS.name(family).into(),
+            from: KEY,
+            result: LookupResult::NotContained,
+        },
     ]);
     expressions.extend(mark(settings.masquerade_mark));
     Some(Rule::new(SERVICES, expressions).comment("masquerade cluster IP traffic from outside the cluster"))
@@ -125,7 +131,7 @@ fn masquerade_from_outside(settings: &Settings, family: Family) -> Option<Rule> 
 
 fn look_up(mut expressions: Vec<Expr>, key: Vec<Expr>, map: &'static str) -> Vec<Expr> {
     expressions.extend(key);
-    expressions.push(Expr::Lookup { set: map, from: KEY, result: LookupResult::Verdict });
+    expressions.push(Expr::Lookup { set: map.into(), from: KEY, result: LookupResult::Verdict });
     expressions
 }
 
@@ -153,7 +159,11 @@ fn to_node_port(settings: &Settings, family: Family) -> Vec<Expr> {
         }
         NodePortIps::Only(_) => expressions.extend([
             load_address(family, Address::Destination, KEY),
-            Expr::Lookup { set: NODE_PORT_IPS.name(family), from: KEY, result: LookupResult::Contained },
+            Expr::Lookup {
+                set: NODE_PORT_IPS.name(family).into(),
+                from: KEY,
+                result: LookupResult::Contained,
+            },
         ]),
     }
     expressions
@@ -162,7 +172,7 @@ fn to_node_port(settings: &Settings, family: Family) -> Vec<Expr> {
 fn reject_without_endpoints(settings: &Settings, family: Family) -> [Rule; 3] {
     let matching = |mut expressions: Vec<Expr>, key: Vec<Expr>, set: &'static str| {
         expressions.extend(key);
-        expressions.push(Expr::Lookup { set, from: KEY, result: LookupResult::Contained });
+        expressions.push(Expr::Lookup { set: set.into(), from: KEY, result: LookupResult::Contained });
         expressions.push(Expr::Verdict(Verdict::Goto(REJECT.to_owned())));
         Rule::new(NO_ENDPOINTS, expressions)
     };
@@ -195,7 +205,7 @@ fn postrouting(settings: &Settings) -> Vec<Rule> {
     let masquerade = Expr::Masquerade { fully_random: true };
     let mut marked = vec![
         Expr::Meta { key: MetaKey::Mark, to: KEY },
-        Expr::Bitwise { from: KEY, to: KEY, mask: bit, xor: 0 },
+        Expr::bitwise(KEY, KEY, bit, 0),
         Expr::Compare { from: KEY, equal: false, value: vec![0; 4] },
     ];
     marked.extend(change_mark(u32::MAX, bit));
@@ -209,7 +219,7 @@ fn postrouting(settings: &Settings) -> Vec<Rule> {
         expressions.push(load_address(family, Address::Destination, key_register(words)));
         expressions.extend(load_protocol_and_port(key_register(2 * words)));
         expressions.push(Expr::Lookup {
-            set: HAIRPINS.name(family),
+            set: HAIRPINS.name(family).into(),
             from: KEY,
             result: LookupResult::Contained,
         });
@@ -227,7 +237,7 @@ fn jump(chain: &str) -> Expr {
 fn ct_bits(key: CtKey, bits: u32) -> [Expr; 3] {
     [
         Expr::Ct { key, to: KEY },
-        Expr::Bitwise { from: KEY, to: KEY, mask: bits, xor: 0 },
+        Expr::bitwise(KEY, KEY, bits, 0),
         Expr::Compare { from: KEY, equal: false, value: vec![0; 4] },
     ]
 }

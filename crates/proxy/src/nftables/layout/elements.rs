@@ -102,7 +102,7 @@ fn way_element(front: &Front, value: &FrontValue) -> (&'static str, Element) {
         None if value.way == Way::Drop => (ways, ElementData::Verdict(Verdict::Drop)),
         None => (rejected, ElementData::None),
     };
-    (set.name(front.family()), Element { key: front_key(front), data, comment: value.comment.to_string() })
+    (set.name(front.family()), Element::new(front_key(front), data, value.comment.to_string()))
 }
 
 fn slot_element(front: &Front, index: usize, endpoint: SocketAddr) -> (&'static str, Element) {
@@ -115,7 +115,7 @@ fn slot_element(front: &Front, index: usize, endpoint: SocketAddr) -> (&'static 
     let mut data = octets(endpoint.ip());
     data.extend(endpoint.port().to_be_bytes());
     data.extend([0; 2]);
-    let element = Element { key, data: ElementData::Value(data), comment: String::new() };
+    let element = Element::new(key, ElementData::Value(data), "");
     (set.name(front.family()), element)
 }
 

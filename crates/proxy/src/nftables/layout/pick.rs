@@ -130,7 +130,11 @@ impl PickChain {
         expressions.extend(load);
         expressions.extend([
             Expr::Random { to: key_register(words), modulus: range.count, offset: range.first },
-            Expr::Lookup { set: map.name(self.family), from: KEY, result: LookupResult::Value(address) },
+            Expr::Lookup {
+                set: map.name(self.family).into(),
+                from: KEY,
+                result: LookupResult::Value(address),
+            },
             Expr::Dnat {
                 family: match self.family {
                     Family::V4 => nfnetlink::Family::Ip,
@@ -149,7 +153,7 @@ fn only_from_pods(family: Family) -> Vec<Expr> {
     let mut expressions = only(family).to_vec();
     expressions.push(load_address(family, Address::Source, KEY));
     let set = CLUSTER_CIDRS.name(family);
-    expressions.push(Expr::Lookup { set, from: KEY, result: LookupResult::Contained });
+    expressions.push(Expr::Lookup { set: set.into(), from: KEY, result: LookupResult::Contained });
     expressions
 }
 

@@ -18,8 +18,8 @@ impl SetPair {
     }
 
     /// The name of the set of this family.
-    pub(super) fn name(&self, family: Family) -> &'static str {
-        self.of(family).name
+    pub(super) fn name(&'static self, family: Family) -> &'static str {
+        &self.of(family).name
     }
 }
 
@@ -28,14 +28,14 @@ macro_rules! set_pair {
     ($(#[$doc:meta])* $constant:ident, [$v4:literal, $v6:literal], [$key4:expr, $key6:expr], [$content4:expr, $content6:expr], $comment:literal) => {
         $(#[$doc])*
         pub(super) static $constant: SetPair = SetPair([
-            Set { name: $v4, key: KeyType(&$key4), content: $content4, comment: $comment },
-            Set { name: $v6, key: KeyType(&$key6), content: $content6, comment: $comment },
+            Set::new($v4, KeyType::of(&$key4), $content4, $comment),
+            Set::new($v6, KeyType::of(&$key6), $content6, $comment),
         ]);
     };
 }
 
-const ENDPOINT4: SetContent = SetContent::Data(KeyType(&[Ipv4Addr, InetService]));
-const ENDPOINT6: SetContent = SetContent::Data(KeyType(&[Ipv6Addr, InetService]));
+const ENDPOINT4: SetContent = SetContent::Data(KeyType::of(&[Ipv4Addr, InetService]));
+const ENDPOINT6: SetContent = SetContent::Data(KeyType::of(&[Ipv6Addr, InetService]));
 
 set_pair!(
     /// (address . protocol . port) to the chain for its count of endpoints.

@@ -1,59 +1,27 @@
 //! What we send, the kernel takes, and `nft` prints. Needs root; each test makes its own namespace.
 
-use std::process::Command;
+mod expressions;
+mod namespace;
+
+use namespace::{in_namespace, ip, nft_list};
 
 use nfnetlink::expr::{LookupResult, MetaKey, PayloadBase, Register};
 use nfnetlink::{
     Batch, Chain, ChainType, DataType, Element, ElementData, Error, Expr, Family, Hook, KeyType, Rule, Set,
-    SetContent, Socket, Table, Verdict, priority,
+    SetContent, Socket, Table, Transaction, Verdict, priority,
 };
 
-const FRONT: KeyType = KeyType(&[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService]);
-const PLACES: Set = Set {
-    name: "places",
-    key: KeyType(&[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService, DataType::Mark]),
-    content: SetContent::Data(KeyType(&[DataType::Ipv4Addr, DataType::InetService])),
-    comment: "",
-};
-const WAYS: Set = Set { name: "ways", key: FRONT, content: SetContent::Verdict, comment: "" };
+const FRONT: KeyType = KeyType::of(&[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService]);
+const PLACES: Set = Set::new(
+    "places",
+    KeyType::of(&[DataType::Ipv4Addr, DataType::InetProto, DataType::InetService, DataType::Mark]),
+    SetContent::Data(KeyType::of(&[DataType::Ipv4Addr, DataType::InetService])),
+    "",
+);
+const WAYS: Set = Set::new("ways", FRONT, SetContent::Verdict, "");
 
 /// 10.96.0.1 . tcp . 443
 const FRONT_KEY: [u8; 12] = [10, 96, 0, 1, 6, 0, 0, 0, 1, 187, 0, 0];
-
-/// Runs `test` on a thread of its own in a new network namespace, or says why not.
-fn in_namespace(name: &str, test: impl FnOnce() + Send) {
-    if !rustix::process::geteuid().is_root() {
-        println!("skipped: making a network namespace needs root");
-        return;
-    }
-    let name = format!("nfnl-{}-{name}", std::process::id());
-    ip(&["netns", "add", &name]);
-    let outcome = std::thread::scope(|scope| {
-        scope
-            .spawn(|| {
-                let file = std::fs::File::open(format!("/run/netns/{name}")).unwrap();
-                let kind = rustix::thread::LinkNameSpaceType::Network;
-                rustix::thread::move_into_link_name_space(std::os::fd::AsFd::as_fd(&file), Some(kind))
-                    .unwrap();
-                test();
-            })
-            .join()
-    });
-    ip(&["netns", "delete", &name]);
-    if let Err(panic) = outcome {
-        std::panic::resume_unwind(panic);
-    }
-}
-
-fn ip(arguments: &[&str]) {
-    assert!(Command::new("ip").args(arguments).status().unwrap().success(), "ip {arguments:?}");
-}
-
-fn nft_list() -> String {
-    let output = Command::new("nft").args(["list", "ruleset"]).output().unwrap();
-    assert!(output.status.success(), "nft: {}", String::from_utf8_lossy(&output.stderr));
-    String::from_utf8(output.stdout).unwrap()
-}
 
 fn table() -> Table {
     Table { comment: "made by a test".into(), ..Table::new(Family::Inet, "t") }
@@ -61,7 +29,7 @@ fn table() -> Table {
 
 fn places(index: u32) -> Element {
     let key = [&FRONT_KEY[..], &index.to_ne_bytes()].concat();
-    Element { key, data: ElementData::Value(vec![10, 0, 0, 9, 0, 80, 0, 0]), comment: String::new() }
+    Element::new(key, ElementData::Value(vec![10, 0, 0, 9, 0, 80, 0, 0]), "")
 }
 
 /// Translates to a place chosen at random, as one rule.
@@ -87,13 +55,13 @@ fn load() -> Batch {
     batch.add_chain(&table(), &Chain::base("nat", ChainType::Nat, Hook::Prerouting, priority::DSTNAT));
     batch.add_chain(&table(), &Chain::regular("service-3"));
     batch.add_rule(&table(), &translate(3));
-    let way = Element {
-        key: FRONT_KEY.to_vec(),
-        data: ElementData::Verdict(Verdict::Goto("service-3".into())),
-        comment: "default/kubernetes:https".into(),
-    };
-    batch.add_elements(&table(), WAYS.name, &[way]);
-    batch.add_elements(&table(), PLACES.name, &(0..3).map(places).collect::<Vec<_>>());
+    let way = Element::new(
+        FRONT_KEY.to_vec(),
+        ElementData::Verdict(Verdict::Goto("service-3".into())),
+        "default/kubernetes:https",
+    );
+    batch.add_elements(&table(), &WAYS.name, &[way]);
+    batch.add_elements(&table(), &PLACES.name, &(0..3).map(places).collect::<Vec<_>>());
     batch
 }
 
@@ -123,14 +91,14 @@ fn a_refused_transaction_names_the_message_and_changes_nothing() {
         let mut socket = Socket::open().unwrap();
         socket.commit(load()).unwrap();
         let mut batch = Batch::new();
-        batch.delete_elements(&table(), PLACES.name, &[places(0)]);
-        batch.delete_elements(&table(), PLACES.name, &[places(9)]);
+        batch.delete_elements(&table(), &PLACES.name, &[places(0)]);
+        batch.delete_elements(&table(), &PLACES.name, &[places(9)]);
         batch.delete_chain(&table(), "service-3");
         let Err(Error::Refused(refusals)) = socket.commit(batch) else { panic!("it must be refused") };
         println!("{}", Error::Refused(refusals.clone()));
         assert_eq!(refusals[0].message, "delete 1 elements of set inet t places");
         assert_eq!(refusals[1].message, "delete chain inet t service-3");
-        assert_eq!(socket.elements(&table(), PLACES.name).unwrap().len(), 3);
+        assert_eq!(socket.elements(&table(), &PLACES.name).unwrap().len(), 3);
     });
 }
 
@@ -141,10 +109,10 @@ fn what_is_dumped_is_what_was_loaded() {
         socket.commit(load()).unwrap();
         assert_eq!(socket.tables().unwrap(), [table()]);
         assert_eq!(socket.rule_chains(&table()).unwrap(), ["service-3"]);
-        let mut read = socket.elements(&table(), PLACES.name).unwrap();
+        let mut read = socket.elements(&table(), &PLACES.name).unwrap();
         read.sort();
         assert_eq!(read, (0..3).map(places).collect::<Vec<_>>());
-        let ways = socket.elements(&table(), WAYS.name).unwrap();
+        let ways = socket.elements(&table(), &WAYS.name).unwrap();
         assert_eq!(ways[0].data, ElementData::Verdict(Verdict::Goto("service-3".into())));
         assert_eq!(ways[0].comment, "default/kubernetes:https");
 
@@ -152,7 +120,7 @@ fn what_is_dumped_is_what_was_loaded() {
         batch.delete_table(&table());
         socket.commit(batch).unwrap();
         assert!(socket.tables().unwrap().is_empty());
-        assert!(matches!(socket.elements(&table(), WAYS.name), Err(Error::Refused(_))));
+        assert!(matches!(socket.elements(&table(), &WAYS.name), Err(Error::Refused(_))));
     });
 }
 
@@ -161,12 +129,12 @@ fn a_chain_and_what_leads_to_it_go_in_one_transaction() {
     in_namespace("replace", || {
         let mut socket = Socket::open().unwrap();
         socket.commit(load()).unwrap();
-        let mut ways = socket.elements(&table(), WAYS.name).unwrap();
+        let mut ways = socket.elements(&table(), &WAYS.name).unwrap();
         let mut batch = Batch::new();
         batch.add_chain(&table(), &Chain::regular("service-4"));
-        batch.delete_elements(&table(), WAYS.name, &ways);
+        batch.delete_elements(&table(), &WAYS.name, &ways);
         ways[0].data = ElementData::Verdict(Verdict::Goto("service-4".into()));
-        batch.add_elements(&table(), WAYS.name, &ways);
+        batch.add_elements(&table(), &WAYS.name, &ways);
         batch.flush_chain(&table(), "service-3");
         batch.delete_chain(&table(), "service-3");
         socket.commit(batch).unwrap();
@@ -181,9 +149,9 @@ fn a_large_transaction_is_one_datagram() {
         socket.commit(load()).unwrap();
         let mut batch = Batch::new();
         let many: Vec<_> = (10..30_010).map(places).collect();
-        batch.add_elements(&table(), PLACES.name, &many);
+        batch.add_elements(&table(), &PLACES.name, &many);
         socket.commit(batch).unwrap();
-        assert_eq!(socket.elements(&table(), PLACES.name).unwrap().len(), 30_003);
+        assert_eq!(socket.elements(&table(), &PLACES.name).unwrap().len(), 30_003);
     });
 }
 
