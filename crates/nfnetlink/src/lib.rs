@@ -29,6 +29,7 @@ mod set;
 mod socket;
 mod sys;
 mod table;
+mod text;
 mod transaction;
 mod uapi;
 mod userdata;
