@@ -13,6 +13,7 @@
 
 pub mod conntrack;
 pub mod expr;
+pub mod simulate;
 pub mod wire;
 
 mod batch;
