@@ -13,6 +13,7 @@
 
 pub mod conntrack;
 pub mod expr;
+pub mod simulate;
 pub mod wire;
 
 mod batch;
@@ -29,6 +30,7 @@ mod set;
 mod socket;
 mod sys;
 mod table;
+mod text;
 mod transaction;
 mod uapi;
 mod userdata;
