@@ -72,7 +72,7 @@ use Preset as D;
 
 const EVENTS: &str = "changes are programmed as they come";
 const WINDOWS: &str = "it is for Windows nodes";
-const LOGS: &str = "logs are set by the environment variable RUST_LOG";
+const LOGS: &str = "logs are set by the environment variable PORTOLAN_LOG";
 
 const fn row(
     key: &'static str,
@@ -124,7 +124,7 @@ pub const SETTINGS: &[Setting] = &[
     row("ipvs.tcpFinTimeout", "ipvs-tcpfin-timeout", K::Duration, D::DurationOrZero("0s"), Used, "How long TCP connections are remembered after a FIN"),
     row("ipvs.tcpTimeout", "ipvs-tcp-timeout", K::Duration, D::DurationOrZero("0s"), Used, "How long idle TCP connections are remembered"),
     row("ipvs.udpTimeout", "ipvs-udp-timeout", K::Duration, D::DurationOrZero("0s"), Used, "How long idle UDP connections are remembered"),
-    row("logging", "", K::Any, D::None, Accepted, "Logs are set by the environment variable RUST_LOG"),
+    row("logging", "", K::Any, D::None, Accepted, "Logs are set by the environment variable PORTOLAN_LOG"),
     row("metricsBindAddress", "metrics-bind-address", K::Text, D::Text("127.0.0.1:10249"), Used, "Where /metrics, /proxyMode and /configz are served"),
     row("mode", "proxy-mode", K::Text, D::Text("nftables"), Used, "nftables, iptables, ipvs or userspace"),
     row("nftables.masqueradeAll", "", K::Bool, D::Bool(false), Used, "Masquerade all ClusterIP traffic"),
