@@ -4,6 +4,7 @@
 //! value, finds the difference to what was loaded last, and sends that to the kernel. Only the last step needs
 //! root, and only [`run`] knows of an API server. A [`Tracer`] walks packets through the ruleset value of a mode.
 
+pub mod iptables;
 pub mod nftables;
 
 mod config;
