@@ -6,6 +6,7 @@
 
 pub mod configuration;
 pub mod explain;
+pub mod iptables;
 pub mod nftables;
 
 mod config;
