@@ -11,7 +11,6 @@ pub mod nftables;
 
 mod config;
 mod conntrack;
-mod dry_run;
 mod error;
 mod health;
 mod http;
@@ -25,13 +24,12 @@ mod sight;
 mod still;
 
 pub use config::{Config, DetectLocal, IpvsConfig, ModeName, NodePortAddresses};
-pub use dry_run::dry_run;
 pub use error::Error;
 pub use limits::Limits;
 pub use modes::start;
 pub use mode::{Count, Mode, Report, Touched};
 pub use nftables::cleanup;
 pub use packet::{Branch, Fate, Packet, Tracer, Untraceable};
-pub use run::run;
+pub use run::{interface_addresses, run};
 pub use sight::{Interface, LocalPods, NodeFacts, NodePortIps, Sight};
 pub use still::Still;

@@ -24,6 +24,7 @@ use crate::metrics::{ChangeOf, Metrics};
 use crate::mode::{Mode, Touched};
 use crate::sight::{NodeFacts, Sight};
 use health_checks::HealthChecks;
+pub use interfaces::addresses as interface_addresses;
 use observers::Ask;
 use reporter::Reporter;
 

@@ -6,7 +6,7 @@ use futures::TryStreamExt;
 use rtnetlink::packet_route::address::AddressAttribute;
 
 /// All but loopback ones, in order; empty with a log line if the kernel does not tell.
-pub(crate) async fn addresses() -> Vec<IpAddr> {
+pub async fn addresses() -> Vec<IpAddr> {
     read().await.unwrap_or_else(|error| {
         tracing::warn!(%error, "the addresses of this machine are not known; NodePorts may be closed");
         Vec::new()
