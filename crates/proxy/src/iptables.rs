@@ -13,6 +13,8 @@ mod compile;
 mod lines;
 mod name;
 mod rules;
+#[cfg(test)]
+mod scene;
 mod script;
 
 pub use compile::{Platform, compile};

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 use std::fmt;
 
 pub use normal::Normal;
+pub(super) use normal::{masked, number};
 pub use options::Opt;
 pub use parse::BadDump;
 pub use words::{BadWords, quote, words};
