@@ -1,6 +1,7 @@
 //! What we send, the kernel takes, and `nft` prints. Needs root; each test makes its own namespace.
 
 mod expressions;
+mod listen;
 mod listing;
 mod namespace;
 
