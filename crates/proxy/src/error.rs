@@ -27,6 +27,9 @@ pub enum Error {
     /// Metrics cannot be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[source] prometheus::Error),
+    /// The rules of iptables mode could not be loaded or removed.
+    #[error(transparent)]
+    Iptables(#[from] crate::iptables::Failure),
     /// The watches ended, which they do only when the client is shut down.
     #[error("the watches on the API server ended; start the proxy again")]
     WatchEnded,

@@ -17,6 +17,7 @@ mod rules;
 mod scene;
 mod script;
 
+pub use apply::{Failure, Iptables, Place, cleanup};
 pub use compile::{Platform, compile};
 pub use name::{chain_name, endpoint_chain_name, port_name};
 pub use rules::{Change, Rules};

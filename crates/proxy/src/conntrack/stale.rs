@@ -6,7 +6,6 @@
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
-use nfnetlink::conntrack::Flow;
 use nfnetlink::{Error, Socket};
 use service::objects::Protocol;
 use service::{Family, PortView};

@@ -6,7 +6,7 @@ mod fragment;
 mod port;
 mod settings;
 
-pub(super) use base::{JUMPS, Jump};
+pub(super) use base::{FILTER_CHAINS, JUMPS, NAT_CHAINS, SHARED_CHAIN};
 pub(super) use fragment::Fragment;
 pub use settings::Platform;
 pub(super) use settings::Settings;
@@ -14,6 +14,7 @@ pub(super) use settings::Settings;
 use service::Family;
 
 use super::rules::Rules;
+use crate::mode::Touched;
 use crate::sight::Sight;
 
 /// Beginnings of the names of chains that belong to a Service port.
@@ -24,11 +25,13 @@ pub(super) const FIREWALL: &str = "KUBE-FW-";
 pub(super) const ENDPOINT: &str = "KUBE-SEP-";
 /// All of them: a chain of the nat table whose name begins so is ours.
 pub(super) const SERVICE_CHAINS: [&str; 5] = [CLUSTER, LOCAL, EXTERNAL, FIREWALL, ENDPOINT];
+/// A chain without rules: as long as it is there nobody flushed ours.
+pub(super) const CANARY: &str = "KUBE-PROXY-CANARY";
 
 /// All chains and rules of one family. The same sight gives the same rules.
 pub fn compile(sight: &Sight<'_>, family: Family, platform: Platform) -> Rules {
     let mut rules = Rules::new(family, platform);
-    rules.update(sight, sight.cluster.names().cloned());
+    rules.update(sight, &Touched::Everything);
     rules
 }
 

@@ -9,6 +9,7 @@ use super::compile::{Fragment, JUMPS, Platform, Settings};
 use super::script::Script;
 use super::text::Tables;
 use crate::conntrack::stale::Front;
+use crate::mode::Touched;
 use crate::sight::Sight;
 
 /// With more endpoints than this a cluster is large, and its endpoint rules go without comments.
@@ -42,6 +43,8 @@ pub struct Change {
     pub services: BTreeSet<ServiceName>,
     /// Chains of the nat table that nothing leads to any more.
     pub stale: BTreeSet<String>,
+    /// Services whose UDP connections may lead to endpoints that are gone.
+    pub flows: BTreeSet<ServiceName>,
 }
 
 impl Rules {
@@ -55,15 +58,19 @@ impl Rules {
         self.family
     }
 
-    /// Looks at these Services again; some of them may be gone. Looks at all if what they share changed.
-    pub fn update(&mut self, sight: &Sight<'_>, names: impl IntoIterator<Item = ServiceName>) -> Change {
+    /// Looks at Services again; some of them may be gone. Looks at all if what they share changed.
+    pub fn update(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) -> Change {
         let mut change = Change::default();
         let large = self.settings.as_ref().is_some_and(|settings| settings.large);
         let settings = Settings { large, ..Settings::of(sight, self.family, self.platform) };
-        change.everything = self.settings.as_ref() != Some(&settings);
-        match change.everything {
-            true => self.compile_all(sight, &settings, &mut change),
-            false => names.into_iter().for_each(|name| self.look(sight, &name, &settings, &mut change)),
+        match touched {
+            Touched::Services(changed) if self.settings.as_ref() == Some(&settings) => {
+                changed.iter().for_each(|name| self.look(sight, name, &settings, &mut change));
+            }
+            _ => {
+                change.everything = true;
+                self.compile_all(sight, &settings, &mut change);
+            }
         }
         let settings = match self.endpoints > LARGE {
             large if large == settings.large => settings,
@@ -103,6 +110,11 @@ impl Rules {
             change.front |= was.front != is.front;
             if was.own != is.own {
                 change.services.insert(name.clone());
+            }
+            let fronts =
+                |fragment: &Option<Fragment>| fragment.as_ref().map(|fragment| fragment.fronts.clone());
+            if fronts(&old) != fronts(&new) {
+                change.flows.insert(name.clone());
             }
             let gone = old.iter().flat_map(Fragment::chains).cloned();
             change.stale.extend(gone);
@@ -187,7 +199,12 @@ impl Rules {
         (script.rules_of("filter"), script.rules_of("nat"))
     }
 
-    /// Whether this chain of the nat table belongs to a Service.
+    /// Whether there are so many endpoints that their rules go without comments.
+    pub(super) fn is_large(&self) -> bool {
+        self.endpoints > LARGE
+    }
+
+    /// Chains of the nat table that belong to Services.
     pub(super) fn in_use(&self) -> BTreeSet<&String> {
         self.fragments.values().flat_map(Fragment::chains).collect()
     }

@@ -10,7 +10,7 @@ use crate::{Config, NodeFacts, Sight};
 
 /// A platform with all that kube-proxy's own tests assume.
 pub(super) const COUNTING: Platform =
-    Platform { random_fully: false, counts_invalid: true, counts_localhost: true };
+    Platform { random_fully: false, counts_invalid: true, counts_localhost: true, conntrack_liberal: false };
 
 /// A node and its objects.
 pub(super) struct Scene {

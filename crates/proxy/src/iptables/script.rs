@@ -71,6 +71,13 @@ impl Section {
         self.chains.line(format_args!(":{chain} - [0:0]"));
     }
 
+    /// Whether it makes or empties this chain.
+    pub(crate) fn declares(&self, chain: &str) -> bool {
+        let declared =
+            |line: &str| line.strip_prefix(':').and_then(|line| line.split(' ').next()) == Some(chain);
+        self.chains.as_str().lines().any(declared)
+    }
+
     /// Deletes a chain. It is emptied first, so that it leads nowhere.
     pub(crate) fn delete(&mut self, chain: &str) {
         self.declare(chain);

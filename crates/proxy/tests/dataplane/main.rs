@@ -7,5 +7,6 @@ mod server;
 
 mod connections;
 mod follow;
+mod iptables;
 mod scale;
 mod updates;

@@ -23,6 +23,9 @@ const CLIENT_V6: &str = "2001:db8::2";
 /// The port that the pods serve.
 pub(crate) const TARGET: u16 = 80;
 
+/// Makes the proxy's mode for a node.
+pub(crate) type MakeMode = fn(&Namespace) -> Box<dyn Mode>;
+
 pub(crate) struct Scene {
     pub(crate) node: Namespace,
     pub(crate) pod1: Namespace,
@@ -30,6 +33,7 @@ pub(crate) struct Scene {
     pub(crate) client: Namespace,
     cluster: Cluster,
     changed: Changed,
+    make_mode: MakeMode,
     mode: Box<dyn Mode>,
     node_facts: NodeFacts,
     config: Config,
@@ -38,6 +42,11 @@ pub(crate) struct Scene {
 impl Scene {
     /// `None`, with a printed sentence, when not root.
     pub(crate) fn new() -> Option<Self> {
+        Self::in_mode(nftables, config())
+    }
+
+    /// The same with another mode.
+    pub(crate) fn in_mode(make_mode: MakeMode, config: Config) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: making network namespaces needs root");
             return None;
@@ -57,7 +66,7 @@ impl Scene {
         node.sysctl("ipv6/conf/all/forwarding", "1");
         serve(&pod1, "pod1", TARGET);
         serve(&pod2, "pod2", TARGET);
-        let mode = nftables(&node);
+        let mode = make_mode(&node);
         let (cluster, changed) = (Cluster::new(), Changed::new());
         Some(Self {
             node,
@@ -66,9 +75,10 @@ impl Scene {
             client,
             cluster,
             changed,
+            make_mode,
             mode,
             node_facts: node_facts(),
-            config: config(),
+            config,
         })
     }
 
@@ -121,13 +131,13 @@ impl Scene {
 
     /// A new proxy process: it knows the objects and nothing of the kernel.
     pub(crate) fn restart(&mut self) -> Report {
-        self.restart_with(config())
+        self.restart_with(self.config.clone())
     }
 
     /// The same with another configuration.
     pub(crate) fn restart_with(&mut self, config: Config) -> Report {
         self.config = config;
-        self.mode = nftables(&self.node);
+        self.mode = (self.make_mode)(&self.node);
         self.sync_all()
     }
 
@@ -147,6 +157,17 @@ impl Scene {
         let changed = std::mem::take(&mut self.changed);
         let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
         self.mode.sync(&sight, &Touched::Services(&changed)).unwrap()
+    }
+
+    /// Lets the mode look after its rules.
+    pub(crate) fn tend(&mut self) {
+        let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
+        self.mode.tend(&sight).unwrap();
+    }
+
+    /// Shows what a mode compiles from.
+    pub(crate) fn with_sight<R>(&self, look: impl FnOnce(&Sight<'_>) -> R) -> R {
+        look(&Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config })
     }
 
     fn sync_all(&mut self) -> Report {

@@ -50,15 +50,19 @@ pub(crate) const JUMPS: [Jump; 14] = [
     jump("nat", "KUBE-SERVICES", "OUTPUT", PORTALS),
     jump("nat", "KUBE-SERVICES", "PREROUTING", PORTALS),
     jump("nat", "KUBE-POSTROUTING", "POSTROUTING", "kubernetes postrouting rules"),
-    shared(jump("filter", "KUBE-FIREWALL", "INPUT", "")),
-    shared(jump("filter", "KUBE-FIREWALL", "OUTPUT", "")),
+    shared(jump("filter", SHARED_CHAIN, "INPUT", "")),
+    shared(jump("filter", SHARED_CHAIN, "OUTPUT", "")),
 ];
 
 /// Our chains of the filter table that every sync writes, in kube-proxy's order.
-const FILTER_CHAINS: [&str; 5] =
+pub(crate) const FILTER_CHAINS: [&str; 5] =
     ["KUBE-SERVICES", "KUBE-EXTERNAL-SERVICES", "KUBE-FORWARD", "KUBE-NODEPORTS", "KUBE-PROXY-FIREWALL"];
 /// The same of the nat table.
-const NAT_CHAINS: [&str; 4] = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"];
+pub(crate) const NAT_CHAINS: [&str; 4] =
+    ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-POSTROUTING", "KUBE-MARK-MASQ"];
+
+/// The chain of the filter table that the kubelet makes as well, with the same rule.
+pub(crate) const SHARED_CHAIN: &str = "KUBE-FIREWALL";
 
 impl fmt::Display for Jump {
     /// Its arguments.
@@ -76,7 +80,7 @@ impl fmt::Display for Jump {
 impl Settings {
     /// Chains of the filter table.
     pub(crate) fn filter_chains(&self) -> impl Iterator<Item = &'static str> {
-        FILTER_CHAINS.into_iter().chain(self.localhost_node_ports.then_some("KUBE-FIREWALL"))
+        FILTER_CHAINS.into_iter().chain(self.localhost_node_ports.then_some(SHARED_CHAIN))
     }
 
     /// Chains of the nat table.
@@ -90,7 +94,7 @@ impl Settings {
         if self.localhost_node_ports {
             // With route_localnet a neighbour could send to 127.0.0.1 (Kubernetes issue 90259).
             lines.append(
-                "KUBE-FIREWALL",
+                SHARED_CHAIN,
                 "-m comment --comment \"block incoming localnet connections\" -d 127.0.0.0/8 \
                  ! -s 127.0.0.0/8 -m conntrack ! --ctstate RELATED,ESTABLISHED,DNAT -j DROP",
             );
@@ -101,7 +105,7 @@ impl Settings {
     /// Rules of the filter table that stand behind those of Services.
     pub(crate) fn filter_tail(&self) -> Lines {
         let mut lines = Lines::default();
-        if self.drop_invalid {
+        if self.drop_invalid && !self.platform.conntrack_liberal {
             // Such a packet would reach the client untranslated and end its connection (issue 74839).
             let counter = match self.platform.counts_invalid {
                 true => "-m nfacct --nfacct-name ct_state_invalid_dropped_pkts ",

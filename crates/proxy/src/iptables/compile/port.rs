@@ -201,7 +201,7 @@ impl Port<'_> {
         if self.refusal(local).is_some() {
             return;
         }
-        let from = match (self.settings.masquerade_all, self.settings.from_elsewhere()) {
+        let from = match (self.settings.masquerade_all, self.settings.sent_from_elsewhere()) {
             (true, _) => String::new(),
             (false, Some(from)) => format!("{from} "),
             (false, None) => return,
@@ -222,7 +222,7 @@ impl Port<'_> {
             // Traffic that begins inside the cluster is as if it had been balanced already.
             let cluster = self.chain(CLUSTER);
             let pods = about("pod traffic", &self.name);
-            for from in self.settings.from_pods() {
+            for from in self.settings.sent_by_pods() {
                 self.rules.own.append(&chain, format_args!("{pods} {from} -j {cluster}"));
             }
             for (what, to) in

@@ -16,11 +16,13 @@ pub struct Platform {
     pub counts_invalid: bool,
     /// Whether the accounting object `localhost_nps_accepted_pkts` is there.
     pub counts_localhost: bool,
+    /// Whether the kernel takes packets out of a connection's window for valid, so that none need be dropped.
+    pub conntrack_liberal: bool,
 }
 
 impl Default for Platform {
     fn default() -> Self {
-        Self { random_fully: true, counts_invalid: false, counts_localhost: false }
+        Self { random_fully: true, counts_invalid: false, counts_localhost: false, conntrack_liberal: false }
     }
 }
 
@@ -76,7 +78,7 @@ impl Settings {
     }
 
     /// Matches for packets of this node's pods, any of them; none if pods are not recognised.
-    pub(crate) fn from_pods(&self) -> Vec<String> {
+    pub(crate) fn sent_by_pods(&self) -> Vec<String> {
         match &self.local_pods {
             LocalPods::Unknown => Vec::new(),
             LocalPods::From(ranges) => ranges.iter().map(|range| format!("-s {range}")).collect(),
@@ -85,7 +87,7 @@ impl Settings {
     }
 
     /// The match for packets of nobody of this node's pods; `None` if pods are not recognised.
-    pub(crate) fn from_elsewhere(&self) -> Option<String> {
+    pub(crate) fn sent_from_elsewhere(&self) -> Option<String> {
         match &self.local_pods {
             LocalPods::Unknown => None,
             LocalPods::From(ranges) => {

@@ -135,7 +135,7 @@ impl Table {
         mut traveller: Traveller,
         depth: usize,
     ) -> Result<Reached, Stop> {
-        let mut note = |traveller: &mut Traveller, what: &str| {
+        let note = |traveller: &mut Traveller, what: &str| {
             traveller.note(&self.name, &chain.name, rule.text.as_str(), what);
         };
         let target = &rule.parsed.target;

@@ -156,7 +156,7 @@ fn a_large_cluster_goes_without_the_comments_of_endpoints() {
     let mut scene = one();
     let mut rules = scene.rules();
     let changed = scene.apply(&slices);
-    let change = rules.update(&scene.sight(), changed);
+    let change = rules.update(&scene.sight(), &Touched::Services(&changed));
     assert!(change.everything, "all endpoint rules lose their comments");
     assert!(rules.to_string().contains(&format!("-A {SVC1} -m statistic ")));
     assert_eq!(rules.to_string(), scene.rules().to_string());
@@ -172,19 +172,19 @@ fn a_changed_service_writes_its_own_chains_and_no_other() {
     ]);
     let mut rules = scene.rules();
     let changed = scene.apply(&[slice("ns1", "svc1", &[("10.180.0.7", None)])]);
-    let change = rules.update(&scene.sight(), changed);
+    let change = rules.update(&scene.sight(), &Touched::Services(&changed));
     let script = rules.script(&change).to_string();
     assert!(!change.everything && !change.front && !change.filter);
     assert!(script.starts_with("*nat\n") && script.contains("10.180.0.7:80"), "{script}");
     assert!(!script.contains("svc2") && script.contains("-X KUBE-SEP-SXIVWICOYRO3J4NJ\n"));
 
     let changed = scene.apply(&[slice("ns1", "svc1", &[])]);
-    let change = rules.update(&scene.sight(), changed);
+    let change = rules.update(&scene.sight(), &Touched::Services(&changed));
     let script = rules.script(&change).to_string();
     assert!(change.front && change.filter, "it is refused now");
     assert!(script.contains("ns1/svc1:p80 has no endpoints") && script.contains(&format!("-X {SVC1}\n")));
     assert!(script.contains("ns1/svc2:p80 cluster IP") && !script.contains("10.180.0.2:80"));
-    assert!(rules.update(&scene.sight(), []) == Change::default());
+    assert!(rules.update(&scene.sight(), &Touched::Services(&Default::default())) == Change::default());
 }
 
 #[test]
