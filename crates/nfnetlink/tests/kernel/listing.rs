@@ -11,7 +11,7 @@ const RULESETS: [(Family, &str, &str); 2] = [
 ];
 
 /// Lines with the elements of each list sorted, and without the time that passes.
-fn normal(text: &str) -> Vec<String> {
+pub(crate) fn normal(text: &str) -> Vec<String> {
     let joined = text.replace(",\n\t\t\t     ", ", ");
     joined.lines().map(sort_elements).collect()
 }

@@ -5,6 +5,7 @@ mod listen;
 mod listing;
 mod namespace;
 mod packets;
+mod value;
 
 use namespace::{in_namespace, nft_list};
 
