@@ -3,6 +3,7 @@
 //! Elements come sorted by key, where `nft` prints hash sets in the kernel's order. What we do not know comes
 //! as a comment.
 
+mod names;
 mod rule;
 mod set;
 mod term;
