@@ -113,7 +113,8 @@ impl Ruleset {
         self.sets.get(name)
     }
 
-    /// Makes all of these changes or, if one is refused, none.
+    /// Makes all of these changes or, if one is refused, none. It works on a copy; to spare that, make the
+    /// changes directly and [`Ruleset::check`] them.
     ///
     /// # Errors
     /// [`Error::Refused`] names every change that was refused.

@@ -102,6 +102,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_is_not_known_is_a_comment() {
+        use crate::Expr;
+        let known = Expr::Verdict(crate::Verdict::Drop);
+        let rule = Rule::new(
+            "c",
+            vec![known, Expr::Unknown("limit".into()), Expr::contained("gone", crate::expr::Register(0))],
+        );
+        let text = Ruleset::new().rule_text(&rule);
+        assert_eq!(text, "drop # not known here: limit, lookup");
+    }
+
+    #[test]
     fn priorities_near_a_standard_one_are_told_by_their_distance() {
         for (hook, priority, text) in [
             (Hook::Prerouting, -100, "dstnat"),
