@@ -9,10 +9,11 @@ mod tests;
 use std::collections::HashMap;
 
 use crate::chain::Chain;
+use crate::element::{Element, ElementData};
 use crate::error::{Error, Refusal};
 use crate::expr::Expr;
 use crate::rule::Rule;
-use crate::set::{Element, ElementData, Set};
+use crate::set::Set;
 use crate::table::Table;
 use crate::transaction::Transaction;
 use ordered::Ordered;

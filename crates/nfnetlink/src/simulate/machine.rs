@@ -6,11 +6,11 @@ use super::sets::Sets;
 use super::walk::Walk;
 use super::{Action, Host};
 use crate::Family;
+use crate::element::ElementData;
 use crate::expr::{
     CtKey, Expr, FibAddress, LookupResult, MetaKey, PayloadBase, RTN_LOCAL, Register, Reject, ct_state,
     ct_status,
 };
-use crate::set::ElementData;
 use crate::verdict::Verdict;
 
 /// Bytes of all registers.
