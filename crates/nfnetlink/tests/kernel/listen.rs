@@ -1,6 +1,5 @@
 //! Foreign changes are heard, our own are not; traced packets tell the rules they meet.
 
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use nfnetlink::expr::{MetaKey, Register};
@@ -9,7 +8,7 @@ use nfnetlink::{
     SetContent, Socket, Table, TraceKind, Tracer, Transaction, Verdict, priority,
 };
 
-use crate::namespace::{in_namespace, ip};
+use crate::namespace::{in_namespace, nft};
 
 const PEOPLE: Set = Set::new("people", KeyType::of(&[DataType::Ipv4Addr]), SetContent::Keys, "");
 
@@ -30,30 +29,26 @@ fn load(socket: &mut Socket) {
     socket.commit(batch).unwrap();
 }
 
-fn nft(arguments: &[&str]) {
-    assert!(Command::new("nft").args(arguments).status().unwrap().success(), "nft {arguments:?}");
-}
-
 #[test]
 fn only_foreign_changes_of_the_table_are_heard() {
     in_namespace("monitor", || {
         let mut socket = Socket::open().unwrap();
         let mut monitor = Monitor::open(&table(), &[socket.port().unwrap()]).unwrap();
         load(&mut socket);
-        nft(&["add", "table", "inet", "other"]);
+        nft("add table inet other");
         assert_eq!(monitor.read().unwrap(), []);
 
-        nft(&["delete", "element", "inet", "t", "people", "{ 10.0.0.1 }"]);
+        nft("delete element inet t people { 10.0.0.1 }");
         let changes = monitor.read().unwrap();
         assert_eq!(changes.len(), 1, "{changes:?}");
         assert_eq!(changes[0].objects, [Object::Set("people".into())]);
         assert_eq!(changes[0].program, "nft");
         assert_ne!(changes[0].process, 0);
 
-        nft(&["add", "rule", "inet", "t", "out", "drop"]);
+        nft("add rule inet t out drop");
         assert_eq!(monitor.read().unwrap()[0].objects, [Object::Chain("out".into())]);
 
-        nft(&["flush", "ruleset"]);
+        nft("flush ruleset");
         let changes = monitor.read().unwrap();
         assert!(changes[0].objects.contains(&Object::TableDeleted), "{changes:?}");
         load(&mut socket);
@@ -64,7 +59,6 @@ fn only_foreign_changes_of_the_table_are_heard() {
 #[test]
 fn a_traced_packet_tells_the_rules_it_meets() {
     in_namespace("trace", || {
-        ip(&["link", "set", "lo", "up"]);
         let mut socket = Socket::open().unwrap();
         load(&mut socket);
         let one = Register(0);

@@ -1,26 +1,18 @@
 //! A ruleset value prints as `nft list table` prints the kernel's, and reads back as what was loaded.
 
-use std::io::Write;
-use std::process::{Command, Stdio};
-
 use nfnetlink::{Batch, Family, Ruleset, Socket, Table, Transaction};
 
-use crate::namespace::{in_namespace, nft_list};
+use crate::namespace::{in_namespace, nft, nft_list};
 
 /// kube-proxy's layout and ours, and one of every expression, in `nft`'s language.
-const RULESETS: [(Family, &str, &str); 2] = [
+const RULESETS: [(Family, &str, &str); 3] = [
     (Family::Ip, "kube-proxy", include_str!("listing/ip.nft")),
+    (Family::Ip6, "kube-proxy", include_str!("listing/ip6.nft")),
     (Family::Inet, "t", include_str!("listing/inet.nft")),
 ];
 
-fn nft(rules: &str) {
-    let mut nft = Command::new("nft").args(["-f", "-"]).stdin(Stdio::piped()).spawn().unwrap();
-    nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
-    assert!(nft.wait().unwrap().success());
-}
-
 /// Lines with the elements of each list sorted, and without the time that passes.
-fn normal(text: &str) -> Vec<String> {
+pub(crate) fn normal(text: &str) -> Vec<String> {
     let joined = text.replace(",\n\t\t\t     ", ", ");
     joined.lines().map(sort_elements).collect()
 }
