@@ -106,7 +106,7 @@ impl<T: Tracer> Tracer for ByFamily<T> {
 pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
     match config.mode {
         ModeName::Nftables => Ok(Box::new(Nftables::new(Kernel::new(socket()?)))),
-        ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(iptables::here()))),
+        ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(iptables::Place::here()))),
         other => Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
     }
 }
@@ -123,7 +123,7 @@ pub fn print_kernel(config: &Config) -> Result<String, Error> {
     let _ = Cluster::new();
     match config.mode {
         ModeName::Nftables => nftables::print_kernel(&mut socket()?, config.kube_proxy_layout),
-        ModeName::Iptables => iptables::print_kernel(iptables::here()),
+        ModeName::Iptables => iptables::print_kernel(&iptables::Place::here()).map_err(Error::from),
         other => Err(Error::Mode(format!("mode {other} cannot show what the kernel holds"))),
     }
 }
@@ -138,7 +138,7 @@ pub fn cleanup_all(kept: &[ModeName]) -> Result<(), Error> {
         let done = match mode {
             ModeName::Nftables => socket().and_then(|mut socket| nftables::cleanup(&mut socket)),
             ModeName::Iptables if kept.iter().any(|mode| *mode != ModeName::Nftables) => Ok(()),
-            ModeName::Iptables => iptables::cleanup(iptables::here()),
+            ModeName::Iptables => iptables::cleanup(&iptables::Place::here()).map_err(Error::from),
             ModeName::Ipvs | ModeName::Userspace => Ok(()),
         };
         failed.extend(done.err().map(|error| error.to_string()));
