@@ -5,7 +5,9 @@ use std::fmt::Write;
 use service::objects::{EndpointSlice, Service};
 use service::{Changed, Cluster, Event, Viewpoint};
 
-use crate::nftables::{Front, Range, Ruleset, Way, compile};
+use crate::NodeFacts;
+use crate::nftables::balance::Load;
+use crate::nftables::{Range, Ruleset, Way, compile};
 
 /// Prints what these objects lead to on a node: one line per front, with its way and its endpoints.
 pub fn dry_run(services: Vec<Service>, slices: Vec<EndpointSlice>, viewpoint: &Viewpoint) -> String {
@@ -14,8 +16,9 @@ pub fn dry_run(services: Vec<Service>, slices: Vec<EndpointSlice>, viewpoint: &V
     services.into_iter().for_each(|service| cluster.service_event(Event::Apply(service), &mut changed));
     slices.into_iter().for_each(|slice| cluster.slice_event(Event::Apply(slice), &mut changed));
     let mut ruleset = Ruleset::new();
+    let node = NodeFacts { viewpoint: viewpoint.clone(), ..NodeFacts::default() };
     for name in changed {
-        ruleset.replace(&name, compile(&cluster.ports(&name, viewpoint), &viewpoint.node, None));
+        ruleset.replace(&name, compile(&cluster.ports(&name, viewpoint), &node, &Load::default(), None));
     }
     print(&ruleset)
 }
@@ -25,12 +28,6 @@ fn print(ruleset: &Ruleset) -> String {
     fronts.sort_unstable_by_key(|(front, _)| **front);
     let mut text = String::new();
     for (front, value) in fronts {
-        let knock = match front {
-            Front::ServiceIp { address, protocol, port } => {
-                format!("{}/{protocol}", std::net::SocketAddr::new(*address, *port))
-            }
-            Front::NodePort { family, protocol, port } => format!("{family} node port {port}/{protocol}"),
-        };
         let list = |range: Range| {
             let run = range.first as usize..(range.first + range.count) as usize;
             let endpoints = value.slots.get(run).unwrap_or_default().iter().map(ToString::to_string);
@@ -49,7 +46,7 @@ fn print(ruleset: &Ruleset) -> String {
             Way::Reject => "reject".to_owned(),
         };
         // Writing to a String does not fail.
-        let _ = writeln!(text, "{knock} ({}): {way}", value.comment);
+        let _ = writeln!(text, "{front} ({}): {way}", value.comment);
     }
     text
 }

@@ -1,31 +1,44 @@
 //! Differences add up to the whole, whatever happens in whatever order.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use nfnetlink::{Element, ElementData};
+use nfnetlink::Ruleset as Table;
+use service::objects::Protocol;
+use service::{Cidr, Family, ServiceName};
 
 use super::*;
-use crate::nftables::layout::{PickChain, edits};
+use crate::nftables::kernel::{Chains, Wanted};
+use crate::nftables::layout::{edits, table};
+use crate::nftables::{Affinity, Chooser, ServiceKey, Settings, Surroundings, Way};
+use crate::{Config, NodeFacts, Sight};
 
-/// What a kernel would hold, as strict as the real one: it refuses to add what is there and to delete what is not.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Sets(BTreeMap<(&'static str, Vec<u8>), (ElementData, String)>);
+fn settings() -> Settings {
+    let config = Config::new("node", vec!["10.244.0.0/16".parse().unwrap()]);
+    let (cluster, node) = (service::Cluster::new(), NodeFacts::default());
+    Settings::of(&Sight { cluster: &cluster, node: &node, config: &config })
+}
 
-impl Sets {
+/// A kernel that follows differences. As strict as the real one: it refuses to add what is there, to delete what is
+/// not, and to remove what is used.
+struct Kernel {
+    settings: Settings,
+    chains: Chains,
+    table: Table,
+}
+
+impl Kernel {
+    fn new() -> Self {
+        let settings = settings();
+        let table = Wanted::new(&settings, &Surroundings::default(), &[]).ruleset();
+        Self { settings, chains: Chains::default(), table }
+    }
+
     fn apply(&mut self, changes: &[Change]) -> usize {
         let edits = edits(changes);
-        let key = |set: &&'static str, element: &Element| (*set, element.key.clone());
-        for (set, elements) in &edits.delete {
-            for element in elements {
-                let held = self.0.remove(&key(set, element));
-                assert_eq!(held, Some((element.data.clone(), element.comment.clone())), "{set}");
-            }
-        }
-        for (set, elements) in &edits.add {
-            for element in elements {
-                let value = (element.data.clone(), element.comment.clone());
-                assert_eq!(self.0.insert(key(set, element), value), None, "{set}");
-            }
+        let (mut first, mut then) = (Recorded::default(), Recorded::default());
+        self.chains.carry_out(&edits, &self.settings, &table(), &mut first, &mut then);
+        for recorded in [first, then] {
+            self.table.commit(|table| recorded.0.into_iter().for_each(|step| step(table))).unwrap();
         }
         edits.len()
     }
