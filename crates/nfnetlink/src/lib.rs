@@ -1,18 +1,23 @@
 //! nf_tables and conntrack over netlink, in pure Rust. Knows nothing of Kubernetes.
 //!
-//! The crate has three layers, each usable without the one above it:
+//! The crate has layers, each usable without the one above it:
 //!
 //! * [`wire`] writes and reads netlink messages and attributes;
 //! * [`Table`], [`Chain`], [`Set`], [`Rule`] and the expressions in [`expr`] say what an nf_tables ruleset
 //!   is, and [`Batch`] turns changes of it into one atomic transaction;
-//! * [`Socket`] hands a transaction to the kernel of the network namespace it was opened in, and names the
-//!   object when the kernel refuses.
+//! * [`Socket`] hands a transaction to the kernel of the network namespace it was opened in, names the object
+//!   when the kernel refuses, and reads a table back.
+//!
+//! A [`Ruleset`] is a table as a value: it takes the same transactions, refuses what the kernel refuses, prints
+//! as `nft list table` prints, and [`simulate`] walks packets through it. [`Monitor`] hears what others change,
+//! [`Tracer`] which rules live packets meet.
 //!
 //! Nothing here runs a program or needs a C library. What is written prints readably with `nft list table`:
 //! types, byte orders and comments travel with the objects as the user data `nft` itself would store.
 
 pub mod conntrack;
 pub mod expr;
+pub mod simulate;
 pub mod wire;
 
 mod batch;
@@ -21,6 +26,7 @@ mod datatype;
 mod dump;
 mod error;
 mod family;
+mod listen;
 mod live;
 mod ranges;
 mod rule;
@@ -29,6 +35,7 @@ mod set;
 mod socket;
 mod sys;
 mod table;
+mod text;
 mod transaction;
 mod uapi;
 mod userdata;
@@ -40,6 +47,7 @@ pub use datatype::{DataType, KeyType};
 pub use error::{Error, Refusal};
 pub use expr::Expr;
 pub use family::Family;
+pub use listen::{ForeignChange, Headers, Monitor, Object, TraceEvent, TraceKind, Tracer};
 pub use live::{Counter, Live};
 pub use ranges::range_elements;
 pub use rule::Rule;

@@ -4,8 +4,8 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink as rustix_netlink, recv,
-    send, socket_with, sockopt,
+    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname,
+    netlink as rustix_netlink, recv, send, socket_with, sockopt,
 };
 
 use crate::batch::Batch;
@@ -57,6 +57,17 @@ impl Socket {
         };
         let fd = open().map_err(Error::Open)?;
         Ok(Self { fd, buffer: vec![0; DATAGRAM], send_buffer: 0 })
+    }
+
+    /// The number that changes made through this socket carry, so that a [`Monitor`](crate::Monitor) can tell
+    /// them from others'.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the kernel does not say.
+    pub fn port(&self) -> Result<u32, Error> {
+        let address = getsockname(&self.fd).map_err(Error::Open)?;
+        let address = rustix_netlink::SocketAddrNetlink::try_from(address).map_err(Error::Open)?;
+        Ok(address.pid())
     }
 
     /// Makes all changes of a transaction at once.

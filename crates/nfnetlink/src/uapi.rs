@@ -24,6 +24,9 @@ pub(crate) mod netlink {
 pub(crate) mod nfnetlink {
     pub(crate) const SUBSYS_CTNETLINK: u16 = 1;
     pub(crate) const SUBSYS_NFTABLES: u16 = 10;
+    /// `NFNLGRP_NFTABLES`, `NFNLGRP_NFTRACE`: groups to listen to.
+    pub(crate) const GROUP_NFTABLES: u32 = 7;
+    pub(crate) const GROUP_NFTRACE: u32 = 9;
     pub(crate) const BATCH_BEGIN: u16 = 16;
     pub(crate) const BATCH_END: u16 = 17;
 }
@@ -45,6 +48,27 @@ pub(crate) mod nft {
     pub(crate) const MSG_NEWSETELEM: u16 = 12;
     pub(crate) const MSG_GETSETELEM: u16 = 13;
     pub(crate) const MSG_DELSETELEM: u16 = 14;
+    pub(crate) const MSG_NEWGEN: u16 = 15;
+    pub(crate) const MSG_TRACE: u16 = 17;
+
+    pub(crate) const GEN_PROC_PID: u16 = 2;
+    pub(crate) const GEN_PROC_NAME: u16 = 3;
+
+    pub(crate) const TRACE_TABLE: u16 = 1;
+    pub(crate) const TRACE_CHAIN: u16 = 2;
+    pub(crate) const TRACE_RULE_HANDLE: u16 = 3;
+    pub(crate) const TRACE_TYPE: u16 = 4;
+    pub(crate) const TRACE_VERDICT: u16 = 5;
+    pub(crate) const TRACE_ID: u16 = 6;
+    pub(crate) const TRACE_NETWORK_HEADER: u16 = 8;
+    pub(crate) const TRACE_TRANSPORT_HEADER: u16 = 9;
+    pub(crate) const TRACE_IIF: u16 = 10;
+    pub(crate) const TRACE_OIF: u16 = 12;
+    pub(crate) const TRACE_MARK: u16 = 14;
+    pub(crate) const TRACE_POLICY: u16 = 16;
+    pub(crate) const TRACE_TYPE_POLICY: u32 = 1;
+    pub(crate) const TRACE_TYPE_RETURN: u32 = 2;
+    pub(crate) const TRACE_TYPE_RULE: u32 = 3;
 
     pub(crate) const TABLE_NAME: u16 = 1;
     pub(crate) const TABLE_FLAGS: u16 = 2;

@@ -1,9 +1,13 @@
 //! What we send, the kernel takes, and `nft` prints. Needs root; each test makes its own namespace.
 
 mod expressions;
+mod listen;
+mod listing;
 mod namespace;
+mod packets;
+mod value;
 
-use namespace::{in_namespace, ip, nft_list};
+use namespace::{in_namespace, nft_list};
 
 use nfnetlink::expr::{LookupResult, MetaKey, PayloadBase, Register};
 use nfnetlink::{
@@ -158,7 +162,6 @@ fn a_large_transaction_is_one_datagram() {
 #[test]
 fn udp_flows_are_listed_and_deleted() {
     in_namespace("flows", || {
-        ip(&["link", "set", "lo", "up"]);
         let mut socket = Socket::open().unwrap();
         // Connection tracking works only where a rule asks for it.
         socket.commit(load()).unwrap();
