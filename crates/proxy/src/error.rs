@@ -28,9 +28,9 @@ impl Error {
     /// Why rules could not be loaded into a kernel that was asked to take all of them.
     pub(crate) fn load(error: nfnetlink::Error) -> Self {
         let lacking = match &error {
-            nfnetlink::Error::Refused(refusals) => refusals.iter().any(|refusal| {
-                matches!(refusal.errno, Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::NOENT)
-            }),
+            nfnetlink::Error::Refused(refusals) => refusals
+                .iter()
+                .any(|refusal| matches!(refusal.errno, Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::NOENT)),
             _ => false,
         };
         if lacking { Self::Lacking(error) } else { Self::Load(error) }

@@ -84,8 +84,7 @@ fn compile_port(
     let on_this_node = view.choice.cluster.endpoints.iter().chain(&view.choice.local.endpoints);
     // An endpoint whose node is not known may well be here.
     let here = &node.viewpoint.node;
-    let on_this_node =
-        on_this_node.filter(|endpoint| endpoint.node.as_ref().is_none_or(|name| name == here));
+    let on_this_node = on_this_node.filter(|endpoint| endpoint.node.as_ref().is_none_or(|name| name == here));
     fragment.hairpins.extend(on_this_node.map(|endpoint| (endpoint.address, protocol)));
 }
 

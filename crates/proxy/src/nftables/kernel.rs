@@ -13,7 +13,7 @@ use crate::mode::Report;
 use crate::nftables::layout;
 use crate::nftables::ruleset::{Change, Ruleset};
 use crate::nftables::settings::{Settings, Surroundings};
-use chains::Chains;
+pub(super) use chains::Chains;
 use difference::Difference;
 pub(super) use wanted::Wanted;
 
@@ -91,7 +91,8 @@ impl Kernel {
         self.chains = wanted.chains();
         let table = layout::table();
         let tables = self.socket.tables()?;
-        let is_there = |name: &str| tables.iter().any(|held| held.family == table.family && held.name == name);
+        let is_there =
+            |name: &str| tables.iter().any(|held| held.family == table.family && held.name == name);
         if is_there(&layout::bridge_table().name) {
             self.remove_table(&layout::bridge_table())?;
         }
@@ -113,7 +114,12 @@ impl Kernel {
 
     /// Replaces the table. A packet that is on its way through it may find half of it gone, so the same rules stand
     /// beside it meanwhile.
-    fn replace(&mut self, table: &Table, wanted: &Wanted<'_>, held: Option<&Held>) -> Result<usize, NetlinkError> {
+    fn replace(
+        &mut self,
+        table: &Table,
+        wanted: &Wanted<'_>,
+        held: Option<&Held>,
+    ) -> Result<usize, NetlinkError> {
         let bridge = layout::bridge_table();
         self.load(&bridge, wanted, held)?;
         let elements = self.load(table, wanted, held)?;
@@ -122,7 +128,12 @@ impl Kernel {
     }
 
     /// Writes a table anew, with the clients that `held` remembers.
-    fn load(&mut self, table: &Table, wanted: &Wanted<'_>, held: Option<&Held>) -> Result<usize, NetlinkError> {
+    fn load(
+        &mut self,
+        table: &Table,
+        wanted: &Wanted<'_>,
+        held: Option<&Held>,
+    ) -> Result<usize, NetlinkError> {
         let mut batch = Batch::new();
         // The first makes sure that there is something to delete.
         batch.add_table(table);
@@ -160,10 +171,12 @@ impl Kernel {
     ) -> Result<usize, NetlinkError> {
         let mut edits = layout::edits(changes);
         edits.surround(&self.surroundings, surroundings);
-        let (mut first, mut then) = (Batch::new(), Batch::new());
-        self.chains.carry_out(&edits, settings, &layout::table(), &mut first, &mut then);
-        self.socket.commit(first)?;
-        self.socket.commit(then)?;
+        let step = self.chains.follow(&edits);
+        let (mut before, mut with) = (Batch::new(), Batch::new());
+        step.before(settings, &layout::table(), &mut before);
+        step.with(&edits, &layout::table(), &mut with);
+        self.socket.commit(before)?;
+        self.socket.commit(with)?;
         self.surroundings = surroundings.clone();
         if edits.left.iter().any(|chain| chain.remembers().is_some()) {
             self.forget_clients();

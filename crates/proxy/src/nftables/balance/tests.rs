@@ -75,8 +75,10 @@ fn maglev_moves_few_clients_when_an_endpoint_goes() {
     let all = endpoints(&[1; 10]);
     let mut fewer = all.clone();
     let gone = fewer.remove(4).address;
-    let [before, after] = [&all, &fewer].map(|list| slots(list, Balance::Maglev, Protocol::Tcp, &Load::default()));
-    let moved = before.iter().zip(&after).filter(|(before, after)| before != after && **before != gone).count();
+    let [before, after] =
+        [&all, &fewer].map(|list| slots(list, Balance::Maglev, Protocol::Tcp, &Load::default()));
+    let moved =
+        before.iter().zip(&after).filter(|(before, after)| before != after && **before != gone).count();
     assert!(moved < before.len() / 5, "{moved} of {} slots changed hands without need", before.len());
 }
 

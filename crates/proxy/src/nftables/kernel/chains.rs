@@ -10,7 +10,7 @@ use crate::nftables::settings::Settings;
 /// How many elements lead to each chain. All chains in the kernel are here; one without users goes with the next
 /// change.
 #[derive(Debug, Default)]
-pub(super) struct Chains(HashMap<ServiceChain, usize>);
+pub(crate) struct Chains(HashMap<ServiceChain, usize>);
 
 impl Chains {
     /// The chains that elements lead to where nothing was before.
@@ -20,25 +20,19 @@ impl Chains {
         chains
     }
 
-    /// Carries edits out.
+    /// What edits need of chains: those to make before them and those to remove with them.
     ///
     /// Chains come in a transaction before the one whose elements lead to them, and go in one after it: a packet
     /// that meets the commit may find the element on one side of it and the rules of the chain on the other.
-    pub(super) fn carry_out<T: Transaction>(
-        &mut self,
-        edits: &Edits,
-        settings: &Settings,
-        table: &Table,
-        first: &mut T,
-        then: &mut T,
-    ) {
-        let idle: Vec<_> = self.0.iter().filter(|(_, users)| **users == 0).map(|(chain, _)| chain.clone()).collect();
-        self.count(edits).iter().for_each(|chain| chain.make(settings, table, first));
-        edits.write(table, then);
-        for chain in idle.iter().filter(|chain| self.0.get(chain) == Some(&0)) {
-            chain.remove(table, then);
+    pub(crate) fn follow(&mut self, edits: &Edits) -> Step {
+        let mut remove: Vec<_> =
+            self.0.iter().filter(|(_, users)| **users == 0).map(|(chain, _)| chain.clone()).collect();
+        let make = self.count(edits);
+        remove.retain(|chain| self.0.get(chain) == Some(&0));
+        remove.iter().for_each(|chain| {
             self.0.remove(chain);
-        }
+        });
+        Step { make, remove }
     }
 
     /// Counts users anew; returns the chains that do not exist so far.
@@ -63,8 +57,29 @@ impl Chains {
 
     /// The chains that elements lead to, in order.
     pub(super) fn used(&self) -> Vec<&ServiceChain> {
-        let mut used: Vec<_> = self.0.iter().filter(|(_, users)| **users > 0).map(|(chain, _)| chain).collect();
+        let mut used: Vec<_> =
+            self.0.iter().filter(|(_, users)| **users > 0).map(|(chain, _)| chain).collect();
         used.sort_unstable();
         used
+    }
+}
+
+/// Chains that come and go with a change of elements.
+#[derive(Debug)]
+pub(crate) struct Step {
+    make: Vec<ServiceChain>,
+    remove: Vec<ServiceChain>,
+}
+
+impl Step {
+    /// The first transaction: what elements will lead to.
+    pub(crate) fn before(&self, settings: &Settings, table: &Table, transaction: &mut impl Transaction) {
+        self.make.iter().for_each(|chain| chain.make(settings, table, transaction));
+    }
+
+    /// The second: the elements, and the end of what none leads to.
+    pub(crate) fn with(&self, edits: &Edits, table: &Table, transaction: &mut impl Transaction) {
+        edits.write(table, transaction);
+        self.remove.iter().for_each(|chain| chain.remove(table, transaction));
     }
 }

@@ -19,36 +19,29 @@ impl<'a> Difference<'a> {
     /// `None` if chains or sets are there under the names of others, which cannot be changed in place.
     pub(super) fn between(held: &'a Ruleset, wanted: &'a Ruleset) -> Option<Self> {
         let table = wanted.table()?;
-        let chain_fits = |chain: &HeldChain| {
-            held.chain(&chain.chain.name).is_none_or(|other| other.chain == chain.chain)
-        };
+        let chain_fits =
+            |chain: &HeldChain| held.chain(&chain.chain.name).is_none_or(|other| other.chain == chain.chain);
         let set_fits = |set: &HeldSet| held.set(&set.set.name).is_none_or(|other| other.set == set.set);
-        let fits = held.table() == Some(table)
-            && wanted.chains().all(chain_fits)
-            && wanted.sets().all(set_fits);
+        let fits =
+            held.table() == Some(table) && wanted.chains().all(chain_fits) && wanted.sets().all(set_fits);
         fits.then_some(Self { table, held, wanted })
     }
 
-    /// Makes what is missing, and writes chains anew whose rules are not the wanted ones.
+    /// Makes the chains and sets that are missing, before anything leads to them.
     pub(super) fn prepare<T: Transaction>(&self, transaction: &mut T) {
-        let damaged: Vec<_> =
-            self.wanted.chains().filter(|chain| self.held.chain(&chain.chain.name) != Some(chain)).collect();
-        for chain in &damaged {
-            match self.held.chain(&chain.chain.name) {
-                Some(_) => transaction.flush_chain(self.table, &chain.chain.name),
-                None => transaction.add_chain(self.table, &chain.chain),
-            }
-        }
+        let missing: Vec<_> =
+            self.wanted.chains().filter(|chain| self.held.chain(&chain.chain.name).is_none()).collect();
+        missing.iter().for_each(|chain| transaction.add_chain(self.table, &chain.chain));
         for set in self.wanted.sets().filter(|set| self.held.set(&set.set.name).is_none()) {
             transaction.add_set(self.table, &set.set);
             transaction.add_elements(self.table, &set.set.name, &owned(set.sorted()));
         }
-        for rule in damaged.iter().flat_map(|chain| &chain.rules) {
+        for rule in missing.iter().flat_map(|chain| &chain.rules) {
             transaction.add_rule(self.table, rule);
         }
     }
 
-    /// Changes the elements of the sets that are there.
+    /// Changes the chains and sets that are there: rules that are not the wanted ones, and elements.
     pub(super) fn edit<T: Transaction>(&self, transaction: &mut T) {
         let edits: Vec<_> = self.edits().collect();
         for (set, gone, _) in &edits {
@@ -57,6 +50,17 @@ impl<'a> Difference<'a> {
         for (set, _, come) in &edits {
             transaction.add_elements(self.table, set, come);
         }
+        for chain in self.damaged() {
+            transaction.flush_chain(self.table, &chain.chain.name);
+            chain.rules.iter().for_each(|rule| transaction.add_rule(self.table, rule));
+        }
+    }
+
+    /// Chains that are there with other rules than the wanted ones.
+    fn damaged(&self) -> impl Iterator<Item = &HeldChain> {
+        self.wanted
+            .chains()
+            .filter(|chain| self.held.chain(&chain.chain.name).is_some_and(|held| held != *chain))
     }
 
     /// Removes chains and sets that nothing uses any more.
@@ -70,11 +74,10 @@ impl<'a> Difference<'a> {
         idle.iter().for_each(|name| transaction.delete_chain(self.table, name));
     }
 
-    /// How many elements differ, and chains.
+    /// How many elements differ, and chains that are there.
     pub(super) fn len(&self) -> usize {
-        let chains = self.wanted.chains().filter(|chain| self.held.chain(&chain.chain.name) != Some(chain));
         let elements = self.edits().map(|(_, gone, come)| gone.len() + come.len());
-        elements.sum::<usize>() + chains.count()
+        elements.sum::<usize>() + self.damaged().count()
     }
 
     /// For each set that both have: its name, the elements to delete and those to add.

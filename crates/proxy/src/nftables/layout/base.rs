@@ -178,7 +178,13 @@ fn reject_without_endpoints(settings: &Settings, family: Family) -> [Rule; 4] {
     let node_port = load_protocol_and_port(KEY).to_vec();
     let unknown_ip = "addresses that no Service has";
     [
-        matching(NO_ENDPOINTS, family_only(), load_service_ip(family), NO_ENDPOINT_IPS.name(family), reject()),
+        matching(
+            NO_ENDPOINTS,
+            family_only(),
+            load_service_ip(family),
+            NO_ENDPOINT_IPS.name(family),
+            reject(),
+        ),
         matching(
             NO_NODE_PORT_ENDPOINTS,
             to_node_port(settings, family),

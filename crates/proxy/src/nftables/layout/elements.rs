@@ -125,7 +125,9 @@ fn front_edits(front: &Front, old: Option<&FrontValue>, new: Option<&FrontValue>
     );
     let slots = |value: Option<&FrontValue>| value.map_or(0, |value| value.slots.len());
     let alike = |index: usize| match (old, new) {
-        (Some(old), Some(new)) => old.affinity == new.affinity && old.slots.get(index) == new.slots.get(index),
+        (Some(old), Some(new)) => {
+            old.affinity == new.affinity && old.slots.get(index) == new.slots.get(index)
+        }
         _ => false,
     };
     for index in (0..slots(old).max(slots(new))).filter(|index| !alike(*index)) {

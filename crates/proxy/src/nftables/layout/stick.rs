@@ -111,7 +111,8 @@ fn constant(value: Vec<u8>, to: Register) -> Expr {
 /// The maps in which clients are remembered, each with its family and whether it is for traffic that stays on the
 /// node.
 pub fn affinity_maps() -> impl Iterator<Item = (&'static str, Family, bool)> {
-    let of_family = |family| [(AFFINITY.name(family), family, false), (AFFINITY_LOCAL.name(family), family, true)];
+    let of_family =
+        |family| [(AFFINITY.name(family), family, false), (AFFINITY_LOCAL.name(family), family, true)];
     Family::ALL.into_iter().flat_map(of_family)
 }
 
