@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use rustix::io::Errno;
 use thiserror::Error;
 
 /// Why the proxy cannot work.
@@ -10,6 +11,13 @@ pub enum Error {
     /// The rules could not be loaded.
     #[error("cannot load the Service rules: {0}")]
     Load(#[source] nfnetlink::Error),
+    /// The kernel does not know something that the rules are made of.
+    #[error(
+        "the kernel lacks a part of nf_tables that nftables mode needs ({0}); check that CONFIG_NF_TABLES_INET, \
+         CONFIG_NFT_NAT, CONFIG_NFT_MASQ, CONFIG_NFT_REJECT, CONFIG_NFT_FIB_INET, CONFIG_NFT_NUMGEN and \
+         CONFIG_NFT_HASH are set, or use --proxy-mode iptables"
+    )]
+    Lacking(#[source] nfnetlink::Error),
     /// The rules could not be removed.
     #[error("cannot remove the Service rules (nft delete table inet portolan does the same): {0}")]
     Cleanup(#[source] nfnetlink::Error),
@@ -33,4 +41,17 @@ pub enum Error {
     /// The watches ended, which they do only when the client is shut down.
     #[error("the watches on the API server ended; start the proxy again")]
     WatchEnded,
+}
+
+impl Error {
+    /// Why rules could not be loaded into a kernel that was asked to take all of them.
+    pub(crate) fn load(error: nfnetlink::Error) -> Self {
+        let lacking = match &error {
+            nfnetlink::Error::Refused(refusals) => refusals
+                .iter()
+                .any(|refusal| matches!(refusal.errno, Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::NOENT)),
+            _ => false,
+        };
+        if lacking { Self::Lacking(error) } else { Self::Load(error) }
+    }
 }

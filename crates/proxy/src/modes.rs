@@ -24,7 +24,6 @@ pub struct Compiled {
 
 #[derive(Debug)]
 enum Rules {
-    Nftables(Vec<nfnetlink::Ruleset>),
     Iptables(Vec<(Family, iptables::text::Tables)>),
 }
 
@@ -34,7 +33,6 @@ enum Rules {
 /// [`Error::Mode`] when the mode has no rules to show.
 pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
     let rules = match sight.config.mode {
-        ModeName::Nftables => Rules::Nftables(nftables::compile_rules(sight)),
         ModeName::Iptables => {
             let tables = |family| iptables::compile(sight, family, iptables::Platform::default()).tables();
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
@@ -58,7 +56,6 @@ impl Compiled {
     /// Walks packets through these rules.
     pub fn tracer(&self) -> Box<dyn Tracer + '_> {
         match &self.rules {
-            Rules::Nftables(tables) => Box::new(nftables::Walker::new(tables, &self.node)),
             Rules::Iptables(tables) => Box::new(ByFamily(
                 tables
                     .iter()
@@ -72,7 +69,6 @@ impl Compiled {
 impl fmt::Display for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rules {
-            Rules::Nftables(tables) => tables.iter().try_for_each(|table| write!(f, "{table}")),
             Rules::Iptables(tables) => {
                 for (family, tables) in tables.iter().filter(|(family, _)| self.families.contains(family)) {
                     if *family == Family::V6 {
@@ -122,8 +118,6 @@ fn socket() -> Result<nfnetlink::Socket, Error> {
 pub fn print_kernel(config: &Config) -> Result<String, Error> {
     let _ = Cluster::new();
     match config.mode {
-        ModeName::Nftables => nftables::print_kernel(&mut socket()?, config.kube_proxy_layout),
-        ModeName::Iptables => iptables::print_kernel(&iptables::Place::here()).map_err(Error::from),
         other => Err(Error::Mode(format!("mode {other} cannot show what the kernel holds"))),
     }
 }

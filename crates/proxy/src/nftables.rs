@@ -1,49 +1,115 @@
 //! nftables mode: few global maps, changed element by element over netlink.
 //!
-//! [`compile`] turns a Service into what it wants of the kernel; [`Ruleset`] takes that in and knows the
+//! [`compile()`] turns a Service into what it wants of the kernel; [`Ruleset`] takes that in and knows the
 //! difference to what was loaded last; [`Kernel`] sends that difference as one atomic transaction. The layout in
-//! the kernel is described in [`layout`].
+//! the kernel is described in [`layout`], the shares of endpoints in [`balance`].
 
+pub mod balance;
 pub mod layout;
 
 mod compile;
+mod front;
 mod kernel;
 mod ruleset;
 mod settings;
+mod wish;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use nfnetlink::conntrack::Flow;
+use service::ServiceName;
+use service::objects::{Balance, Protocol};
 
 pub use compile::compile;
+pub use front::{Front, ServiceKey};
 pub use kernel::{Kernel, cleanup};
-pub use ruleset::{Change, Fragment, Front, FrontValue, Plan, Range, Ruleset, Way};
-pub use settings::Settings;
+pub use ruleset::{Change, Plan, Range, Ruleset};
+pub use settings::{Pods, Settings, Surroundings};
+pub use wish::{Affinity, Chooser, Fragment, FrontValue, Way};
 
 use crate::error::Error;
 use crate::mode::{Mode, Report, Touched};
 use crate::sight::Sight;
+use balance::Load;
+
+/// How often connections are counted for Services that balance by them.
+const COUNT: Duration = Duration::from_secs(1);
 
 /// The nftables mode at work in one network namespace.
 #[derive(Debug)]
 pub struct Nftables {
     ruleset: Ruleset,
     kernel: Kernel,
+    /// Services that balance by the connections of their endpoints, and those as last counted.
+    counting: BTreeSet<ServiceName>,
+    load: Load,
 }
 
 impl Nftables {
     /// Nothing is read or written before the first [`Mode::sync`].
     pub fn new(kernel: Kernel) -> Self {
-        Self { ruleset: Ruleset::new(), kernel }
+        Self { ruleset: Ruleset::new(), kernel, counting: BTreeSet::new(), load: Load::default() }
+    }
+
+    /// Compiles a Service anew.
+    fn look_at(&mut self, sight: &Sight<'_>, name: &ServiceName) {
+        let ports = sight.ports(name);
+        let counts = ports.first().is_some_and(|port| port.service.balance == Balance::LeastConnections);
+        match counts {
+            true => self.counting.insert(name.clone()),
+            false => self.counting.remove(name),
+        };
+        let fragment = compile(&ports, sight.node, &self.load, self.ruleset.fragment(name));
+        self.ruleset.replace(name, fragment);
+    }
+
+    fn apply(&mut self, sight: &Sight<'_>) -> Result<Report, Error> {
+        self.kernel.sync(&Settings::of(sight), &Surroundings::of(sight), &mut self.ruleset)
+    }
+
+    /// Counts the connections that the kernel tracks. If it does not say, they stay as they were.
+    fn count(&mut self) {
+        let mut flows: Vec<Flow> = Vec::new();
+        for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
+            match self.kernel.socket().flows(protocol.number()) {
+                Ok(found) => flows.extend(found),
+                Err(error) => {
+                    tracing::debug!(%error, "connections cannot be counted; balancing by the last count");
+                    return;
+                }
+            }
+        }
+        self.load = Load::count(&flows);
     }
 }
 
 impl Mode for Nftables {
     fn sync(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) -> Result<Report, Error> {
-        for name in touched.names(sight) {
-            let fragment =
-                compile(&sight.ports(&name), &sight.node.viewpoint.node, self.ruleset.fragment(&name));
-            self.ruleset.replace(&name, fragment);
-        }
+        let mut names = touched.names(sight);
         if matches!(touched, Touched::Everything) {
+            // Those that went since the last sync are among ours only.
+            names.extend(self.ruleset.names().cloned());
             self.kernel.trust_nothing();
         }
-        self.kernel.sync(&Settings::of(sight), &mut self.ruleset)
+        for name in names {
+            self.look_at(sight, &name);
+        }
+        self.apply(sight)
+    }
+
+    fn next_tend(&self) -> Option<Duration> {
+        (!self.counting.is_empty()).then_some(COUNT)
+    }
+
+    fn tend(&mut self, sight: &Sight<'_>) -> Result<(), Error> {
+        if self.counting.is_empty() {
+            return Ok(());
+        }
+        self.count();
+        for name in self.counting.clone() {
+            self.look_at(sight, &name);
+        }
+        self.apply(sight).map(drop)
     }
 }

@@ -3,80 +3,129 @@
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use service::objects::{ExternalTrafficPolicy, Protocol};
-use service::{Client, Entrance, List, Outcome, PortView};
+use service::objects::{Balance, Protocol, SessionAffinity};
+use service::{Cidr, Client, Endpoint, Entrance, List, Outcome, PortView};
 
-use crate::nftables::ruleset::{Fragment, Front, FrontValue, Plan, Range, Way};
+use super::balance::{self, Load};
+use super::front::{Front, ServiceKey};
+use super::ruleset::{Plan, Range};
+use super::wish::{Affinity, Fragment, FrontValue, Way};
+use crate::sight::NodeFacts;
 
 /// Ranks of fronts: an allocated address or port goes before one that its Service merely names.
 const ALLOCATED: u8 = 0;
 const NAMED: u8 = 1;
 
-/// What a Service wants, given its ports as seen from `node`. `before` is what it wanted last, whose slots are
-/// kept as far as possible.
-pub fn compile(ports: &[PortView<'_>], node: &str, before: Option<&Fragment>) -> Fragment {
+/// What a Service wants, given its ports as seen from `node`. `load` counts for Services that balance by it.
+/// `before` is what the Service wanted last, whose slots are kept as far as possible.
+pub fn compile(ports: &[PortView<'_>], node: &NodeFacts, load: &Load, before: Option<&Fragment>) -> Fragment {
     let mut fragment = Fragment::default();
     for view in ports {
-        compile_port(view, node, before, &mut fragment);
+        compile_port(view, node, load, before, &mut fragment);
     }
     fragment.cluster_ips = sorted(ports.iter().map(|view| view.cluster_ip));
     fragment.hairpins = sorted(fragment.hairpins);
     fragment
 }
 
-fn compile_port(view: &PortView<'_>, node: &str, before: Option<&Fragment>, fragment: &mut Fragment) {
+fn compile_port(
+    view: &PortView<'_>,
+    node: &NodeFacts,
+    load: &Load,
+    before: Option<&Fragment>,
+    fragment: &mut Fragment,
+) {
     let (protocol, port) = (view.port.protocol, view.port.port);
     let at = |address: IpAddr| Front::ServiceIp { address, protocol, port };
     let internal = at(view.cluster_ip);
     let node_port = view.port.node_port.map(|port| Front::NodePort { family: view.family, protocol, port });
-    let external: Vec<Front> = view.external_ips().chain(view.load_balancer_ips()).map(at).collect();
 
     let old_slots = before.and_then(|before| before.front(&internal)).map(|value| value.slots.clone());
-    let has_external = node_port.is_some() || !external.is_empty();
-    let plan = plan(view, has_external, old_slots.as_deref().unwrap_or_default());
-    let slots: Arc<[SocketAddr]> = plan.slots.clone().into();
-    // Only UDP connections outlive their endpoint unnoticed.
-    let serving: Arc<[SocketAddr]> = match protocol {
-        Protocol::Udp => view.serving.clone().into(),
-        Protocol::Tcp | Protocol::Sctp => Arc::new([]),
+    let plan = plan(view, load, old_slots.as_deref().unwrap_or_default());
+    let served = FrontValue {
+        rank: ALLOCATED,
+        way: internal_way(view, &plan),
+        chooser: balance::chooser(view.service.balance),
+        affinity: affinity(view, &plan),
+        sources: None,
+        slots: plan.slots.clone().into(),
+        // Only UDP connections outlive their endpoint unnoticed.
+        serving: match protocol {
+            Protocol::Udp => view.serving.clone().into(),
+            Protocol::Tcp | Protocol::Sctp => Arc::new([]),
+        },
+        comment: match &*view.port.name {
+            "" => view.service.name().to_string().into(),
+            port => format!("{}:{port}", view.service.name()).into(),
+        },
     };
-    let comment: Arc<str> = match &*view.port.name {
-        "" => view.service.name().to_string().into(),
-        port => format!("{}:{port}", view.service.name()).into(),
-    };
-    let mut add = |front: Front, rank: u8, way: Way| {
-        let slots = if matches!(way, Way::Drop | Way::Reject) { Arc::new([]) } else { slots.clone() };
-        let value = FrontValue { rank, way, slots, serving: serving.clone(), comment: comment.clone() };
+    let mut add = |front: Front, value: FrontValue| {
         // An external IP may also be named as the load balancer's.
         if fragment.front(&front).is_none() {
+            let value = match value.way {
+                Way::Drop | Way::Reject => FrontValue { slots: Arc::new([]), affinity: None, ..value },
+                Way::Serve { .. } | Way::Split { .. } => value,
+            };
             fragment.fronts.push((front, Arc::new(value)));
         }
     };
 
-    add(internal, ALLOCATED, internal_way(view, &plan));
-    if has_external {
-        let way = external_way(view, &plan);
-        node_port.into_iter().for_each(|front| add(front, ALLOCATED, way));
-        external.into_iter().for_each(|front| add(front, NAMED, way));
+    add(internal, served.clone());
+    if view.externally_accessible() {
+        let external = FrontValue { way: external_way(view, &plan), ..served };
+        let named = FrontValue { rank: NAMED, ..external.clone() };
+        // Who may come in at a load balancer's address is asked there even if it is an external IP as well.
+        let guarded = FrontValue { sources: sources(view, node), ..named.clone() };
+        node_port.into_iter().for_each(|front| add(front, external.clone()));
+        view.load_balancer_ips().for_each(|address| add(at(address), guarded.clone()));
+        view.external_ips().for_each(|address| add(at(address), named.clone()));
     }
 
     let on_this_node = view.choice.cluster.endpoints.iter().chain(&view.choice.local.endpoints);
     // An endpoint whose node is not known may well be here.
-    let on_this_node =
-        on_this_node.filter(|endpoint| endpoint.node.as_deref().is_none_or(|name| name == node));
+    let here = &node.viewpoint.node;
+    let on_this_node = on_this_node.filter(|endpoint| endpoint.node.as_ref().is_none_or(|name| name == here));
     fragment.hairpins.extend(on_this_node.map(|endpoint| (endpoint.address, protocol)));
 }
 
 /// Gives slots to the lists that any front of the port uses.
-fn plan(view: &PortView<'_>, has_external: bool, before: &[SocketAddr]) -> Plan {
-    let addresses = |list: &List, used: bool| -> Vec<SocketAddr> {
-        list.endpoints.iter().filter(|_| used).map(|endpoint| endpoint.address).collect()
+fn plan(view: &PortView<'_>, load: &Load, before: &[SocketAddr]) -> Plan {
+    let used = |list: &'_ List, used: bool| -> Vec<Endpoint> {
+        list.endpoints.iter().filter(|_| used).cloned().collect()
     };
-    let external_local = view.service.external_traffic_policy == ExternalTrafficPolicy::Local;
-    let internal_local = view.service.internal_traffic_local;
-    let local = addresses(&view.choice.local, internal_local || (has_external && external_local));
-    let cluster = addresses(&view.choice.cluster, !internal_local || has_external);
-    Plan::new(&local, &cluster, before)
+    let local = used(&view.choice.local, view.uses_local_endpoints());
+    let cluster = used(&view.choice.cluster, view.uses_cluster_endpoints());
+    let balance = view.service.balance;
+    let remembered = view.service.session_affinity != SessionAffinity::None;
+    if !remembered && balance::is_plain(balance, local.iter().chain(&cluster)) {
+        let addresses = |list: &[Endpoint]| list.iter().map(|endpoint| endpoint.address).collect::<Vec<_>>();
+        return Plan::new(&addresses(&local), &addresses(&cluster), before);
+    }
+    let slots = |list: &[Endpoint]| balance::slots(list, balance, view.port.protocol, load);
+    match balance {
+        Balance::Random | Balance::LeastConnections => Plan::apart(&slots(&local), &slots(&cluster), before),
+        Balance::SourceHash | Balance::Maglev => Plan::fixed(&slots(&local), &slots(&cluster)),
+    }
+}
+
+/// How clients are remembered: by Service port, since that is what has an affinity, whatever address of it they
+/// came to.
+fn affinity(view: &PortView<'_>, plan: &Plan) -> Option<Affinity> {
+    let SessionAffinity::ClientIp(timeout) = view.service.session_affinity else { return None };
+    let (protocol, port) = (view.port.protocol, view.port.port);
+    let service = ServiceKey { address: view.cluster_ip, protocol, port };
+    Some(Affinity { service, timeout, local_slots: plan.local.count })
+}
+
+/// Who may come in at the load balancer's addresses. What this node sends to such an address may come back to it
+/// with that address as its source, so who allows the node allows that too.
+fn sources(view: &PortView<'_>, node: &NodeFacts) -> Option<Arc<[Cidr]>> {
+    let mut ranges = view.source_ranges()?;
+    let primary = node.primary(view.family);
+    if primary.is_some_and(|address| ranges.iter().any(|range| range.contains(address))) {
+        ranges.extend(view.load_balancer_ips().map(Cidr::host));
+    }
+    Some(sorted(ranges).into())
 }
 
 /// The way at the cluster IP. Whether the client is masqueraded depends on its address alone, so one rule for

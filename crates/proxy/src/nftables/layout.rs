@@ -26,19 +26,32 @@
 //! the first slot as a second try.
 
 mod base;
+mod chain;
 mod elements;
+mod guard;
 mod pick;
 mod sets;
+mod stick;
+mod surroundings;
 
-pub use base::{base, rule_counts, table};
+pub use base::{base, bridge_table, table};
+pub use chain::ServiceChain;
 pub use elements::{Edits, edits};
-pub use pick::PickChain;
-pub use sets::{all_sets, cluster_sets};
+pub use stick::{affinity_maps, remembered};
+pub use surroundings::surroundings;
+
+use std::net::IpAddr;
 
 use nfnetlink::Expr;
-use nfnetlink::expr::{MetaKey, PayloadBase, Register};
+use nfnetlink::expr::{LookupResult, MetaKey, PayloadBase, Register};
 use service::Family;
 
+use sets::CLUSTER_CIDRS;
+
+use crate::nftables::settings::{Pods, Settings};
+
+/// `IFNAMSIZ`: bytes of an interface's name.
+const INTERFACE_NAME: usize = 16;
 /// First register of a lookup's key.
 const KEY: Register = Register(0);
 
@@ -98,6 +111,52 @@ fn load_protocol_and_port(to: Register) -> [Expr; 2] {
         // TCP, UDP and SCTP have the destination port at the same place.
         Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, to: Register(to.0 + 1) },
     ]
+}
+
+/// The rule goes on only for packets of pods, or only for those of others; `None` if they cannot be told.
+fn pods(settings: &Settings, family: Family, wanted: bool) -> Option<Vec<Expr>> {
+    let mut expressions = only(family).to_vec();
+    match settings.pods(family) {
+        Pods::Unknown => return None,
+        Pods::Addresses => {
+            let result = if wanted { LookupResult::Contained } else { LookupResult::NotContained };
+            expressions.extend([
+                load_address(family, Address::Source, KEY),
+                Expr::Lookup { set: CLUSTER_CIDRS.name(family).into(), from: KEY, result },
+            ]);
+        }
+        Pods::Interface { name, prefix } => {
+            let mut value = name.clone().into_bytes();
+            if !prefix {
+                value.resize(INTERFACE_NAME, 0);
+            }
+            expressions.extend([
+                Expr::Meta { key: MetaKey::InterfaceName, to: KEY },
+                Expr::Compare { from: KEY, equal: wanted, value },
+            ]);
+        }
+    }
+    Some(expressions)
+}
+
+/// Translates the destination to the address and port that begin in this register.
+fn dnat(family: Family, endpoint: Register) -> Expr {
+    Expr::Dnat {
+        family: match family {
+            Family::V4 => nfnetlink::Family::Ip,
+            Family::V6 => nfnetlink::Family::Ip6,
+        },
+        address: endpoint,
+        port: Some(Register(endpoint.0 + address_words(family))),
+    }
+}
+
+/// An address in network order.
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(address) => address.octets().to_vec(),
+        IpAddr::V6(address) => address.octets().to_vec(),
+    }
 }
 
 /// Loads the key of a front: destination address, protocol and port.

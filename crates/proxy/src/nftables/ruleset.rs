@@ -7,108 +7,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use service::ServiceName;
 use service::objects::Protocol;
-use service::{Family, ServiceName};
+
+use super::front::Front;
+use super::wish::{Fragment, FrontValue};
 
 pub use slots::{Plan, Range};
 use tally::Tally;
-
-/// Where a client knocks.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Front {
-    /// At an address of the Service: a cluster IP, an external IP or a load balancer's.
-    ServiceIp {
-        /// The address.
-        address: IpAddr,
-        /// The protocol.
-        protocol: Protocol,
-        /// The Service port.
-        port: u16,
-    },
-    /// At an address of the node.
-    NodePort {
-        /// The family of the address.
-        family: Family,
-        /// The protocol.
-        protocol: Protocol,
-        /// The node port.
-        port: u16,
-    },
-}
-
-impl Front {
-    /// The family of its addresses.
-    pub fn family(&self) -> Family {
-        match self {
-            Self::ServiceIp { address, .. } => Family::of(*address),
-            Self::NodePort { family, .. } => *family,
-        }
-    }
-
-    /// Its protocol.
-    pub fn protocol(&self) -> Protocol {
-        match self {
-            Self::ServiceIp { protocol, .. } | Self::NodePort { protocol, .. } => *protocol,
-        }
-    }
-}
-
-/// What happens to connections at a front.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Way {
-    /// To a random endpoint.
-    Serve {
-        /// Slots to choose from.
-        range: Range,
-        /// Whether the node's address replaces the client's.
-        masquerade: bool,
-    },
-    /// To an endpoint on this node if the client is outside (external traffic policy Local).
-    Split {
-        /// Slots for clients in the cluster; never empty.
-        inside: Range,
-        /// Slots for clients outside; if empty their packets are dropped.
-        outside: Range,
-    },
-    /// Dropped: the endpoints are on other nodes.
-    Drop,
-    /// Rejected: there are no endpoints.
-    Reject,
-}
-
-/// What a front leads to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FrontValue {
-    /// Which of two Services that want the same front gets it: lower first, then the name.
-    pub rank: u8,
-    /// What happens to connections.
-    pub way: Way,
-    /// The endpoints, each in its slot.
-    pub slots: Arc<[SocketAddr]>,
-    /// Endpoints whose connections are left alone. Only kept for UDP, whose connections end only when they
-    /// are forgotten.
-    pub serving: Arc<[SocketAddr]>,
-    /// `namespace/name:port`, for people who look at the rules.
-    pub comment: Arc<str>,
-}
-
-/// What one Service wants of the kernel.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Fragment {
-    /// Its fronts.
-    pub fronts: Vec<(Front, Arc<FrontValue>)>,
-    /// Its cluster IPs, whose unknown ports are rejected.
-    pub cluster_ips: Vec<IpAddr>,
-    /// Its endpoints on this node, which may meet themselves.
-    pub hairpins: Vec<(SocketAddr, Protocol)>,
-}
-
-impl Fragment {
-    /// What it wants for a front.
-    pub fn front(&self, front: &Front) -> Option<&Arc<FrontValue>> {
-        self.fronts.iter().find(|(other, _)| other == front).map(|(_, value)| value)
-    }
-}
 
 /// A difference between what the kernel was told and what it should hold.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,6 +66,11 @@ impl Ruleset {
     /// A ruleset without Services.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// The Services that want anything.
+    pub fn names(&self) -> impl Iterator<Item = &ServiceName> {
+        self.services.keys()
     }
 
     /// What a Service wants so far.

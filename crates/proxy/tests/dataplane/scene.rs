@@ -187,7 +187,12 @@ impl Scene {
         counts
     }
 
-    /// What `nft` makes of the table.
+    /// The table as `nft` lists it, without what it counted.
+    pub(crate) fn listing(&self) -> String {
+        self.nft("--stateless list table inet portolan")
+    }
+
+    /// What `nft` answers.
     pub(crate) fn nft(&self, arguments: &str) -> String {
         let arguments: Vec<_> = arguments.split(' ').collect();
         let output = self.node.run(|| Command::new("nft").args(arguments).output().unwrap());

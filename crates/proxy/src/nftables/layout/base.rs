@@ -1,28 +1,25 @@
 //! What is the same for every cluster: table, base chains and their rules.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
-
 use nfnetlink::expr::{CtKey, FibAddress, LookupResult, MetaKey, RTN_LOCAL, Reject, ct_state, ct_status};
-use nfnetlink::{
-    Chain, ChainType, Element, Expr, Hook, Rule, Table, Transaction, Verdict, priority, range_elements,
-};
-use service::{Cidr, Family};
+use nfnetlink::{Chain, ChainType, Expr, Hook, Rule, Table, Transaction, Verdict, priority};
+use service::Family;
 
 use super::sets::{
-    CLUSTER_CIDRS, CLUSTER_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_IPS, NODE_PORTS,
-    SERVICE_IPS,
+    CLUSTER_IPS, GUARDED_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_IPS, NODE_PORTS,
+    SERVICE_CIDRS, SERVICE_IPS, all_sets,
 };
-use super::{Address, KEY, address_words, all_sets, change_mark, key_register, load_address};
-use super::{load_protocol_and_port, load_service_ip, mark, only};
+use super::{Address, KEY, address_words, change_mark, key_register, load_address};
+use super::{load_protocol_and_port, load_service_ip, mark, only, pods};
 use crate::nftables::settings::Settings;
-use crate::sight::{LocalPods, NodePortIps};
 
 /// The protocol number of TCP.
 const TCP: u8 = 6;
 
 const SERVICES: &str = "services";
+const GUARD: &str = "guard";
 const NO_ENDPOINTS: &str = "no-endpoints";
+const NO_NODE_PORT_ENDPOINTS: &str = "no-node-port-endpoints";
+const NO_SUCH_PORT: &str = "no-such-port";
 const REJECT: &str = "reject-now";
 
 /// The proxy's table; nobody else may write to it.
@@ -33,74 +30,78 @@ pub fn table() -> Table {
     }
 }
 
-/// Adds what is the same for every cluster to a transaction: sets with the configured elements, base chains and
-/// their rules. The table must be there and empty.
-pub fn base(batch: &mut impl Transaction, settings: &Settings) {
-    let table = table();
-    all_sets().for_each(|set| batch.add_set(&table, set));
-    for family in Family::ALL {
-        batch.add_elements(&table, CLUSTER_CIDRS.name(family), &cluster_cidrs(settings, family));
-        if let NodePortIps::Only(addresses) = settings.node_ports(family) {
-            batch.add_elements(&table, NODE_PORT_IPS.name(family), &node_port_ips(addresses));
-        }
-    }
-    for chain in chains() {
-        batch.add_chain(&table, &chain);
-    }
-    for rule in rules(settings) {
-        batch.add_rule(&table, &rule);
-    }
+/// A table that stands in while the proxy's own is replaced.
+pub fn bridge_table() -> Table {
+    Table { name: "portolan-bridge".to_owned(), ..table() }
 }
 
-/// How many rules each chain has that is the same for every cluster.
-pub fn rule_counts(settings: &Settings) -> BTreeMap<String, usize> {
-    let mut counts = BTreeMap::new();
-    for rule in rules(settings) {
-        *counts.entry(rule.chain).or_default() += 1;
+/// Adds what is the same for every cluster to a transaction: sets, base chains and their rules. The table must be
+/// there and empty.
+pub fn base(transaction: &mut impl Transaction, table: &Table, settings: &Settings) {
+    all_sets().for_each(|set| transaction.add_set(table, set));
+    for chain in chains() {
+        transaction.add_chain(table, &chain);
     }
-    counts
+    for rule in rules(settings) {
+        transaction.add_rule(table, &rule);
+    }
 }
 
 fn chains() -> Vec<Chain> {
     let nat = |name: &str, hook, priority| Chain::base(name, ChainType::Nat, hook, priority);
-    let filter = |name: &str, hook| Chain::base(name, ChainType::Filter, hook, priority::FILTER);
+    let filter = |name: &str, hook, priority| Chain::base(name, ChainType::Filter, hook, priority);
+    let before_dnat = priority::DSTNAT - 10;
     vec![
         Chain::regular(SERVICES),
+        Chain::regular(GUARD),
         Chain::regular(NO_ENDPOINTS),
+        Chain::regular(NO_NODE_PORT_ENDPOINTS),
+        Chain::regular(NO_SUCH_PORT),
         Chain::regular(REJECT),
+        filter("filter-prerouting", Hook::Prerouting, before_dnat),
+        filter("filter-output-early", Hook::Output, before_dnat),
         nat("nat-prerouting", Hook::Prerouting, priority::DSTNAT),
         nat("nat-output", Hook::Output, priority::DSTNAT),
         nat("nat-postrouting", Hook::Postrouting, priority::SRCNAT),
-        filter("filter-input", Hook::Input),
-        filter("filter-forward", Hook::Forward),
-        filter("filter-output", Hook::Output),
+        filter("filter-input", Hook::Input, priority::FILTER),
+        filter("filter-forward", Hook::Forward, priority::FILTER),
+        filter("filter-output", Hook::Output, priority::FILTER),
     ]
 }
+
+/// What the base chains do with packets that begin a connection. Unknown ports of cluster IPs are left alone in
+/// filter-input: a packet gets there only if that address is the node's own, by mistake, and then its other ports
+/// are the node's.
+const NEW_CONNECTIONS: [(&str, &str); 8] = [
+    ("filter-prerouting", GUARD),
+    ("filter-output-early", GUARD),
+    ("filter-input", NO_NODE_PORT_ENDPOINTS),
+    ("filter-input", NO_ENDPOINTS),
+    ("filter-forward", NO_ENDPOINTS),
+    ("filter-forward", NO_SUCH_PORT),
+    ("filter-output", NO_ENDPOINTS),
+    ("filter-output", NO_SUCH_PORT),
+];
 
 fn rules(settings: &Settings) -> Vec<Rule> {
     let mut rules = Vec::new();
     for chain in ["nat-prerouting", "nat-output"] {
         rules.push(Rule::new(chain, vec![jump(SERVICES)]));
     }
-    for chain in ["filter-input", "filter-forward", "filter-output"] {
+    for (chain, target) in NEW_CONNECTIONS {
         let mut expressions = ct_bits(CtKey::State, ct_state::NEW).to_vec();
-        expressions.push(jump(NO_ENDPOINTS));
+        expressions.push(jump(target));
         rules.push(Rule::new(chain, expressions));
     }
     for family in Family::ALL {
-        rules.extend(masquerade_from_outside(settings, family));
-        rules.push(Rule::new(
-            SERVICES,
-            look_up(only(family).to_vec(), load_service_ip(family), SERVICE_IPS.name(family)),
-        ));
-        rules.push(Rule::new(
-            SERVICES,
-            look_up(
-                to_node_port(settings, family),
-                load_protocol_and_port(KEY).to_vec(),
-                NODE_PORTS.name(family),
-            ),
-        ));
+        rules.extend(masquerade_cluster_ips(settings, family));
+        let family_only = || only(family).to_vec();
+        let node_port = load_protocol_and_port(KEY).to_vec();
+        rules.extend([
+            Rule::new(SERVICES, look_up(family_only(), load_service_ip(family), SERVICE_IPS.name(family))),
+            Rule::new(SERVICES, look_up(to_node_port(settings, family), node_port, NODE_PORTS.name(family))),
+            Rule::new(GUARD, look_up(family_only(), load_service_ip(family), GUARDED_IPS.name(family))),
+        ]);
         rules.extend(reject_without_endpoints(settings, family));
     }
     rules.extend(reject());
@@ -110,23 +111,17 @@ fn rules(settings: &Settings) -> Vec<Rule> {
 
 /// Cluster IPs answer clients that are no pods from this node's address, since the answers of a pod on another
 /// node would not come back through here.
-fn masquerade_from_outside(settings: &Settings, family: Family) -> Option<Rule> {
-    if cluster_cidrs(settings, family).is_empty() {
-        return None;
-    }
-    let mut expressions = only(family).to_vec();
+fn masquerade_cluster_ips(settings: &Settings, family: Family) -> Option<Rule> {
+    let (mut expressions, comment) = match settings.masquerade_all {
+        true => (only(family).to_vec(), "masquerade all cluster IP traffic"),
+        false => (pods(settings, family, false)?, "masquerade cluster IP traffic from outside the cluster"),
+    };
     expressions.extend([
         load_address(family, Address::Destination, KEY),
-        Expr::Lookup { set: CLUSTER_IPS.name(family).into(), from: KEY, result: LookupResult::Contained },
-        load_address(family, Address::Source, KEY),
-        Expr::Lookup {
-            set: CLUSTER_CIDRS.name(family).into(),
-            from: KEY,
-            result: LookupResult::NotContained,
-        },
+        Expr::contained(CLUSTER_IPS.name(family), KEY),
     ]);
     expressions.extend(mark(settings.masquerade_mark));
-    Some(Rule::new(SERVICES, expressions).comment("masquerade cluster IP traffic from outside the cluster"))
+    Some(Rule::new(SERVICES, expressions).comment(comment))
 }
 
 fn look_up(mut expressions: Vec<Expr>, key: Vec<Expr>, map: &'static str) -> Vec<Expr> {
@@ -138,8 +133,8 @@ fn look_up(mut expressions: Vec<Expr>, key: Vec<Expr>, map: &'static str) -> Vec
 /// The rule goes on only for packets to an address at which node ports are open.
 fn to_node_port(settings: &Settings, family: Family) -> Vec<Expr> {
     let mut expressions = only(family).to_vec();
-    match settings.node_ports(family) {
-        NodePortIps::AnyLocal => {
+    match settings.node_ports_at_every_address(family) {
+        true => {
             expressions.extend([
                 Expr::FibType { address: FibAddress::Destination, to: KEY },
                 Expr::Compare { from: KEY, equal: true, value: RTN_LOCAL.to_ne_bytes().to_vec() },
@@ -157,7 +152,7 @@ fn to_node_port(settings: &Settings, family: Family) -> Vec<Expr> {
             };
             expressions.push(Expr::Compare { from: KEY, equal: false, value: loopback });
         }
-        NodePortIps::Only(_) => expressions.extend([
+        false => expressions.extend([
             load_address(family, Address::Destination, KEY),
             Expr::Lookup {
                 set: NODE_PORT_IPS.name(family).into(),
@@ -169,24 +164,38 @@ fn to_node_port(settings: &Settings, family: Family) -> Vec<Expr> {
     expressions
 }
 
-fn reject_without_endpoints(settings: &Settings, family: Family) -> [Rule; 3] {
-    let matching = |mut expressions: Vec<Expr>, key: Vec<Expr>, set: &'static str| {
+/// New connections to what has no endpoints or is not there. (A packet that went to an endpoint has another
+/// destination by then.)
+fn reject_without_endpoints(settings: &Settings, family: Family) -> [Rule; 4] {
+    let matching = |chain, mut expressions: Vec<Expr>, key: Vec<Expr>, set: &'static str, verdict| {
         expressions.extend(key);
-        expressions.push(Expr::Lookup { set: set.into(), from: KEY, result: LookupResult::Contained });
-        expressions.push(Expr::Verdict(Verdict::Goto(REJECT.to_owned())));
-        Rule::new(NO_ENDPOINTS, expressions)
+        expressions.extend([Expr::contained(set, KEY), Expr::Verdict(verdict)]);
+        Rule::new(chain, expressions)
     };
-    let family_only = only(family).to_vec();
-    let address = vec![load_address(family, Address::Destination, KEY)];
+    let family_only = || only(family).to_vec();
+    let reject = || Verdict::Goto(REJECT.to_owned());
+    let address = || vec![load_address(family, Address::Destination, KEY)];
+    let node_port = load_protocol_and_port(KEY).to_vec();
+    let unknown_ip = "addresses that no Service has";
     [
-        matching(family_only.clone(), load_service_ip(family), NO_ENDPOINT_IPS.name(family)),
         matching(
-            to_node_port(settings, family),
-            load_protocol_and_port(KEY).to_vec(),
-            NO_ENDPOINT_NODE_PORTS.name(family),
+            NO_ENDPOINTS,
+            family_only(),
+            load_service_ip(family),
+            NO_ENDPOINT_IPS.name(family),
+            reject(),
         ),
-        matching(family_only, address, CLUSTER_IPS.name(family))
+        matching(
+            NO_NODE_PORT_ENDPOINTS,
+            to_node_port(settings, family),
+            node_port,
+            NO_ENDPOINT_NODE_PORTS.name(family),
+            reject(),
+        ),
+        matching(NO_SUCH_PORT, family_only(), address(), CLUSTER_IPS.name(family), reject())
             .comment("ports that the Service does not have"),
+        matching(NO_SUCH_PORT, family_only(), address(), SERVICE_CIDRS.name(family), Verdict::Drop)
+            .comment(unknown_ip),
     ]
 }
 
@@ -240,21 +249,4 @@ fn ct_bits(key: CtKey, bits: u32) -> [Expr; 3] {
         Expr::bitwise(KEY, KEY, bits, 0),
         Expr::Compare { from: KEY, equal: false, value: vec![0; 4] },
     ]
-}
-
-/// Starts and ends of the configured ranges of pods.
-fn cluster_cidrs(settings: &Settings, family: Family) -> Vec<Element> {
-    let ranges = match settings.pods(family) {
-        LocalPods::From(ranges) => ranges.as_slice(),
-        LocalPods::Unknown | LocalPods::Through(_) => &[],
-    };
-    let length = match family {
-        Family::V4 => 4,
-        Family::V6 => 16,
-    };
-    range_elements(ranges.iter().map(Cidr::bounds), length)
-}
-
-fn node_port_ips(addresses: &[IpAddr]) -> Vec<Element> {
-    addresses.iter().map(|address| Element::key(super::elements::octets(*address))).collect()
 }

@@ -1,18 +1,24 @@
 //! Changes of the ruleset as elements of sets.
 
 use std::collections::BTreeMap;
-use std::net::{IpAddr, SocketAddr};
 
-use nfnetlink::{Element, ElementData, Verdict};
+use nfnetlink::{Element, ElementData, Table, Transaction, Verdict};
 use service::Family;
 use service::objects::Protocol;
 
+use super::chain::ServiceChain;
+use super::guard::GuardChain;
+use super::octets;
 use super::pick::PickChain;
 use super::sets::{
-    CLUSTER_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_ENDPOINTS, NODE_PORTS,
-    SERVICE_ENDPOINTS, SERVICE_IPS,
+    CLUSTER_IPS, GUARDED_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORTS, SERVICE_IPS,
 };
-use crate::nftables::ruleset::{Change, Front, FrontValue, Way};
+use super::stick::StickChain;
+use super::surroundings::surroundings;
+use crate::nftables::front::Front;
+use crate::nftables::ruleset::Change;
+use crate::nftables::settings::Surroundings;
+use crate::nftables::wish::{FrontValue, Way};
 
 /// Elements to delete and to add, by set. Deletions come first: an element is changed by both.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -21,6 +27,18 @@ pub struct Edits {
     pub delete: BTreeMap<&'static str, Vec<Element>>,
     /// Elements that must come.
     pub add: BTreeMap<&'static str, Vec<Element>>,
+    /// Chains that deleted elements led to, once for each.
+    pub left: Vec<ServiceChain>,
+    /// Chains that added elements lead to, once for each.
+    pub used: Vec<ServiceChain>,
+}
+
+/// An element, the set it is in, and the chain it leads to.
+#[derive(Debug, PartialEq, Eq)]
+struct Placed {
+    set: &'static str,
+    element: Element,
+    chain: Option<ServiceChain>,
 }
 
 impl Edits {
@@ -34,21 +52,44 @@ impl Edits {
         self.len() == 0
     }
 
+    /// Adds what turns the sets that follow from node and configuration into others.
+    pub fn surround(&mut self, old: &Surroundings, new: &Surroundings) {
+        for ((set, before), (_, after)) in surroundings(old).into_iter().zip(surroundings(new)) {
+            // Ranges cannot be changed one end at a time.
+            if before != after {
+                self.delete.entry(set).or_default().extend(before);
+                self.add.entry(set).or_default().extend(after);
+            }
+        }
+    }
+
+    /// Carries the edits out. The chains that elements lead to must be there.
+    pub fn write(&self, table: &Table, transaction: &mut impl Transaction) {
+        for (set, elements) in &self.delete {
+            transaction.delete_elements(table, set, elements);
+        }
+        for (set, elements) in &self.add {
+            transaction.add_elements(table, set, elements);
+        }
+    }
+
     fn toggle(&mut self, set: &'static str, element: Element, present: bool) {
         let side = if present { &mut self.add } else { &mut self.delete };
         side.entry(set).or_default().push(element);
     }
 
     /// Turns the old element of a key into the new one.
-    fn replace(&mut self, old: Option<(&'static str, Element)>, new: Option<(&'static str, Element)>) {
+    fn replace(&mut self, old: Option<Placed>, new: Option<Placed>) {
         if old == new {
             return;
         }
-        if let Some((set, element)) = old {
+        if let Some(Placed { set, element, chain }) = old {
             self.toggle(set, element, false);
+            self.left.extend(chain);
         }
-        if let Some((set, element)) = new {
+        if let Some(Placed { set, element, chain }) = new {
             self.toggle(set, element, true);
+            self.used.extend(chain);
         }
     }
 }
@@ -78,45 +119,78 @@ pub fn edits(changes: &[Change]) -> Edits {
 
 fn front_edits(front: &Front, old: Option<&FrontValue>, new: Option<&FrontValue>, edits: &mut Edits) {
     edits.replace(old.map(|value| way_element(front, value)), new.map(|value| way_element(front, value)));
-    let slots = |value: Option<&FrontValue>| value.map(|value| value.slots.clone()).unwrap_or_default();
-    let (before, after) = (slots(old), slots(new));
-    for index in 0..before.len().max(after.len()) {
-        let (was, is) = (before.get(index), after.get(index));
-        if was != is {
-            edits.replace(
-                was.map(|endpoint| slot_element(front, index, *endpoint)),
-                is.map(|endpoint| slot_element(front, index, *endpoint)),
-            );
+    edits.replace(
+        old.and_then(|value| guard_element(front, value)),
+        new.and_then(|value| guard_element(front, value)),
+    );
+    let slots = |value: Option<&FrontValue>| value.map_or(0, |value| value.slots.len());
+    let alike = |index: usize| match (old, new) {
+        (Some(old), Some(new)) => {
+            old.affinity == new.affinity && old.slots.get(index) == new.slots.get(index)
         }
+        _ => false,
+    };
+    for index in (0..slots(old).max(slots(new))).filter(|index| !alike(*index)) {
+        edits.replace(
+            old.and_then(|value| slot_element(front, value, index)),
+            new.and_then(|value| slot_element(front, value, index)),
+        );
     }
 }
 
 /// The element that leads from a front to its chain, or that says it has no endpoints.
-fn way_element(front: &Front, value: &FrontValue) -> (&'static str, Element) {
+fn way_element(front: &Front, value: &FrontValue) -> Placed {
     let (ways, rejected) = match front {
         Front::ServiceIp { .. } => (&SERVICE_IPS, &NO_ENDPOINT_IPS),
         Front::NodePort { .. } => (&NODE_PORTS, &NO_ENDPOINT_NODE_PORTS),
     };
-    let (set, data) = match PickChain::new(front, value.way) {
+    let chain = PickChain::new(front, value);
+    let (set, data) = match &chain {
         Some(chain) => (ways, ElementData::Verdict(Verdict::Goto(chain.name()))),
         None if value.way == Way::Drop => (ways, ElementData::Verdict(Verdict::Drop)),
         None => (rejected, ElementData::None),
     };
-    (set.name(front.family()), Element::new(front_key(front), data, value.comment.to_string()))
+    Placed {
+        set: set.name(front.family()),
+        element: Element::new(front_key(front), data, &*value.comment),
+        chain: chain.map(ServiceChain::Pick),
+    }
 }
 
-fn slot_element(front: &Front, index: usize, endpoint: SocketAddr) -> (&'static str, Element) {
-    let set = match front {
-        Front::ServiceIp { .. } => &SERVICE_ENDPOINTS,
-        Front::NodePort { .. } => &NODE_PORT_ENDPOINTS,
-    };
+/// The element that sends clients of a front to where it is asked whether they may come in.
+fn guard_element(front: &Front, value: &FrontValue) -> Option<Placed> {
+    let chain = GuardChain::new(front.family(), value.sources.clone()?);
+    let data = ElementData::Verdict(Verdict::Goto(chain.name()));
+    Some(Placed {
+        set: GUARDED_IPS.name(front.family()),
+        element: Element::new(front_key(front), data, &*value.comment),
+        chain: Some(ServiceChain::Guard(chain)),
+    })
+}
+
+/// The element of a slot: its endpoint, or the chain that remembers the endpoint's clients.
+fn slot_element(front: &Front, value: &FrontValue, index: usize) -> Option<Placed> {
+    let endpoint = *value.slots.get(index)?;
+    let map = PickChain::new(front, value)?.map();
     let mut key = front_key(front);
     key.extend((index as u32).to_ne_bytes());
-    let mut data = octets(endpoint.ip());
-    data.extend(endpoint.port().to_be_bytes());
-    data.extend([0; 2]);
-    let element = Element::new(key, ElementData::Value(data), "");
-    (set.name(front.family()), element)
+    let chain = value.affinity.map(|affinity| StickChain {
+        service: affinity.service,
+        timeout: affinity.timeout,
+        local: index < affinity.local_slots as usize,
+        endpoint,
+    });
+    let data = match &chain {
+        Some(chain) => ElementData::Verdict(Verdict::Goto(chain.name())),
+        None => {
+            let mut data = octets(endpoint.ip());
+            data.extend(endpoint.port().to_be_bytes());
+            data.extend([0; 2]);
+            ElementData::Value(data)
+        }
+    };
+    let element = Element::new(key, data, "");
+    Some(Placed { set: map.name(front.family()), element, chain: chain.map(ServiceChain::Stick) })
 }
 
 fn front_key(front: &Front) -> Vec<u8> {
@@ -134,12 +208,4 @@ fn front_key(front: &Front) -> Vec<u8> {
 fn protocol_and_port(protocol: Protocol, port: u16) -> [u8; 8] {
     let [high, low] = port.to_be_bytes();
     [protocol.number(), 0, 0, 0, high, low, 0, 0]
-}
-
-/// An address in network order.
-pub(super) fn octets(address: IpAddr) -> Vec<u8> {
-    match address {
-        IpAddr::V4(address) => address.octets().to_vec(),
-        IpAddr::V6(address) => address.octets().to_vec(),
-    }
 }

@@ -1,22 +1,27 @@
 //! Chains that pick an endpoint, one per count of endpoints.
 
-use nfnetlink::expr::{FibAddress, LookupResult, RTN_LOCAL};
+use nfnetlink::expr::{FibAddress, LookupResult, RTN_LOCAL, Register};
 use nfnetlink::{Chain, Expr, Rule, Verdict};
 use service::Family;
 
-use super::sets::{CLUSTER_CIDRS, NODE_PORT_ENDPOINTS, SERVICE_ENDPOINTS};
+use super::sets::{NODE_PORT_ENDPOINTS, NODE_PORT_STICKY, SERVICE_ENDPOINTS, SERVICE_STICKY, SetPair};
 use super::{
-    Address, KEY, address_words, key_register, load_address, load_protocol_and_port, load_service_ip,
+    Address, KEY, address_words, dnat, key_register, load_address, load_protocol_and_port, load_service_ip,
+    mark, only, pods,
 };
-use super::{mark, only};
-use crate::nftables::ruleset::{Front, Range, Way};
+use crate::nftables::front::Front;
+use crate::nftables::ruleset::Range;
 use crate::nftables::settings::Settings;
+use crate::nftables::wish::{Chooser, FrontValue, Way};
 
 /// A chain that picks one of so many endpoints for fronts of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct PickChain {
     family: Family,
     node_port: bool,
+    chooser: Chooser,
+    /// Whether slots lead to chains that remember clients.
+    sticky: bool,
     pick: Pick,
 }
 
@@ -30,27 +35,16 @@ enum Pick {
 }
 
 impl PickChain {
-    /// The chain that fronts of this kind with this way use; `None` if the way needs none.
-    pub fn new(front: &Front, way: Way) -> Option<Self> {
-        let pick = match way {
+    /// The chain that a front uses which leads to this; `None` if it needs none.
+    pub fn new(front: &Front, value: &FrontValue) -> Option<Self> {
+        let pick = match value.way {
             Way::Serve { range, masquerade } => Pick::Any { range, masquerade },
             Way::Split { inside, outside } => Pick::Split { inside, outside },
             Way::Drop | Way::Reject => return None,
         };
-        Some(Self { family: front.family(), node_port: matches!(front, Front::NodePort { .. }), pick })
-    }
-
-    /// One chain of each kind, whose rules show how all are written.
-    pub fn samples() -> Vec<Self> {
-        let range = Range { first: 1, count: 2 };
-        let picks = [
-            Pick::Any { range, masquerade: false },
-            Pick::Any { range, masquerade: true },
-            Pick::Split { inside: range, outside: range },
-            Pick::Split { inside: range, outside: Range { first: 0, count: 0 } },
-        ];
-        let kinds = Family::ALL.into_iter().flat_map(|family| [(family, false), (family, true)]);
-        kinds.flat_map(|(family, node_port)| picks.map(|pick| Self { family, node_port, pick })).collect()
+        let node_port = matches!(front, Front::NodePort { .. });
+        let sticky = value.affinity.is_some();
+        Some(Self { family: front.family(), node_port, chooser: value.chooser, sticky, pick })
     }
 
     /// Its name: kind, count, and the first slot if it is not 0.
@@ -68,7 +62,12 @@ impl PickChain {
             Pick::Any { range, .. } => run(range),
             Pick::Split { inside, outside } => format!("{}-of-{}", outside.count, run(inside)),
         };
-        format!("{kind}{version}-{run}")
+        let chooser = match self.chooser {
+            Chooser::Chance => "",
+            Chooser::ClientHash => "-hashed",
+        };
+        let sticky = if self.sticky { "-sticky" } else { "" };
+        format!("{kind}{version}{chooser}{sticky}-{run}")
     }
 
     /// The chain itself.
@@ -89,8 +88,9 @@ impl PickChain {
                 rules.extend(self.pick(&[], range));
             }
             Pick::Split { inside, outside } => {
-                let from_pod = only_from_pods(self.family);
-                rules.extend(self.pick(&from_pod, inside));
+                if let Some(from_pod) = pods(settings, self.family, true) {
+                    rules.extend(self.pick(&from_pod, inside));
+                }
                 let from_node = only_from_node();
                 let marked = [&from_node[..], &mark(settings.masquerade_mark)].concat();
                 rules.push(self.rule(marked).comment("masquerade this node's own traffic"));
@@ -120,41 +120,56 @@ impl PickChain {
     }
 
     fn pick_one(&self, condition: &[Expr], range: Range) -> Rule {
-        let (load, words, map) = match self.node_port {
-            false => (load_service_ip(self.family), address_words(self.family) + 2, &SERVICE_ENDPOINTS),
-            true => (load_protocol_and_port(KEY).to_vec(), 2, &NODE_PORT_ENDPOINTS),
+        let (mut load, words) = match self.node_port {
+            false => (load_service_ip(self.family), address_words(self.family) + 2),
+            true => (load_protocol_and_port(KEY).to_vec(), 2),
         };
-        let address = key_register(words + 1);
+        let (slot, found) = (key_register(words), key_register(words + 1));
+        // A hash overwrites what it is made of, so it comes first.
+        load.splice(0..0, self.choose(range, slot));
+        let map = self.map().name(self.family).into();
         let mut expressions = condition.to_vec();
         expressions.extend(only(self.family));
         expressions.extend(load);
-        expressions.extend([
-            Expr::Random { to: key_register(words), modulus: range.count, offset: range.first },
-            Expr::Lookup {
-                set: map.name(self.family).into(),
-                from: KEY,
-                result: LookupResult::Value(address),
-            },
-            Expr::Dnat {
-                family: match self.family {
-                    Family::V4 => nfnetlink::Family::Ip,
-                    Family::V6 => nfnetlink::Family::Ip6,
-                },
-                address,
-                port: Some(key_register(words + 1 + address_words(self.family))),
-            },
-        ]);
+        match self.sticky {
+            true => {
+                expressions.push(Expr::Lookup { set: map, from: KEY, result: LookupResult::Verdict });
+            }
+            false => expressions.extend([
+                Expr::Lookup { set: map, from: KEY, result: LookupResult::Value(found) },
+                dnat(self.family, found),
+            ]),
+        }
         self.rule(expressions)
     }
-}
 
-/// The rule goes on only for packets of pods.
-fn only_from_pods(family: Family) -> Vec<Expr> {
-    let mut expressions = only(family).to_vec();
-    expressions.push(load_address(family, Address::Source, KEY));
-    let set = CLUSTER_CIDRS.name(family);
-    expressions.push(Expr::Lookup { set: set.into(), from: KEY, result: LookupResult::Contained });
-    expressions
+    /// Loads the number of a slot of the range.
+    fn choose(&self, range: Range, slot: Register) -> Vec<Expr> {
+        let Range { first: offset, count: modulus } = range;
+        match self.chooser {
+            // There is nothing to hash for.
+            Chooser::ClientHash if modulus > 1 => {
+                // The slot is the last field of the key; the client's address fits behind it.
+                let client = Register(slot.0 + 1);
+                let length = 4 * u32::from(address_words(self.family));
+                vec![
+                    load_address(self.family, Address::Source, client),
+                    Expr::Hash { from: client, length, modulus, offset, seed: Some(0), to: slot },
+                ]
+            }
+            Chooser::Chance | Chooser::ClientHash => vec![Expr::Random { to: slot, modulus, offset }],
+        }
+    }
+
+    /// Where its slots are.
+    pub(super) fn map(&self) -> &'static SetPair {
+        match (self.node_port, self.sticky) {
+            (false, false) => &SERVICE_ENDPOINTS,
+            (false, true) => &SERVICE_STICKY,
+            (true, false) => &NODE_PORT_ENDPOINTS,
+            (true, true) => &NODE_PORT_STICKY,
+        }
+    }
 }
 
 /// The rule goes on only for packets that this node made.

@@ -1,5 +1,7 @@
 //! The sets and maps, one table for both families.
 
+use std::time::Duration;
+
 use nfnetlink::DataType::{InetProto, InetService, Ipv4Addr, Ipv6Addr, Mark};
 use nfnetlink::{KeyType, Set, SetContent};
 use service::Family;
@@ -25,14 +27,18 @@ impl SetPair {
 
 /// Names and key types of both families, what keys lead to, and a comment.
 macro_rules! set_pair {
-    ($(#[$doc:meta])* $constant:ident, [$v4:literal, $v6:literal], [$key4:expr, $key6:expr], [$content4:expr, $content6:expr], $comment:literal) => {
+    ($(#[$doc:meta])* $constant:ident, [$v4:literal, $v6:literal], [$key4:expr, $key6:expr], [$content4:expr, $content6:expr], $comment:literal $(, $with:ident($($argument:expr),*))?) => {
         $(#[$doc])*
         pub(super) static $constant: SetPair = SetPair([
-            Set::new($v4, KeyType::of(&$key4), $content4, $comment),
-            Set::new($v6, KeyType::of(&$key6), $content6, $comment),
+            Set::new($v4, KeyType::of(&$key4), $content4, $comment)$(.$with($($argument),*))?,
+            Set::new($v6, KeyType::of(&$key6), $content6, $comment)$(.$with($($argument),*))?,
         ]);
     };
 }
+
+/// Clients that are remembered at most in each family and for each kind of list. The next one is served, but not
+/// remembered.
+const MOST_CLIENTS: u32 = 1 << 18;
 
 const ENDPOINT4: SetContent = SetContent::Data(KeyType::of(&[Ipv4Addr, InetService]));
 const ENDPOINT6: SetContent = SetContent::Data(KeyType::of(&[Ipv6Addr, InetService]));
@@ -43,7 +49,8 @@ set_pair!(
     ["service-ips", "service-ips6"],
     [[Ipv4Addr, InetProto, InetService], [Ipv6Addr, InetProto, InetService]],
     [SetContent::Verdict, SetContent::Verdict],
-    "addresses of Services, and how many endpoints they have"
+    "addresses of Services, and how many endpoints they have",
+    counted()
 );
 set_pair!(
     /// (address . protocol . port . index) to endpoint.
@@ -51,7 +58,8 @@ set_pair!(
     ["service-endpoints", "service-endpoints6"],
     [[Ipv4Addr, InetProto, InetService, Mark], [Ipv6Addr, InetProto, InetService, Mark]],
     [ENDPOINT4, ENDPOINT6],
-    "endpoints of Services, numbered"
+    "endpoints of Services, numbered",
+    counted()
 );
 set_pair!(
     /// (protocol . node port) to the chain for its count of endpoints.
@@ -59,7 +67,8 @@ set_pair!(
     ["node-ports", "node-ports6"],
     [[InetProto, InetService], [InetProto, InetService]],
     [SetContent::Verdict, SetContent::Verdict],
-    "node ports of Services, and how many endpoints they have"
+    "node ports of Services, and how many endpoints they have",
+    counted()
 );
 set_pair!(
     /// (protocol . node port . index) to endpoint.
@@ -67,7 +76,58 @@ set_pair!(
     ["node-port-endpoints", "node-port-endpoints6"],
     [[InetProto, InetService, Mark], [InetProto, InetService, Mark]],
     [ENDPOINT4, ENDPOINT6],
-    "endpoints of node ports, numbered"
+    "endpoints of node ports, numbered",
+    counted()
+);
+set_pair!(
+    /// (address . protocol . port . index) to the chain of an endpoint that remembers its clients.
+    SERVICE_STICKY,
+    ["service-sticky", "service-sticky6"],
+    [[Ipv4Addr, InetProto, InetService, Mark], [Ipv6Addr, InetProto, InetService, Mark]],
+    [SetContent::Verdict, SetContent::Verdict],
+    "endpoints of Services with session affinity, numbered"
+);
+set_pair!(
+    /// (protocol . node port . index) to the chain of an endpoint that remembers its clients.
+    NODE_PORT_STICKY,
+    ["node-port-sticky", "node-port-sticky6"],
+    [[InetProto, InetService, Mark], [InetProto, InetService, Mark]],
+    [SetContent::Verdict, SetContent::Verdict],
+    "endpoints of node ports with session affinity, numbered"
+);
+set_pair!(
+    /// (client . cluster IP . protocol . port) to endpoint. Packets write it.
+    AFFINITY,
+    ["affinity", "affinity6"],
+    [[Ipv4Addr, Ipv4Addr, InetProto, InetService], [Ipv6Addr, Ipv6Addr, InetProto, InetService]],
+    [ENDPOINT4, ENDPOINT6],
+    "clients of Services with session affinity, and the endpoints they stay with",
+    dynamic(Duration::ZERO, MOST_CLIENTS)
+);
+set_pair!(
+    /// The same for traffic that stays on the node.
+    AFFINITY_LOCAL,
+    ["affinity-local", "affinity-local6"],
+    [[Ipv4Addr, Ipv4Addr, InetProto, InetService], [Ipv6Addr, Ipv6Addr, InetProto, InetService]],
+    [ENDPOINT4, ENDPOINT6],
+    "clients that stay with endpoints on this node",
+    dynamic(Duration::ZERO, MOST_CLIENTS)
+);
+set_pair!(
+    /// (address . protocol . port) to the chain that knows who may come in.
+    GUARDED_IPS,
+    ["guarded-ips", "guarded-ips6"],
+    [[Ipv4Addr, InetProto, InetService], [Ipv6Addr, InetProto, InetService]],
+    [SetContent::Verdict, SetContent::Verdict],
+    "addresses of load balancers that not everybody may come to"
+);
+set_pair!(
+    /// Ranges of the ServiceCIDRs.
+    SERVICE_CIDRS,
+    ["service-cidrs", "service-cidrs6"],
+    [[Ipv4Addr], [Ipv6Addr]],
+    [SetContent::Ranges, SetContent::Ranges],
+    "ranges that cluster IPs are from; packets to those that no Service has are dropped"
 );
 set_pair!(
     /// (address . protocol . port) of fronts without endpoints.
@@ -118,23 +178,25 @@ set_pair!(
     "addresses at which node ports are open"
 );
 
-/// All sets and maps of the table.
-pub fn all_sets() -> impl Iterator<Item = &'static Set> {
-    let configured = [&CLUSTER_CIDRS, &NODE_PORT_IPS];
-    cluster_sets().chain(configured.into_iter().flat_map(|pair| &pair.0))
-}
-
-/// Those whose elements follow the cluster; the others' follow from the configuration.
-pub fn cluster_sets() -> impl Iterator<Item = &'static Set> {
+/// All sets and maps of the table whatever the cluster.
+pub(super) fn all_sets() -> impl Iterator<Item = &'static Set> {
     let pairs = [
         &SERVICE_IPS,
         &SERVICE_ENDPOINTS,
+        &SERVICE_STICKY,
         &NODE_PORTS,
         &NODE_PORT_ENDPOINTS,
+        &NODE_PORT_STICKY,
+        &AFFINITY,
+        &AFFINITY_LOCAL,
+        &GUARDED_IPS,
         &NO_ENDPOINT_IPS,
         &NO_ENDPOINT_NODE_PORTS,
         &CLUSTER_IPS,
         &HAIRPINS,
+        &CLUSTER_CIDRS,
+        &NODE_PORT_IPS,
+        &SERVICE_CIDRS,
     ];
     pairs.into_iter().flat_map(|pair| &pair.0)
 }

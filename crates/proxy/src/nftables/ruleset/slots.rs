@@ -10,8 +10,10 @@
 //!
 //! so that every list is a run of slots without holes. The lists differ only with traffic policies, hints or
 //! terminating endpoints; most ports have the cluster list alone.
+//!
+//! Lists whose endpoints have different shares, or whose clients are remembered, stand one after the other.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;
 
 /// A run of slots.
@@ -56,18 +58,44 @@ impl Plan {
             cluster: Range { first, count: cluster.len() as u32 },
         }
     }
+
+    /// Puts the lists one after the other; an endpoint may be in a list several times. Places in `before` are kept
+    /// as [`Plan::new`] does.
+    pub fn apart(local: &[SocketAddr], cluster: &[SocketAddr], before: &[SocketAddr]) -> Self {
+        let before_local = &before[..before.len().min(local.len())];
+        let mut slots = keep_places(local, before_local);
+        let before_cluster = before.get(local.len()..).unwrap_or_default();
+        slots.extend(keep_places(cluster, &before_cluster[..before_cluster.len().min(cluster.len())]));
+        Self::of(slots, local.len(), cluster.len())
+    }
+
+    /// Puts the lists one after the other, each slot where it is.
+    pub fn fixed(local: &[SocketAddr], cluster: &[SocketAddr]) -> Self {
+        Self::of([local, cluster].concat(), local.len(), cluster.len())
+    }
+
+    fn of(slots: Vec<SocketAddr>, local: usize, cluster: usize) -> Self {
+        let (local, cluster) = (local as u32, cluster as u32);
+        let cluster = Range { first: local, count: cluster };
+        Self { slots, local: Range { first: 0, count: local }, cluster }
+    }
 }
 
 /// Orders `section` so that what was in `before` stays at its place and the others fill the rest.
 fn keep_places(section: &[SocketAddr], before: &[SocketAddr]) -> Vec<SocketAddr> {
-    let wanted: HashSet<_> = section.iter().collect();
-    let kept: HashSet<_> = before.iter().filter(|endpoint| wanted.contains(endpoint)).collect();
-    let mut others = section.iter().copied().filter(|endpoint| !kept.contains(endpoint));
-    let places = before.iter().copied().map(Some).chain(std::iter::repeat(None));
-    places
-        .take(section.len())
-        .filter_map(|place| place.filter(|endpoint| kept.contains(endpoint)).or_else(|| others.next()))
-        .collect()
+    let mut left: HashMap<SocketAddr, usize> = HashMap::new();
+    section.iter().for_each(|endpoint| *left.entry(*endpoint).or_default() += 1);
+    let mut take = |endpoint: SocketAddr| match left.get_mut(&endpoint) {
+        Some(count) if *count > 0 => {
+            *count -= 1;
+            true
+        }
+        _ => false,
+    };
+    let mut places: Vec<_> = before.iter().map(|endpoint| take(*endpoint).then_some(*endpoint)).collect();
+    places.resize(section.len(), None);
+    let mut others = section.iter().copied().filter(|endpoint| take(*endpoint));
+    places.into_iter().filter_map(|place| place.or_else(|| others.next())).collect()
 }
 
 #[cfg(test)]
@@ -102,6 +130,13 @@ mod tests {
             let plan = Plan::new(&[], &endpoints(now), &endpoints(before));
             assert_eq!(numbers(&plan.slots), expected, "{before:?} -> {now:?}");
         }
+    }
+
+    #[test]
+    fn an_endpoint_may_have_several_places() {
+        let plan = Plan::apart(&endpoints(&[7]), &endpoints(&[1, 1, 2]), &endpoints(&[7, 2, 1, 3]));
+        assert_eq!(numbers(&plan.slots), [7, 2, 1, 1]);
+        assert_eq!((plan.local.first, plan.cluster), (0, Range { first: 1, count: 3 }));
     }
 
     #[test]

@@ -1,32 +1,43 @@
 //! Differences add up to the whole, whatever happens in whatever order.
 
-use std::collections::BTreeMap;
+use std::time::Duration;
 
-use nfnetlink::{Element, ElementData};
+use nfnetlink::Ruleset as Table;
+use service::objects::Protocol;
+use service::{Cidr, Family, ServiceName};
 
 use super::*;
-use crate::nftables::layout::{PickChain, edits};
+use crate::nftables::kernel::{Chains, Wanted};
+use crate::nftables::layout::{edits, table};
+use crate::nftables::{Affinity, Chooser, ServiceKey, Settings, Surroundings, Way};
+use crate::{Config, NodeFacts, Sight};
 
-/// What a kernel would hold, as strict as the real one: it refuses to add what is there and to delete what is not.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Sets(BTreeMap<(&'static str, Vec<u8>), (ElementData, String)>);
+fn settings() -> Settings {
+    let config = Config::new("node", vec!["10.244.0.0/16".parse().unwrap()]);
+    let (cluster, node) = (service::Cluster::new(), NodeFacts::default());
+    Settings::of(&Sight { cluster: &cluster, node: &node, config: &config })
+}
 
-impl Sets {
+/// A kernel that follows differences. As strict as the real one: it refuses to add what is there, to delete what is
+/// not, and to remove what is used.
+struct Kernel {
+    settings: Settings,
+    chains: Chains,
+    table: Table,
+}
+
+impl Kernel {
+    fn new() -> Self {
+        let settings = settings();
+        let table = Wanted::new(&settings, &Surroundings::default(), &[]).ruleset();
+        Self { settings, chains: Chains::default(), table }
+    }
+
     fn apply(&mut self, changes: &[Change]) -> usize {
         let edits = edits(changes);
-        let key = |set: &&'static str, element: &Element| (*set, element.key.clone());
-        for (set, elements) in &edits.delete {
-            for element in elements {
-                let held = self.0.remove(&key(set, element));
-                assert_eq!(held, Some((element.data.clone(), element.comment.clone())), "{set}");
-            }
-        }
-        for (set, elements) in &edits.add {
-            for element in elements {
-                let value = (element.data.clone(), element.comment.clone());
-                assert_eq!(self.0.insert(key(set, element), value), None, "{set}");
-            }
-        }
+        let step = self.chains.follow(&edits);
+        self.table.commit(|held| step.before(&self.settings, &table(), held)).unwrap();
+        self.table.commit(|held| step.with(&edits, &table(), held)).unwrap();
         edits.len()
     }
 }
@@ -60,6 +71,19 @@ fn front(number: u64) -> Front {
     }
 }
 
+fn value(way: Way, comment: &str) -> FrontValue {
+    FrontValue {
+        rank: 0,
+        way,
+        chooser: Chooser::Chance,
+        affinity: None,
+        sources: None,
+        slots: Arc::new([]),
+        serving: Arc::new([]),
+        comment: comment.into(),
+    }
+}
+
 /// Something a Service may want. Few fronts for many Services, so that they clash.
 fn wish(numbers: &mut Numbers, before: Option<&Fragment>) -> Fragment {
     let mut fragment = Fragment::default();
@@ -73,20 +97,34 @@ fn wish(numbers: &mut Numbers, before: Option<&Fragment>) -> Fragment {
         };
         let (local, cluster) = (list(), list());
         let old = before.and_then(|before| before.front(&front)).map(|value| value.slots.clone());
-        let plan = Plan::new(&local, &cluster, &old.unwrap_or_default());
+        let old = old.unwrap_or_default();
+        let sticky = numbers.below(3) == 0;
+        let plan = match sticky {
+            true => Plan::apart(&local, &cluster, &old),
+            false => Plan::new(&local, &cluster, &old),
+        };
+        let service = ServiceKey { address: [10, 96, 0, 1].into(), protocol: Protocol::Tcp, port: 80 };
+        let timeout = Duration::from_secs(1 + numbers.below(2));
+        let affinity = Affinity { service, timeout, local_slots: plan.local.count };
+        let sources: [Arc<[Cidr]>; 2] =
+            ["203.0.113.0/25", "203.0.113.0/24"].map(|range| [range.parse().unwrap()].into());
+        let guarded = matches!(front, Front::ServiceIp { .. });
+        let sources = sources.into_iter().nth(numbers.below(4) as usize).filter(|_| guarded);
         let way = match numbers.below(4) {
             _ if cluster.is_empty() => Way::Reject,
             0 => Way::Drop,
             1 => Way::Split { inside: plan.cluster, outside: plan.local },
             choice => Way::Serve { range: plan.cluster, masquerade: choice == 2 },
         };
-        let slots = if PickChain::new(&front, way).is_some() { plan.slots } else { Vec::new() };
+        let served = !matches!(way, Way::Drop | Way::Reject);
+        let slots = if served { plan.slots } else { Vec::new() };
         let value = FrontValue {
             rank: numbers.below(2) as u8,
-            way,
+            chooser: if numbers.below(2) == 0 { Chooser::Chance } else { Chooser::ClientHash },
+            affinity: (sticky && served).then_some(affinity),
+            sources,
             slots: slots.into(),
-            serving: Arc::new([]),
-            comment: "ns/s".into(),
+            ..value(way, "ns/s")
         };
         if fragment.front(&front).is_none() {
             fragment.fronts.push((front, Arc::new(value)));
@@ -102,35 +140,33 @@ fn wish(numbers: &mut Numbers, before: Option<&Fragment>) -> Fragment {
 fn any_sequence_of_differences_equals_one_fresh_load() {
     for seed in 1..=40 {
         let mut numbers = Numbers(seed);
-        let (mut ruleset, mut sets) = (Ruleset::new(), Sets::default());
+        let (mut ruleset, mut kernel) = (Ruleset::new(), Kernel::new());
         for _ in 0..60 {
             for _ in 0..=numbers.below(3) {
                 let name = name(numbers.below(5));
                 let fragment = wish(&mut numbers, ruleset.fragment(&name));
                 ruleset.replace(&name, fragment);
             }
-            sets.apply(&ruleset.take_changes());
+            kernel.apply(&ruleset.take_changes());
         }
-        let mut same = Sets::default();
-        same.apply(&ruleset.take_all());
-        assert_eq!(sets, same, "seed {seed}: the differences tell all of it");
+        // Chains outlive their last user by one transaction.
+        kernel.apply(&[]);
+        let whole = |ruleset: &mut Ruleset| {
+            Wanted::new(&settings(), &Surroundings::default(), &ruleset.take_all()).ruleset()
+        };
+        assert!(kernel.table == whole(&mut ruleset), "seed {seed}: the differences tell all of it");
 
         let mut fresh = Ruleset::new();
         for number in (0..5).rev() {
             fresh.replace(&name(number), ruleset.fragment(&name(number)).cloned().unwrap_or_default());
         }
-        let mut loaded = Sets::default();
-        loaded.apply(&fresh.take_changes());
-        assert_eq!(sets, loaded, "seed {seed}: the order of Services does not matter");
+        assert!(kernel.table == whole(&mut fresh), "seed {seed}: the order of Services does not matter");
     }
 }
 
 #[test]
 fn the_lesser_claim_waits_until_the_better_one_goes() {
-    let value = |rank, comment: &str| {
-        let slots = Arc::new([]);
-        Arc::new(FrontValue { rank, way: Way::Reject, slots, serving: Arc::new([]), comment: comment.into() })
-    };
+    let value = |rank, comment: &str| Arc::new(FrontValue { rank, ..value(Way::Reject, comment) });
     let wants = |value: Arc<FrontValue>| Fragment { fronts: vec![(front(1), value)], ..Fragment::default() };
     let mut ruleset = Ruleset::new();
     ruleset.replace(&name(1), wants(value(1, "an external IP")));
@@ -154,17 +190,16 @@ fn one_endpoint_of_a_thousand_is_a_few_elements() {
     let fragment = |endpoints: &[SocketAddr], before: &[SocketAddr]| {
         let plan = Plan::new(&[], endpoints, before);
         let way = Way::Serve { range: plan.cluster, masquerade: false };
-        let (slots, serving) = (plan.slots.into(), Arc::new([]) as Arc<[SocketAddr]>);
-        let value = FrontValue { rank: 0, way, slots, serving, comment: "ns/s".into() };
+        let value = FrontValue { slots: plan.slots.into(), ..value(way, "ns/s") };
         Fragment { fronts: vec![(front(1), Arc::new(value))], ..Fragment::default() }
     };
-    let (mut ruleset, mut sets) = (Ruleset::new(), Sets::default());
+    let (mut ruleset, mut kernel) = (Ruleset::new(), Kernel::new());
     let all = fragment(&endpoints, &[]);
     ruleset.replace(&name(1), all.clone());
-    sets.apply(&ruleset.take_changes());
+    kernel.apply(&ruleset.take_changes());
     let mut fewer = endpoints.clone();
     fewer.remove(500);
     ruleset.replace(&name(1), fragment(&fewer, &all.fronts[0].1.slots));
     // The way and the hole change (delete and add each), the last slot goes.
-    assert_eq!(sets.apply(&ruleset.take_changes()), 5);
+    assert_eq!(kernel.apply(&ruleset.take_changes()), 5);
 }

@@ -1,0 +1,95 @@
+//! What one Service wants of the kernel.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use service::Cidr;
+use service::objects::Protocol;
+
+use super::front::{Front, ServiceKey};
+use super::ruleset::Range;
+
+/// What happens to connections at a front.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Way {
+    /// To an endpoint.
+    Serve {
+        /// Slots to choose from.
+        range: Range,
+        /// Whether the node's address replaces the client's.
+        masquerade: bool,
+    },
+    /// To an endpoint on this node if the client is outside (external traffic policy Local).
+    Split {
+        /// Slots for clients in the cluster; never empty.
+        inside: Range,
+        /// Slots for clients outside; if empty their packets are dropped.
+        outside: Range,
+    },
+    /// Dropped: the endpoints are on other nodes.
+    Drop,
+    /// Rejected: there are no endpoints.
+    Reject,
+}
+
+/// How one of the slots is chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default)]
+pub enum Chooser {
+    /// By chance.
+    #[default]
+    Chance,
+    /// By a hash of the client's address.
+    ClientHash,
+}
+
+/// That connections of a client stay with an endpoint.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Affinity {
+    /// By what the clients of this Service port are remembered, whatever front they came to.
+    pub service: ServiceKey,
+    /// For how long after the beginning of the last connection.
+    pub timeout: Duration,
+    /// The first slots, of the list for traffic that stays on the node. Clients are remembered apart for it.
+    pub local_slots: u32,
+}
+
+/// What a front leads to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FrontValue {
+    /// Which of two Services that want the same front gets it: lower first, then the name.
+    pub rank: u8,
+    /// What happens to connections.
+    pub way: Way,
+    /// How one of the slots is chosen.
+    pub chooser: Chooser,
+    /// Whether clients stay with the endpoint they got.
+    pub affinity: Option<Affinity>,
+    /// Who may come in, if not everybody (`loadBalancerSourceRanges`).
+    pub sources: Option<Arc<[Cidr]>>,
+    /// The endpoints, each in its slot.
+    pub slots: Arc<[SocketAddr]>,
+    /// Endpoints whose connections are left alone. Only kept for UDP, whose connections end only when they
+    /// are forgotten.
+    pub serving: Arc<[SocketAddr]>,
+    /// `namespace/name:port`, for people who look at the rules.
+    pub comment: Arc<str>,
+}
+
+/// What one Service wants of the kernel.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Fragment {
+    /// Its fronts.
+    pub fronts: Vec<(Front, Arc<FrontValue>)>,
+    /// Its cluster IPs, whose unknown ports are rejected.
+    pub cluster_ips: Vec<IpAddr>,
+    /// Its endpoints on this node, which may meet themselves.
+    pub hairpins: Vec<(SocketAddr, Protocol)>,
+}
+
+impl Fragment {
+    /// What it wants for a front.
+    pub fn front(&self, front: &Front) -> Option<&Arc<FrontValue>> {
+        self.fronts.iter().find(|(other, _)| other == front).map(|(_, value)| value)
+    }
+}
