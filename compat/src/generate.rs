@@ -17,7 +17,13 @@ const EXTERNAL: [&str; 6] =
 const BALANCED: [&str; 5] = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8:6::1", "2001:db8:6::2"];
 /// Ranges that may reach load balancer addresses.
 const SOURCES: [&str; 7] = [
-    "198.18.0.0/16", "198.18.5.0/24", "192.0.2.0/24", "10.244.0.0/16", "2001:db8:7::/48", "0.0.0.0/0", "fd00:244::/48",
+    "198.18.0.0/16",
+    "198.18.5.0/24",
+    "192.0.2.0/24",
+    "10.244.0.0/16",
+    "2001:db8:7::/48",
+    "0.0.0.0/0",
+    "fd00:244::/48",
 ];
 
 /// A random cluster: what to create, and the status to give some of it afterwards.
@@ -64,7 +70,10 @@ fn some(random: &mut Rng, from: &[&'static str], most: usize) -> Vec<&'static st
 
 /// A Service and its (port name, protocol) pairs.
 fn service(random: &mut Rng, name: &str) -> (Value, Vec<(String, &'static str)>) {
-    let kind = *choose(random, &["ClusterIP", "ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer", "ExternalName"]);
+    let kind = *choose(
+        random,
+        &["ClusterIP", "ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer", "ExternalName"],
+    );
     let count = random.usize(1..=3);
     let mut ports = Vec::new();
     let mut named = Vec::new();
@@ -80,7 +89,8 @@ fn service(random: &mut Rng, name: &str) -> (Value, Vec<(String, &'static str)>)
     if kind == "ExternalName" {
         spec["externalName"] = "example.com".into();
     } else {
-        spec["ipFamilyPolicy"] = (*choose(random, &["SingleStack", "PreferDualStack", "RequireDualStack"])).into();
+        spec["ipFamilyPolicy"] =
+            (*choose(random, &["SingleStack", "PreferDualStack", "RequireDualStack"])).into();
         if random.u8(..4) == 0 {
             spec["ipFamilies"] = json!(["IPv6"]);
             spec["ipFamilyPolicy"] = (*choose(random, &["SingleStack", "PreferDualStack"])).into();
@@ -91,7 +101,8 @@ fn service(random: &mut Rng, name: &str) -> (Value, Vec<(String, &'static str)>)
         if random.u8(..4) == 0 {
             spec["sessionAffinity"] = "ClientIP".into();
             if random.bool() {
-                spec["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": random.u32(1..=86_400)}});
+                spec["sessionAffinityConfig"] =
+                    json!({"clientIP": {"timeoutSeconds": random.u32(1..=86_400)}});
             }
         }
         if random.u8(..3) == 0 {
@@ -151,18 +162,18 @@ fn slice(
     if headless {
         labels["service.kubernetes.io/headless"] = "".into();
     }
-    let ports: Vec<_> = ports
-        .iter()
-        .filter(|_| random.u8(..8) != 0)
-        .map(|(name, protocol)| {
-            json!({"name": name, "protocol": protocol, "port": *choose(random, &[8080_u16, 8080, 9090, 80])})
-        })
-        .collect();
+    let mut served = Vec::new();
+    for (name, protocol) in ports {
+        if random.u8(..8) != 0 {
+            let port = *choose(random, &[8080_u16, 8080, 9090, 80]);
+            served.push(json!({"name": name, "protocol": protocol, "port": port}));
+        }
+    }
     let endpoints: Vec<_> = (0..random.usize(..6)).map(|_| endpoint(random, family, hinted)).collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
         "metadata": {"name": format!("{service}-{number}"), "namespace": "default", "labels": labels},
-        "ports": ports, "endpoints": endpoints,
+        "ports": served, "endpoints": endpoints,
     })
 }
 

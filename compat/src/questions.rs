@@ -43,7 +43,8 @@ pub fn packets(still: &Still) -> Vec<Packet> {
         NODE_IPS.into_iter().chain(["127.0.0.1", "::1"]).filter_map(|text| text.parse().ok()).collect();
     for view in still.sight().all_ports() {
         let (protocol, port) = (view.port.protocol, view.port.port);
-        let addresses = [view.cluster_ip].into_iter().chain(view.external_ips()).chain(view.load_balancer_ips());
+        let addresses =
+            [view.cluster_ip].into_iter().chain(view.external_ips()).chain(view.load_balancer_ips());
         for address in addresses {
             doors.insert((address, protocol, port));
             doors.insert((address, protocol, NO_PORT));
@@ -67,7 +68,12 @@ pub fn packets(still: &Still) -> Vec<Packet> {
                 && (!source.is_loopback() || address.is_loopback());
             if possible {
                 let destination = SocketAddr::new(address, port);
-                packets.push(Packet { source, destination, protocol, interface: interface.map(str::to_owned) });
+                packets.push(Packet {
+                    source,
+                    destination,
+                    protocol,
+                    interface: interface.map(str::to_owned),
+                });
             }
         }
     }

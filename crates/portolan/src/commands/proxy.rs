@@ -49,7 +49,8 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     let configuration = settings.configuration()?;
     if let Some(file) = &options.write_config_to {
         let text = serde_json::to_string_pretty(&configuration.complete())?;
-        return std::fs::write(file, text + "\n").with_context(|| format!("{} cannot be written", file.display()));
+        return std::fs::write(file, text + "\n")
+            .with_context(|| format!("{} cannot be written", file.display()));
     }
     if options.cleanup {
         host::require_root("proxy --cleanup")?;
@@ -67,7 +68,10 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     host::require_root("proxy")?;
     let config = settings.config(&configuration)?;
     if options.once || !options.filename.is_empty() {
-        anyhow::ensure!(options.once, "-f has the rules of these objects; add --once to program them, or --dry-run to see them");
+        anyhow::ensure!(
+            options.once,
+            "-f has the rules of these objects; add --once to program them, or --dry-run to see them"
+        );
         return parts::run(async {
             let interfaces = proxy::interface_addresses().await;
             let still = settings.still(&options.filename, interfaces).await?;
@@ -104,11 +108,13 @@ fn show(options: &Options) -> anyhow::Result<()> {
         None => {
             host::require_root("proxy --diff")?;
             let sight = still.sight();
-            ("the rules of this machine".to_owned(), proxy::print_kernel(sight.config.mode, sight.config)?)
+            ("the rules of this machine".to_owned(), proxy::print_kernel(sight.config)?)
         }
     };
     let difference = similar::TextDiff::from_lines(&before, &rules);
-    write(&difference.unified_diff().context_radius(2).header(&name, "the rules of these objects").to_string())
+    write(
+        &difference.unified_diff().context_radius(2).header(&name, "the rules of these objects").to_string(),
+    )
 }
 
 fn print(still: &Still) -> anyhow::Result<String> {

@@ -1,0 +1,136 @@
+//! One recording, checked in every way.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, ensure};
+use proxy::iptables::text::Tables;
+use proxy::iptables::trace::Walker;
+use proxy::{Branch, ModeName, Packet, Still, Touched, Tracer, Untraceable};
+use service::Family;
+use testbed::Namespace;
+
+use crate::compare::{self, Differences, Outcome};
+use crate::questions;
+use crate::recording::Recording;
+
+/// What came out.
+#[derive(Debug, Default)]
+pub struct Verdicts {
+    /// How many packets were asked about.
+    pub packets: usize,
+    /// How many rules were compared.
+    pub rules: usize,
+    /// What differs by mistake.
+    pub differences: Differences,
+    /// How often each difference occurred that is on purpose.
+    pub wanted: BTreeMap<&'static str, usize>,
+}
+
+impl Verdicts {
+    /// Adds what came out of another recording.
+    pub fn add(&mut self, other: Self) {
+        self.packets += other.packets;
+        self.rules += other.rules;
+        self.differences.extend(other.differences);
+        for (reason, count) in other.wanted {
+            *self.wanted.entry(reason).or_default() += count;
+        }
+    }
+}
+
+impl fmt::Display for Verdicts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} packets, {} rules, {} differences", self.packets, self.rules, self.differences.len())?;
+        for (reason, count) in &self.wanted {
+            write!(f, "; {count} on purpose: {reason}")?;
+        }
+        Ok(())
+    }
+}
+
+/// Compares packets by kube-proxy's rules and ours, and the rules themselves as the kernel of `namespace` shows them.
+///
+/// # Errors
+/// When rules cannot be read or loaded.
+pub fn all(recording: &Recording, namespace: &Namespace) -> anyhow::Result<Verdicts> {
+    let still = recording.still()?;
+    match still.sight().config.mode {
+        ModeName::Nftables => nftables(recording, &still, namespace),
+        _ => iptables(recording, &still, namespace),
+    }
+}
+
+fn iptables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyhow::Result<Verdicts> {
+    let sight = still.sight();
+    let mut verdicts = Verdicts::default();
+    let mut walkers = Vec::new();
+    // Ours go through the kernel as well: so the way they are loaded is checked too.
+    namespace.run(|| -> anyhow::Result<()> {
+        proxy::start(sight.config)?.sync(&sight, &Touched::Everything)?;
+        Ok(())
+    })??;
+    for (family, program) in [(Family::V4, "iptables-save"), (Family::V6, "ip6tables-save")] {
+        let text = recording.rules(program).with_context(|| format!("there is no {program}"))?;
+        let theirs = Tables::parse(text)?;
+        let ours = Tables::parse(&run(namespace, program, &[], "")?)?;
+        verdicts.rules +=
+            theirs.iter().flat_map(|table| table.chains()).map(|chain| chain.rules.len()).sum::<usize>();
+        verdicts.differences.extend(compare::rules(&theirs, &ours));
+        walkers.push((family, Walker::new(&theirs, sight.node)));
+    }
+    namespace.run(|| proxy::cleanup_all(&[]))??;
+    let compiled = proxy::compile(&sight)?;
+    ask(&mut verdicts, still, &ByFamily(walkers), &*compiled.tracer(), |_, _, _| None);
+    Ok(verdicts)
+}
+
+fn nftables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyhow::Result<Verdicts> {
+    let _ = (recording, still, namespace, run);
+    anyhow::bail!("not yet")
+}
+
+fn ask(
+    verdicts: &mut Verdicts,
+    still: &Still,
+    theirs: &dyn Tracer,
+    ours: &dyn Tracer,
+    known: impl Fn(&Packet, &Outcome, &Outcome) -> Option<&'static str>,
+) {
+    let packets = questions::packets(still);
+    let (differences, wanted) = compare::packets(&packets, theirs, ours, known);
+    verdicts.packets += packets.len();
+    verdicts.differences.extend(differences);
+    verdicts.wanted.extend(wanted);
+}
+
+struct ByFamily(Vec<(Family, Walker)>);
+
+impl Tracer for ByFamily {
+    fn trace(&self, packet: &Packet) -> Result<Vec<Branch>, Untraceable> {
+        let family = Family::of(packet.destination.ip());
+        self.0
+            .iter()
+            .find(|(other, _)| *other == family)
+            .map_or_else(|| Ok(Vec::new()), |(_, walker)| walker.trace(packet))
+    }
+}
+
+/// Runs a program in the namespace.
+fn run(namespace: &Namespace, program: &str, arguments: &[&str], input: &str) -> anyhow::Result<String> {
+    namespace.run(|| -> anyhow::Result<String> {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .with_context(|| format!("{program} cannot be started"))?;
+        child.stdin.take().context("no input")?.write_all(input.as_bytes())?;
+        let output = child.wait_with_output()?;
+        ensure!(output.status.success(), "{program}: {}", String::from_utf8_lossy(&output.stderr));
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    })?
+}
