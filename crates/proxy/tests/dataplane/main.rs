@@ -7,5 +7,6 @@ mod server;
 
 mod connections;
 mod follow;
+mod policies;
 mod scale;
 mod updates;

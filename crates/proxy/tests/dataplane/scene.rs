@@ -31,7 +31,7 @@ pub(crate) struct Scene {
     cluster: Cluster,
     changed: Changed,
     mode: Box<dyn Mode>,
-    node_facts: NodeFacts,
+    pub(crate) node_facts: NodeFacts,
     config: Config,
 }
 
@@ -144,6 +144,12 @@ impl Scene {
         self.mode.sync(&sight, &Touched::Services(&changed)).unwrap()
     }
 
+    /// What the mode does from time to time.
+    pub(crate) fn tend(&mut self) {
+        let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
+        self.mode.tend(&sight).unwrap();
+    }
+
     fn sync_all(&mut self) -> Report {
         self.changed.clear();
         let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
@@ -208,6 +214,13 @@ pub(crate) fn service(name: &str, address: &str, spec: Value) -> Value {
 /// A slice of endpoints (address, node) that are ready, on the target port.
 pub(crate) fn slice(name: &str, service: &str, endpoints: &[(&str, &str)]) -> Value {
     slice_of(name, service, TARGET, "TCP", endpoints)
+}
+
+/// The same with weights, as their annotation has them.
+pub(crate) fn slice_weighted(name: &str, service: &str, endpoints: &[(&str, &str)], weights: &str) -> Value {
+    let mut slice = slice(name, service, endpoints);
+    slice["metadata"]["annotations"] = json!({"portolan.dev/weights": weights});
+    slice
 }
 
 pub(crate) fn slice_of(
