@@ -5,8 +5,9 @@ use std::ops::Range;
 
 use crate::Family;
 use crate::chain::Chain;
+use crate::element::Element;
 use crate::rule::Rule;
-use crate::set::{Element, Set};
+use crate::set::Set;
 use crate::table::Table;
 use crate::transaction::{Transaction, named};
 use crate::uapi::{netlink, nfnetlink, nft};

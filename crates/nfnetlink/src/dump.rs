@@ -1,10 +1,11 @@
 //! Reading what the kernel holds.
 
 use crate::chain::Chain;
+use crate::element::Element;
 use crate::error::Error;
 use crate::rule::Rule;
 use crate::ruleset::Ruleset;
-use crate::set::{Element, Set};
+use crate::set::Set;
 use crate::socket::Socket;
 use crate::table::Table;
 use crate::transaction::Transaction;
@@ -128,3 +129,80 @@ impl Socket {
 
 /// How often a table is read again that changed while it was read.
 const READ_TRIES: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::expr::Expr;
+    use crate::wire::Messages;
+
+    /// Bytes that look random and are the same each time.
+    fn noise(seed: u64) -> impl Iterator<Item = u8> {
+        let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+        std::iter::repeat_with(move || {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            state as u8
+        })
+    }
+
+    #[test]
+    fn damaged_messages_are_read_and_printed_without_harm() {
+        let mut writer = Writer::new();
+        let chain = Chain::base("c", crate::ChainType::Nat, crate::Hook::Prerouting, -100);
+        let set =
+            Set::new("s", crate::KeyType::of(&[crate::DataType::Ipv4Addr]), crate::SetContent::Keys, "x");
+        let register = crate::expr::Register(0);
+        let rule = Rule::new(
+            "c",
+            vec![
+                Expr::Payload {
+                    base: crate::expr::PayloadBase::Network,
+                    offset: 12,
+                    length: 4,
+                    to: register,
+                },
+                Expr::bitwise(register, register, 0xff, 0),
+                Expr::Compare { from: register, equal: true, value: vec![1, 2, 3, 4] },
+                Expr::contained("s", register),
+                Expr::Verdict(crate::Verdict::Jump("c".into())),
+            ],
+        );
+        writer.message(0xa03, 0, 1, 1, 0, |message| chain.write("t", message));
+        writer.message(0xa09, 0, 1, 1, 0, |message| set.write("t", 1, message));
+        writer.message(0xa06, 0, 1, 1, 0, |message| rule.write("t", &Default::default(), message));
+        for seed in 0..20_000 {
+            let mut bytes = writer.bytes().to_vec();
+            let mut noise = noise(seed);
+            for _ in 0..4 {
+                let (high, low) = (noise.next().unwrap_or(0), noise.next().unwrap_or(0));
+                let at = usize::from(u16::from_be_bytes([high, low])) % bytes.len();
+                bytes[at] = noise.next().unwrap_or(0);
+            }
+            let mut ruleset = Ruleset::new();
+            let table = Table::new(crate::Family::Ip, "t");
+            ruleset.add_table(&table);
+            for message in Messages::new(&bytes) {
+                Chain::read(&message)
+                    .into_iter()
+                    .flatten()
+                    .for_each(|chain| ruleset.add_chain(&table, &chain));
+                Set::read(&message).into_iter().flatten().for_each(|set| ruleset.add_set(&table, &set));
+                Rule::read(&message).into_iter().for_each(|rule| ruleset.add_rule(&table, &rule));
+                let element = Element::key(message.payload.to_vec());
+                ruleset.add_elements(&table, "s", &[element]);
+            }
+            let _ = ruleset.to_string();
+            let packet = crate::simulate::Packet {
+                source: [10, 0, 0, 1].into(),
+                destination: [10, 0, 0, 2].into(),
+                protocol: 6,
+                source_port: 1,
+                port: 2,
+                interface: None,
+            };
+            let _ = crate::simulate::Simulator::new([&ruleset]).walk(&packet, &Default::default());
+        }
+    }
+}

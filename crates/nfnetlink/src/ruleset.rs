@@ -9,10 +9,11 @@ mod tests;
 use std::collections::HashMap;
 
 use crate::chain::Chain;
+use crate::element::{Element, ElementData};
 use crate::error::{Error, Refusal};
 use crate::expr::Expr;
 use crate::rule::Rule;
-use crate::set::{Element, ElementData, Set};
+use crate::set::Set;
 use crate::table::Table;
 use crate::transaction::Transaction;
 use ordered::Ordered;
@@ -113,7 +114,8 @@ impl Ruleset {
         self.sets.get(name)
     }
 
-    /// Makes all of these changes or, if one is refused, none.
+    /// Makes all of these changes or, if one is refused, none. It works on a copy; to spare that, make the
+    /// changes directly and [`Ruleset::check`] them.
     ///
     /// # Errors
     /// [`Error::Refused`] names every change that was refused.

@@ -3,6 +3,7 @@
 //! Elements come sorted by key, where `nft` prints hash sets in the kernel's order. What we do not know comes
 //! as a comment.
 
+mod names;
 mod rule;
 mod set;
 mod term;
@@ -99,6 +100,18 @@ fn priority_text(hook: Hook, priority: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_not_known_is_a_comment() {
+        use crate::Expr;
+        let known = Expr::Verdict(crate::Verdict::Drop);
+        let rule = Rule::new(
+            "c",
+            vec![known, Expr::Unknown("limit".into()), Expr::contained("gone", crate::expr::Register(0))],
+        );
+        let text = Ruleset::new().rule_text(&rule);
+        assert_eq!(text, "drop # not known here: limit, lookup");
+    }
 
     #[test]
     fn priorities_near_a_standard_one_are_told_by_their_distance() {

@@ -2,8 +2,9 @@
 
 use crate::Family;
 use crate::chain::Chain;
+use crate::element::Element;
 use crate::rule::Rule;
-use crate::set::{Element, Set};
+use crate::set::Set;
 use crate::table::Table;
 
 /// A list of changes that happen all at once or not at all.

@@ -1,6 +1,6 @@
 //! Changes of a table that others made.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::{Heard, Listener};
 use crate::error::Error;
@@ -85,6 +85,12 @@ impl Monitor {
                 }
             }
         }
+    }
+}
+
+impl AsRawFd for Monitor {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_fd().as_raw_fd()
     }
 }
 

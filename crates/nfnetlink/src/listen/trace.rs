@@ -1,7 +1,7 @@
 //! The ways of live packets whose `meta nftrace` a rule has set.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, RawFd};
 
 use super::{Heard, Listener};
 use crate::Family;
@@ -94,6 +94,12 @@ impl Tracer {
                 }
             }
         }
+    }
+}
+
+impl AsRawFd for Tracer {
+    fn as_raw_fd(&self) -> RawFd {
+        self.listener.as_fd().as_raw_fd()
     }
 }
 

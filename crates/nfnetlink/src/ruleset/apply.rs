@@ -5,10 +5,11 @@ use rustix::io::Errno;
 use super::references::{chain_of, element_chain};
 use super::{HeldChain, HeldSet, Ruleset};
 use crate::chain::Chain;
+use crate::element::Element;
 use crate::error::Refusal;
 use crate::expr::Expr;
 use crate::rule::Rule;
-use crate::set::{Element, Set};
+use crate::set::Set;
 use crate::table::Table;
 use crate::transaction::{Transaction, named};
 

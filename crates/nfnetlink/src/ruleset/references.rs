@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 
 use crate::Verdict;
+use crate::element::{Element, ElementData};
 use crate::expr::Expr;
 use crate::rule::Rule;
-use crate::set::{Element, ElementData};
 
 /// How often chains and sets are referred to.
 #[derive(Debug, Clone, Default)]

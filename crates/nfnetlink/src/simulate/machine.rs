@@ -6,11 +6,11 @@ use super::sets::Sets;
 use super::walk::Walk;
 use super::{Action, Host};
 use crate::Family;
+use crate::element::ElementData;
 use crate::expr::{
     CtKey, Expr, FibAddress, LookupResult, MetaKey, PayloadBase, RTN_LOCAL, Register, Reject, ct_state,
     ct_status,
 };
-use crate::set::ElementData;
 use crate::verdict::Verdict;
 
 /// Bytes of all registers.
@@ -74,7 +74,7 @@ pub(super) enum Flow<'a> {
 pub(super) struct HashKey {
     value: Vec<u8>,
     modulus: u32,
-    seed: Option<u32>,
+    seed: u32,
 }
 
 impl<'a> Walk<'a> {
@@ -125,13 +125,15 @@ impl<'a> Walk<'a> {
             }
             Expr::Hash { from, length, modulus, offset, seed, to } => {
                 let value = self.registers.get(*from, *length as usize)?.to_vec();
-                let key = HashKey { value, modulus: *modulus, seed: *seed };
-                if let Some((_, number)) = self.hashes.iter().find(|(known, _)| *known == key) {
+                // Each expression without a seed has one of its own.
+                let key = seed.map(|seed| HashKey { value, modulus: *modulus, seed });
+                let known = self.hashes.iter().find(|(known, _)| Some(known) == key.as_ref());
+                if let Some((_, number)) = known {
                     let number = offset.wrapping_add(*number);
                     self.registers.put(*to, &number.to_ne_bytes())?;
                     return Some(Flow::Next);
                 }
-                return Some(Flow::Split { to: *to, modulus: *modulus, offset: *offset, memory: Some(key) });
+                return Some(Flow::Split { to: *to, modulus: *modulus, offset: *offset, memory: key });
             }
             Expr::Dnat { family, address, port } => {
                 let address = self.address(*family, *address)?;

@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 
+use crate::element::{Element, ElementData};
 use crate::ruleset::{HeldSet, Ruleset};
-use crate::set::{Element, ElementData, SetContent};
+use crate::set::SetContent;
 
 /// The sets of ranges of a table, sorted; other sets are hash tables already.
 #[derive(Debug)]

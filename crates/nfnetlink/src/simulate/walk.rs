@@ -17,6 +17,9 @@ const JUMPS: usize = 16;
 /// ruleset value does not.
 const EXPRESSIONS: usize = 1 << 20;
 
+/// Ways that may be open at a time.
+const BRANCHES: usize = 1 << 20;
+
 /// A packet on its way.
 #[derive(Debug, Clone)]
 pub(super) struct Walk<'a> {
@@ -189,6 +192,7 @@ impl<'a> Walk<'a> {
     }
 
     /// Goes on with the first of the numbers that chance may give; copies go on with the others later.
+    /// `None` if that would be too many.
     fn split(
         &mut self,
         to: Register,
@@ -198,6 +202,9 @@ impl<'a> Walk<'a> {
         pending: &mut Vec<Self>,
     ) -> Option<()> {
         let modulus = modulus.max(1);
+        if pending.len() + modulus as usize > BRANCHES {
+            return None;
+        }
         self.probability /= f64::from(modulus);
         for number in (0..modulus).rev() {
             let mut other = (number > 0).then(|| self.clone());

@@ -1,6 +1,9 @@
 //! Rules: `nft` prints statements, the kernel keeps instructions on registers. So the instructions are followed
 //! with words in place of values.
 
+use super::names::{
+    ADDRESS_TYPES, ICMP, ICMPV6, ICMPX, STATES, STATUSES, meta_name, meta_type, network_field,
+};
 use super::set;
 use super::term::{Registers, Shape, Term};
 use super::value;
@@ -10,51 +13,6 @@ use crate::expr::{CtKey, Expr, FibAddress, LookupResult, MetaKey, PayloadBase, R
 use crate::rule::Rule;
 use crate::ruleset::Ruleset;
 use crate::set::SetContent;
-
-/// Bits of `ct state` and of `ct status`.
-const STATES: [(u32, &str); 5] =
-    [(1, "invalid"), (2, "established"), (4, "related"), (8, "new"), (64, "untracked")];
-const STATUSES: [(u32, &str); 7] = [
-    (1, "expected"),
-    (2, "seen-reply"),
-    (4, "assured"),
-    (8, "confirmed"),
-    (16, "snat"),
-    (32, "dnat"),
-    (512, "dying"),
-];
-/// Kinds of addresses, `RTN_*`.
-const ADDRESS_TYPES: [(u32, &str); 9] = [
-    (0, "unspec"),
-    (1, "unicast"),
-    (2, "local"),
-    (3, "broadcast"),
-    (4, "anycast"),
-    (5, "multicast"),
-    (6, "blackhole"),
-    (7, "unreachable"),
-    (8, "prohibit"),
-];
-/// Names of the codes that a reject may carry: ICMP's, ICMPv6's, and those for either.
-const ICMP: [(u8, &str); 7] = [
-    (0, "net-unreachable"),
-    (1, "host-unreachable"),
-    (2, "prot-unreachable"),
-    (3, "port-unreachable"),
-    (9, "net-prohibited"),
-    (10, "host-prohibited"),
-    (13, "admin-prohibited"),
-];
-const ICMPV6: [(u8, &str); 6] = [
-    (0, "no-route"),
-    (1, "admin-prohibited"),
-    (3, "addr-unreachable"),
-    (4, "port-unreachable"),
-    (5, "policy-fail"),
-    (6, "reject-route"),
-];
-const ICMPX: [(u8, &str); 4] =
-    [(0, "no-route"), (1, "port-unreachable"), (2, "host-unreachable"), (3, "admin-prohibited")];
 
 const NFPROTO_IPV4: u8 = 2;
 const NFPROTO_IPV6: u8 = 10;
@@ -356,26 +314,6 @@ fn offset_text(offset: u32) -> String {
     if offset == 0 { String::new() } else { format!(" offset {offset}") }
 }
 
-fn meta_name(key: MetaKey) -> &'static str {
-    match key {
-        MetaKey::Mark => "mark",
-        MetaKey::InterfaceName => "iifname",
-        MetaKey::OutputInterfaceName => "oifname",
-        MetaKey::Trace => "nftrace",
-        MetaKey::NfProto => "nfproto",
-        MetaKey::L4Proto => "l4proto",
-    }
-}
-
-fn meta_type(key: MetaKey) -> DataType {
-    match key {
-        MetaKey::Mark => DataType::Mark,
-        MetaKey::InterfaceName | MetaKey::OutputInterfaceName => DataType::InterfaceName,
-        MetaKey::L4Proto => DataType::InetProto,
-        MetaKey::Trace | MetaKey::NfProto => DataType::Other { number: 0, size: 1 },
-    }
-}
-
 fn meta(key: MetaKey) -> Term {
     let name = meta_name(key);
     let text = match key {
@@ -393,18 +331,6 @@ fn ct(key: CtKey) -> Term {
         CtKey::OriginalPort => Term::field("ct original proto-dst", DataType::InetService),
         CtKey::OriginalAddress => Term::field("ct original ip daddr", DataType::Ipv4Addr),
         CtKey::OriginalAddress6 => Term::field("ct original ip6 daddr", DataType::Ipv6Addr),
-    }
-}
-
-fn network_field(family: Family, offset: u32) -> Option<(&'static str, DataType)> {
-    match (family, offset) {
-        (Family::Ip, 12) => Some(("ip saddr", DataType::Ipv4Addr)),
-        (Family::Ip, 16) => Some(("ip daddr", DataType::Ipv4Addr)),
-        (Family::Ip, 9) => Some(("ip protocol", DataType::InetProto)),
-        (Family::Ip6, 8) => Some(("ip6 saddr", DataType::Ipv6Addr)),
-        (Family::Ip6, 24) => Some(("ip6 daddr", DataType::Ipv6Addr)),
-        (Family::Ip6, 6) => Some(("ip6 nexthdr", DataType::InetProto)),
-        _ => None,
     }
 }
 

@@ -4,8 +4,9 @@ use std::fmt::{self, Write};
 
 use super::value;
 use crate::datatype::DataType;
+use crate::element::{Element, ElementData};
 use crate::ruleset::HeldSet;
-use crate::set::{Element, ElementData, Set, SetContent};
+use crate::set::{Set, SetContent};
 
 /// The named set with its elements.
 pub(super) fn declaration(held: &HeldSet, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,8 +5,9 @@ use nfnetlink::{Batch, Family, Ruleset, Socket, Table, Transaction};
 use crate::namespace::{in_namespace, nft, nft_list};
 
 /// kube-proxy's layout and ours, and one of every expression, in `nft`'s language.
-const RULESETS: [(Family, &str, &str); 2] = [
+const RULESETS: [(Family, &str, &str); 3] = [
     (Family::Ip, "kube-proxy", include_str!("listing/ip.nft")),
+    (Family::Ip6, "kube-proxy", include_str!("listing/ip6.nft")),
     (Family::Inet, "t", include_str!("listing/inet.nft")),
 ];
 

@@ -1,5 +1,6 @@
 //! What we send, the kernel takes, and `nft` prints. Needs root; each test makes its own namespace.
 
+mod elements;
 mod expressions;
 mod listen;
 mod listing;

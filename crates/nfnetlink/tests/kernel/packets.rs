@@ -8,9 +8,9 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::time::Duration;
 
-use nfnetlink::expr::Reject;
+use nfnetlink::expr::{CtKey, MetaKey, PayloadBase, Register, Reject};
 use nfnetlink::simulate::{Fate, Host, Packet, Simulator, fates};
-use nfnetlink::{Family, Ruleset, Socket, Table};
+use nfnetlink::{Batch, Expr, Family, Rule, Ruleset, Socket, Table, Transaction};
 
 use crate::namespace::{Namespace, ip, nft};
 
@@ -126,7 +126,7 @@ fn agrees(fate: Fate, outcome: &Outcome, source: &str) -> bool {
 }
 
 /// Source and destination of connections.
-const CONNECTIONS: [(&str, &str); 30] = [
+const CONNECTIONS: [(&str, &str); 32] = [
     (CLIENT, "10.96.0.1:80"),
     (CLIENT, "10.96.0.1:81"),
     (CLIENT, "10.96.0.2:80"),
@@ -138,6 +138,7 @@ const CONNECTIONS: [(&str, &str); 30] = [
     (CLIENT, "10.96.0.8:80"),
     (CLIENT, "10.96.0.9:80"),
     (CLIENT, "10.96.0.10:80"),
+    (CLIENT, "10.96.0.11:80"),
     (CLIENT, "10.1.0.1:30080"),
     (CLIENT, "10.1.0.1:30081"),
     (CLIENT, "10.1.0.1:30082"),
@@ -153,20 +154,52 @@ const CONNECTIONS: [(&str, &str); 30] = [
     (NODE, "10.96.0.6:80"),
     (NODE, "10.96.0.8:80"),
     (NODE, "10.96.0.10:80"),
+    (NODE, "10.96.0.11:80"),
     (NODE, "10.2.0.2:8080"),
     (SERVER, "10.96.0.3:80"),
     (SERVER, "10.96.0.6:80"),
     (SERVER, "10.1.0.1:8080"),
 ];
+/// The destination whose clients are remembered in a map, after the translation.
+const REMEMBERED: &str = "10.96.0.11:80";
 /// How often each is tried, so that chance shows more than one way.
 const TRIES: usize = 6;
+
+/// Remembers where a client was sent, once the packet has been: a rule that `nft` lists but cannot write.
+fn remember() -> Rule {
+    let network =
+        |offset, to| Expr::Payload { base: PayloadBase::Network, offset, length: 4, to: Register(to) };
+    let original = |key, to| Expr::Ct { key, to: Register(to) };
+    let expressions = vec![
+        original(CtKey::OriginalAddress, 0),
+        Expr::Compare { from: Register(0), equal: true, value: vec![10, 96, 0, 11] },
+        network(12, 0),
+        original(CtKey::OriginalAddress, 1),
+        Expr::Meta { key: MetaKey::L4Proto, to: Register(2) },
+        original(CtKey::OriginalPort, 3),
+        network(16, 4),
+        Expr::Payload { base: PayloadBase::Transport, offset: 2, length: 2, to: Register(5) },
+        Expr::Update {
+            set: "served".into(),
+            key: Register(0),
+            data: Some(Register(4)),
+            timeout: Some(Duration::from_secs(60)),
+        },
+    ];
+    Rule::new("masquerading", expressions)
+}
 
 #[test]
 fn real_connections_go_the_way_that_the_walk_says() {
     let Some(scene) = Scene::new() else { return };
     scene.server.run(serve);
     scene.node.run(serve);
-    scene.node.run(|| nft(include_str!("packets/node.nft")));
+    scene.node.run(|| {
+        nft(include_str!("packets/node.nft"));
+        let mut batch = Batch::new();
+        batch.add_rule(&Table::new(Family::Ip, "kube-proxy"), &remember());
+        Socket::open().unwrap().commit(batch).unwrap();
+    });
     let host = Host { addresses: ["10.1.0.1", NODE].map(|address| address.parse().unwrap()).to_vec() };
     for (source, destination) in CONNECTIONS {
         let to: SocketAddr = destination.parse().unwrap();
@@ -175,7 +208,7 @@ fn real_connections_go_the_way_that_the_walk_says() {
             SERVER => Some("to-server".to_owned()),
             _ => None,
         };
-        for _ in 0..TRIES {
+        for tried in 0..TRIES {
             // Read again: affinity is remembered in the kernel.
             let rulesets: Vec<Ruleset> = scene.node.run(|| {
                 let mut socket = Socket::open().unwrap();
@@ -198,6 +231,9 @@ fn real_connections_go_the_way_that_the_walk_says() {
                 fates.iter().any(|(fate, _)| agrees(*fate, &outcome, source)),
                 "{source} to {destination}: the walk says {fates:?}, the kernel {outcome:?}"
             );
+            // From the second on, the map of who was served where leaves no chance.
+            let remembered = tried > 0 && destination == REMEMBERED;
+            assert!(!remembered || fates.len() == 1, "{source} to {destination}: {fates:?}");
             if outcome == Outcome::Silence {
                 break;
             }
