@@ -182,7 +182,7 @@ fn endpoint(random: &mut Rng, family: &str, hinted: bool) -> Value {
     let (node, host) = (random.usize(..NODES.len()), random.u8(2..12));
     let address = match family {
         "IPv4" => format!("10.244.{node}.{host}"),
-        _ => format!("fd00:244:0:{node}::{host:x}"),
+        _ => format!("fd00:244::{node}:{host:x}"),
     };
     let mut conditions = json!({});
     // Terminating endpoints are not ready, unless not-ready addresses are published.

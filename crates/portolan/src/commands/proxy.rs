@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use proxy::{ModeName, Still, Touched};
+use proxy::{Still, Touched};
 
 use super::parts;
 use crate::host;
@@ -128,9 +128,4 @@ pub(crate) fn write(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// Modes by name, for help texts.
-pub(crate) fn modes() -> String {
-    ModeName::ALL.map(|mode| mode.to_string()).join(", ")
 }

@@ -8,5 +8,6 @@ mod server;
 mod connections;
 mod follow;
 mod iptables;
+mod policies;
 mod scale;
 mod updates;

@@ -35,7 +35,7 @@ pub(crate) struct Scene {
     changed: Changed,
     make_mode: MakeMode,
     mode: Box<dyn Mode>,
-    node_facts: NodeFacts,
+    pub(crate) node_facts: NodeFacts,
     config: Config,
 }
 
@@ -234,6 +234,13 @@ pub(crate) fn service(name: &str, address: &str, spec: Value) -> Value {
 /// A slice of endpoints (address, node) that are ready, on the target port.
 pub(crate) fn slice(name: &str, service: &str, endpoints: &[(&str, &str)]) -> Value {
     slice_of(name, service, TARGET, "TCP", endpoints)
+}
+
+/// The same with weights, as their annotation has them.
+pub(crate) fn slice_weighted(name: &str, service: &str, endpoints: &[(&str, &str)], weights: &str) -> Value {
+    let mut slice = slice(name, service, endpoints);
+    slice["metadata"]["annotations"] = json!({"portolan.dev/weights": weights});
+    slice
 }
 
 pub(crate) fn slice_of(

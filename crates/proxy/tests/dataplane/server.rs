@@ -1,7 +1,7 @@
 //! Servers that say who they are and who asks, and clients that ask.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::time::Duration;
 
 use crate::namespace::Namespace;
@@ -95,9 +95,14 @@ pub(crate) struct Asker(UdpSocket);
 
 impl Asker {
     pub(crate) fn new(from: &Namespace, to: &str) -> Self {
+        let any = if to.starts_with('[') { "::" } else { "0.0.0.0" };
+        Self::at(from, any, to)
+    }
+
+    /// The same with this source address.
+    pub(crate) fn at(from: &Namespace, source: &str, to: &str) -> Self {
         let to: SocketAddr = to.parse().unwrap();
-        let any: IpAddr = if to.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { "::".parse().unwrap() };
-        let socket = from.run(|| UdpSocket::bind((any, 0))).unwrap();
+        let socket = from.run(|| UdpSocket::bind((source, 0))).unwrap();
         socket.connect(to).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self(socket)

@@ -56,8 +56,11 @@ impl StickChain {
         let recall = Expr::Lookup { set: map(), from: KEY, result: LookupResult::Value(value) };
         let (endpoint, send) = (self.endpoint(value), dnat(self.family(), value));
         [
-            ([key.clone(), endpoint.clone(), vec![remember]].concat(), ""),
-            ([key, vec![recall, send.clone()]].concat(), ""),
+            (
+                [key.clone(), endpoint.clone(), vec![remember]].concat(),
+                "a client that is known keeps its endpoint",
+            ),
+            ([key, vec![recall, send.clone()]].concat(), "to the endpoint of this client"),
             ([endpoint, vec![send]].concat(), "more clients than can be remembered"),
         ]
         .into_iter()
