@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, ensure};
 use proxy::iptables::text::Tables;
 use proxy::iptables::trace::Walker;
+use proxy::iptables::{chain_name, endpoint_chain_name, hashed_name, port_name};
 use proxy::{Branch, ModeName, Packet, Still, Touched, Tracer, Untraceable};
 use service::Family;
 use testbed::Namespace;
@@ -74,7 +75,7 @@ fn iptables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyh
     })??;
     for (family, program) in [(Family::V4, "iptables-save"), (Family::V6, "ip6tables-save")] {
         let text = recording.rules(program).with_context(|| format!("there is no {program}"))?;
-        let theirs = Tables::parse(text)?;
+        let theirs = Tables::parse(&rename(text, still))?;
         let ours = Tables::parse(&run(namespace, program, &[], "")?)?;
         verdicts.rules +=
             theirs.iter().flat_map(|table| table.chains()).map(|chain| chain.rules.len()).sum::<usize>();
@@ -85,6 +86,31 @@ fn iptables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyh
     let compiled = proxy::compile(&sight)?;
     ask(&mut verdicts, still, &ByFamily(walkers), &*compiled.tracer(), |_, _, _| None);
     Ok(verdicts)
+}
+
+/// Renames the chains of ports without a name, which we hash with a colon after the Service's name.
+fn rename(text: &str, still: &Still) -> String {
+    let mut names = BTreeMap::new();
+    for view in still.sight().all_ports().iter().filter(|view| view.port.name.is_empty()) {
+        let (service, protocol) = (view.service.name(), view.port.protocol);
+        let (theirs, ours) = (port_name(&service, ""), hashed_name(&service, ""));
+        for prefix in ["KUBE-SVC-", "KUBE-SVL-", "KUBE-EXT-", "KUBE-FW-"] {
+            names.insert(chain_name(prefix, &theirs, protocol), chain_name(prefix, &ours, protocol));
+        }
+        for endpoint in view.choice.cluster.endpoints.iter().chain(&view.choice.local.endpoints) {
+            let name = |port: &str| endpoint_chain_name(port, protocol, endpoint.address);
+            names.insert(name(&theirs), name(&ours));
+        }
+    }
+    let word = |word: &str| names.get(word).cloned().unwrap_or_else(|| word.to_owned());
+    let line = |line: &str| {
+        let mut renamed = line.split(' ').map(word).collect::<Vec<_>>().join(" ");
+        if let Some(chain) = line.strip_prefix(':').and_then(|rest| rest.split(' ').next()) {
+            renamed = renamed.replacen(chain, &word(chain), 1);
+        }
+        renamed
+    };
+    text.lines().map(|text| line(text) + "\n").collect()
 }
 
 fn nftables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyhow::Result<Verdicts> {

@@ -19,5 +19,5 @@ mod script;
 
 pub use apply::{Failure, Iptables, Place, cleanup};
 pub use compile::{Platform, compile};
-pub use name::{chain_name, endpoint_chain_name, port_name};
+pub use name::{chain_name, endpoint_chain_name, hashed_name, port_name};
 pub use rules::{Change, Rules};

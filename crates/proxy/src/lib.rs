@@ -11,6 +11,8 @@ pub mod nftables;
 
 mod config;
 mod conntrack;
+#[cfg(test)]
+mod dry_run;
 mod error;
 mod health;
 mod http;

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use service::Viewpoint;
 
-use crate::dry_run;
+use crate::dry_run::dry_run;
 
 fn service(name: &str, spec: &Value) -> Value {
     let mut service = json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec});
