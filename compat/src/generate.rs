@@ -196,7 +196,7 @@ fn endpoint(random: &mut Rng, family: &str, hinted: bool, known: &mut BTreeMap<S
     if let Some(known) = known.get(&address) {
         let mut again = known.clone();
         if known["conditions"]["terminating"] != true && random.bool() {
-            again["conditions"] = json!({"ready": false, "serving": random.bool(), "terminating": true});
+            again["conditions"] = json!({"ready": false, "serving": true, "terminating": true});
         }
         return again;
     }

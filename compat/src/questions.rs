@@ -33,6 +33,8 @@ const SENDERS: [(&str, Option<&str>); 18] = [
 ];
 /// Addresses of the range of cluster IPs that nobody has, and one that is no business of a proxy's.
 const NOBODY: [&str; 4] = ["10.96.200.200", "fd00:96::fe00", "192.0.2.200", "2001:db8:99::1"];
+/// The interface that others come in by.
+const UPLINK: &str = "node0";
 /// A port that no Service has.
 const NO_PORT: u16 = 4444;
 
