@@ -5,14 +5,16 @@ use std::io::ErrorKind;
 use std::process::Command;
 
 use proxy::iptables::text::{Normal, Tables};
+use proxy::iptables::trace::Walker;
 use proxy::iptables::{self, Iptables, Place, Platform};
-use proxy::{Config, Mode, ModeName};
+use proxy::{Config, Fate, Mode, ModeName, Packet, Tracer};
 use serde_json::{Value, json};
 use service::Family;
+use service::objects::Protocol;
 
 use crate::namespace::Namespace;
 use crate::scene::{CLIENT, NODE, POD1, POD1_V6, POD2, POD2_V6, Scene, config, service, slice, slice_of};
-use crate::server::{Asker, Connection, ask};
+use crate::server::{Asker, Connection, ask, serve};
 
 const VIP: &str = "10.96.0.20";
 const FRONT: &str = "10.96.0.20:8080";
@@ -116,6 +118,28 @@ fn a_pod_that_meets_itself_is_masqueraded_and_other_pods_are_not() {
     assert_eq!(ask(&scene.pod1, FRONT).unwrap().client.to_string(), "10.244.1.1");
     assert_eq!(ask(&scene.pod2, FRONT).unwrap().client.to_string(), POD2);
     assert_eq!(ask(&scene.client, FRONT).unwrap().client.to_string(), "10.244.1.1", "from elsewhere");
+}
+
+#[test]
+fn an_endpoint_on_the_node_itself_sees_the_client_as_the_tracer_says() {
+    let Some(mut scene) = scene() else { return };
+    serve(&scene.node, "node", 6443);
+    scene.apply(&[service("api", VIP, json!({})), slice_of("api-1", "api", 6443, "TCP", &[(NODE, "node")])]);
+    let tables = scene.with_sight(|sight| iptables::compile(sight, Family::V4, Platform::default()).tables());
+    let walker = scene.with_sight(|sight| Walker::new(&tables, sight.node));
+    for (from, source) in [(&scene.client, CLIENT), (&scene.pod1, POD1), (&scene.node, NODE)] {
+        let packet = Packet {
+            source: source.parse().unwrap(),
+            destination: FRONT.parse().unwrap(),
+            protocol: Protocol::Tcp,
+            interface: None,
+        };
+        let Fate::Endpoint { masquerade, .. } = walker.trace(&packet).unwrap()[0].fate else { panic!() };
+        let answer = ask(from, FRONT).unwrap();
+        assert_eq!(answer.server, "node");
+        assert_eq!(masquerade, source == NODE, "{source}");
+        assert!(masquerade || answer.client.to_string() == source, "{source}: {answer:?}");
+    }
 }
 
 #[test]
@@ -306,4 +330,29 @@ fn cleanup_leaves_rules_of_others() {
         assert_eq!(saves.iter().map(|save| held(&scene.node, save)).collect::<Vec<_>>(), before);
         iptables::cleanup(&place(&scene.node)).unwrap();
     }
+}
+
+#[test]
+fn one_change_among_ten_thousand_services_is_written_alone() {
+    let Some(mut scene) = scene_of(legacy) else { return };
+    let objects: Vec<_> = (0..10_000_u16)
+        .flat_map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let name = format!("svc{number}");
+            let endpoints = [1, 2, 3].map(|pod| format!("10.245.{high}.{}", low.wrapping_add(pod)));
+            let endpoints = endpoints.each_ref().map(|address| (address.as_str(), "elsewhere"));
+            let slice = slice(&format!("{name}-1"), &name, &endpoints);
+            [service(&name, &format!("10.97.{high}.{low}"), json!({})), slice]
+        })
+        .collect();
+    println!("10,000 Services with 3 endpoints each: {}", scene.timed(&objects));
+    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH[..1])]);
+    assert_eq!(ask(&scene.client, FRONT).unwrap().server, "pod1");
+    println!("one endpoint changes: {}", scene.timed(&[slice("web-1", "web", &BOTH[1..])]));
+    assert_eq!(ask(&scene.client, FRONT).unwrap().server, "pod2");
+    let start = std::time::Instant::now();
+    scene.tend();
+    println!("a look at whether all is there: {:?}", start.elapsed());
+    let report = scene.apply(&[slice("web-1", "web", &BOTH)]);
+    assert!(!report.full && report.elements < 20, "{report:?}");
 }

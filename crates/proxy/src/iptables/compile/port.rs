@@ -12,6 +12,9 @@ use super::settings::Settings;
 use super::{CLUSTER, EXTERNAL, FIREWALL, LOCAL};
 use crate::iptables::name::{chain_name, endpoint_chain_name, hashed_name, port_name};
 
+/// The most seconds that the Service API allows; the kernel refuses much larger numbers.
+const LONGEST_AFFINITY: u64 = 86_400;
+
 /// A Service port being compiled.
 struct Port<'a> {
     view: &'a PortView<'a>,
@@ -280,7 +283,7 @@ impl Port<'_> {
             })
             .collect();
         if let SessionAffinity::ClientIp(timeout) = self.view.service.session_affinity {
-            let seconds = timeout.as_secs();
+            let seconds = timeout.as_secs().min(LONGEST_AFFINITY);
             for (comment, to) in &ways {
                 self.rules.own.append(
                     &chain,
