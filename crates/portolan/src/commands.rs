@@ -3,5 +3,7 @@
 pub(crate) mod apiserver;
 pub(crate) mod demo;
 pub(crate) mod down;
+pub(crate) mod explain;
 pub(crate) mod parts;
+pub(crate) mod proxy;
 pub(crate) mod up;

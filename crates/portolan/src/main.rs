@@ -32,8 +32,10 @@ enum Command {
     Controllers(commands::parts::ControllerOptions),
     /// Run the pods that are assigned to this machine
     Node(commands::parts::NodeOptions),
-    /// Bring connections to Services to their endpoints, by nftables
-    Proxy(commands::parts::ProxyOptions),
+    /// Bring connections to Services to their endpoints: kube-proxy's work, or a look at it before anything is done
+    Proxy(commands::proxy::Options),
+    /// Say which endpoints a packet may reach, and why
+    Explain(commands::explain::Options),
     /// Serve the cluster's names
     Dns(commands::parts::DnsOptions),
 }
@@ -44,7 +46,7 @@ fn main() -> ExitCode {
         return node::cni::main();
     }
     let cli = Cli::parse();
-    log::start(matches!(cli.command, Command::Demo(_) | Command::Down(_)));
+    log::start(matches!(cli.command, Command::Demo(_) | Command::Down(_) | Command::Explain(_)));
     let done = match cli.command {
         Command::Up(options) => commands::up::main(&options),
         Command::Demo(options) => commands::demo::main(&options),
@@ -52,7 +54,8 @@ fn main() -> ExitCode {
         Command::Apiserver(options) => commands::apiserver::main(&options),
         Command::Controllers(options) => commands::parts::controllers(&options),
         Command::Node(options) => commands::parts::node(options),
-        Command::Proxy(options) => commands::parts::proxy(&options),
+        Command::Proxy(options) => commands::proxy::main(&options),
+        Command::Explain(options) => commands::explain::main(&options),
         Command::Dns(options) => commands::parts::dns(&options),
     };
     match done {

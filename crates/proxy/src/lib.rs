@@ -4,22 +4,32 @@
 //! value, finds the difference to what was loaded last, and sends that to the kernel. Only the last step needs
 //! root, and only [`run`] knows of an API server. A [`Tracer`] walks packets through the ruleset value of a mode.
 
+pub mod configuration;
+pub mod explain;
+pub mod iptables;
 pub mod nftables;
 
 mod config;
 mod conntrack;
-mod dry_run;
 mod error;
+mod health;
+mod http;
+mod limits;
+mod metrics;
 mod mode;
+mod modes;
 mod packet;
 mod run;
 mod sight;
+mod still;
 
 pub use config::{Config, DetectLocal, IpvsConfig, ModeName, NodePortAddresses};
-pub use dry_run::dry_run;
 pub use error::Error;
-pub use mode::{Mode, Report, Touched};
+pub use limits::Limits;
+pub use modes::start;
+pub use mode::{Count, Mode, Report, Touched};
 pub use nftables::cleanup;
 pub use packet::{Branch, Fate, Packet, Tracer, Untraceable};
-pub use run::run;
+pub use run::{interface_addresses, run};
 pub use sight::{Interface, LocalPods, NodeFacts, NodePortIps, Sight};
+pub use still::Still;

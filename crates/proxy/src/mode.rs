@@ -3,6 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use service::{Changed, ServiceName};
 
 use crate::error::Error;
@@ -30,6 +32,16 @@ pub trait Mode: Send {
     /// As [`Mode::sync`].
     fn tend(&mut self, _sight: &Sight<'_>) -> Result<(), Error> {
         Ok(())
+    }
+
+    /// Connections that were begun, where the kernel counts them.
+    fn counts(&mut self) -> Vec<Count> {
+        Vec::new()
+    }
+
+    /// Waits until somebody else changed what this mode put into the kernel. Modes that cannot be told wait for ever.
+    fn disturbed(&mut self) -> BoxFuture<'_, ()> {
+        futures::future::pending().boxed()
     }
 }
 
@@ -61,4 +73,14 @@ pub struct Report {
     pub full: bool,
     /// UDP connections to endpoints that are gone, forgotten.
     pub flows: usize,
+}
+/// Connections begun at a Service port or to an endpoint, as the kernel counts them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Count {
+    /// `namespace/name:port`.
+    pub service: std::sync::Arc<str>,
+    /// The endpoint; `None` for the Service port as a whole.
+    pub endpoint: Option<std::net::SocketAddr>,
+    /// How many.
+    pub connections: u64,
 }

@@ -2,6 +2,7 @@
 
 use std::net::IpAddr;
 
+use service::objects::Node;
 use service::{Cidr, Cluster, Family, PortView, ServiceName, Viewpoint};
 
 use crate::config::{Config, DetectLocal, NodePortAddresses};
@@ -124,6 +125,13 @@ impl<'a> Sight<'a> {
 }
 
 impl NodeFacts {
+    /// Takes in what the Node object says.
+    pub fn see(&mut self, node: &Node) {
+        self.viewpoint.zone.clone_from(&node.zone);
+        self.addresses.clone_from(&node.addresses);
+        self.pod_cidrs.clone_from(&node.pod_cidrs);
+    }
+
     /// The primary address of a family.
     pub fn primary(&self, family: Family) -> Option<IpAddr> {
         self.addresses.iter().copied().find(|address| Family::of(*address) == family)

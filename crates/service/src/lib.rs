@@ -5,8 +5,11 @@
 //! for each port of a Service, the [`Choice`] of endpoints for every kind of client, with the rule that made
 //! it. The proxy compiles this answer, DNS resolves from the same objects; nobody computes it twice.
 //!
-//! With the feature `watch` the module `watch` fills a [`Cluster`] from an API server.
+//! With the feature `watch` the module `watch` fills a [`Cluster`] from an API server; with the feature `manifest`
+//! the module `manifest` does so from text.
 
+#[cfg(feature = "manifest")]
+pub mod manifest;
 pub mod objects;
 #[cfg(feature = "watch")]
 pub mod watch;

@@ -54,14 +54,17 @@ fn run(setup: Setup, ready: oneshot::Sender<()>, signal: &shutdown::Signal) -> a
     if let Some(namespace) = &setup.namespace {
         namespace.enter()?;
     }
-    let socket = nfnetlink::Socket::open()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let name = &setup.node.name;
-        let rules = proxy::Config::new(name.as_str(), vec![setup.cluster_cidr.range()]);
+        let rules = proxy::Config {
+            node_port_addresses: Some(proxy::NodePortAddresses::All),
+            ..proxy::Config::new(name.as_str(), vec![setup.cluster_cidr.range()])
+        };
+        let mode = proxy::start(&rules)?;
         let user = format!("system:node:{name}");
         let agent = node::run(setup.api.client(&user), setup.node.clone(), ready, signal.clone().wait());
-        let proxy = proxy::run(setup.api.client("system:kube-proxy"), rules, socket, signal.clone().wait());
+        let proxy = proxy::run(setup.api.client("system:kube-proxy"), rules, proxy::configuration::Duties::none(), mode, signal.clone().wait());
         tokio::try_join!(async { agent.await.map_err(anyhow::Error::from) }, async {
             proxy.await.map_err(anyhow::Error::from)
         },)?;

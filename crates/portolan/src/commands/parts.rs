@@ -1,7 +1,7 @@
 //! The parts as single processes, each given a kubeconfig.
 
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use base64::Engine as _;
@@ -30,20 +30,26 @@ impl Api {
     }
 
     async fn client(&self) -> anyhow::Result<Client> {
-        let client = Client::try_from(self.config().await?)?;
-        client.apiserver_version().await.with_context(|| {
-            format!("the API server of {} does not answer; is it running?", self.kubeconfig.display())
-        })?;
-        Ok(client)
+        client(&self.kubeconfig).await
     }
 }
 
+/// A client for the API server of a kubeconfig, which answers.
+pub(crate) async fn client(kubeconfig: &Path) -> anyhow::Result<Client> {
+    let api = Api { kubeconfig: kubeconfig.to_owned() };
+    let client = Client::try_from(api.config().await?)?;
+    client.apiserver_version().await.with_context(|| {
+        format!("the API server of {} does not answer; is it running?", kubeconfig.display())
+    })?;
+    Ok(client)
+}
+
 /// Runs one part on a runtime of its own thread.
-fn run<T>(part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn run<T>(part: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(part)
 }
 
-async fn stop() {
+pub(crate) async fn stop() {
     if let Err(error) = shutdown::asked().await {
         tracing::error!(%error, "signals cannot be received");
     }
@@ -152,37 +158,6 @@ pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
             result = node::run(client, config, ready, stop()) => Ok(result?),
             () = tell => Ok(()),
         }
-    })
-}
-
-/// The options of `portolan proxy`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct ProxyOptions {
-    #[command(flatten)]
-    api: Api,
-    /// The node's name [default: this machine's host name]
-    #[arg(long, value_name = "NAME")]
-    hostname_override: Option<String>,
-    /// The addresses of pods: traffic to Services from elsewhere is masqueraded
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16", value_delimiter = ',')]
-    cluster_cidr: Vec<service::Cidr>,
-    /// Remove all rules and exit
-    #[arg(long)]
-    cleanup: bool,
-}
-
-/// `portolan proxy`.
-pub(crate) fn proxy(options: &ProxyOptions) -> anyhow::Result<()> {
-    host::require_root("proxy")?;
-    let mut socket = nfnetlink::Socket::open()?;
-    if options.cleanup {
-        return Ok(proxy::cleanup(&mut socket)?);
-    }
-    run(async {
-        let client = options.api.client().await?;
-        let name = options.hostname_override.clone().unwrap_or_else(host::own_name);
-        let config = proxy::Config::new(name, options.cluster_cidr.clone());
-        Ok(proxy::run(client, config, socket, stop()).await?)
     })
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use proxy::configuration::Duties;
 use serde_json::json;
 
 use crate::api::Api;
@@ -29,7 +30,7 @@ fn the_rules_follow_the_api_server_even_over_a_lost_watch() {
     api.put(service("web", "10.96.0.20", json!({})));
     api.put(slice("web-1", "web", &[(POD1, "node")]));
 
-    let socket = scene.node.run(|| nfnetlink::Socket::open().unwrap());
+    let mode = scene.new_mode();
     let url = format!("http://{}", api.address).parse().unwrap();
     let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
     let proxy = std::thread::spawn(move || {
@@ -39,7 +40,7 @@ fn the_rules_follow_the_api_server_even_over_a_lost_watch() {
             let shutdown = async {
                 let _ = stopped.await;
             };
-            proxy::run(client, config(), socket, shutdown).await
+            proxy::run(client, config(), Duties::none(), mode, shutdown).await
         })
     });
     println!("first answer after {:?}", wait_for(&scene, "pod1"));

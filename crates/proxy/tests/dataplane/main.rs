@@ -8,5 +8,6 @@ mod server;
 mod connections;
 mod follow;
 mod policies;
+mod iptables;
 mod scale;
 mod updates;

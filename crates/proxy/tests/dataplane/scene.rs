@@ -23,6 +23,9 @@ const CLIENT_V6: &str = "2001:db8::2";
 /// The port that the pods serve.
 pub(crate) const TARGET: u16 = 80;
 
+/// Makes the proxy's mode for a node.
+pub(crate) type MakeMode = fn(&Namespace) -> Box<dyn Mode>;
+
 pub(crate) struct Scene {
     pub(crate) node: Namespace,
     pub(crate) pod1: Namespace,
@@ -30,7 +33,10 @@ pub(crate) struct Scene {
     pub(crate) client: Namespace,
     cluster: Cluster,
     changed: Changed,
+    make_mode: MakeMode,
     mode: Box<dyn Mode>,
+    /// Where the mode waits for what others do.
+    runtime: tokio::runtime::Runtime,
     pub(crate) node_facts: NodeFacts,
     config: Config,
 }
@@ -38,6 +44,11 @@ pub(crate) struct Scene {
 impl Scene {
     /// `None`, with a printed sentence, when not root.
     pub(crate) fn new() -> Option<Self> {
+        Self::in_mode(nftables, config())
+    }
+
+    /// The same with another mode.
+    pub(crate) fn in_mode(make_mode: MakeMode, config: Config) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: making network namespaces needs root");
             return None;
@@ -57,7 +68,7 @@ impl Scene {
         node.sysctl("ipv6/conf/all/forwarding", "1");
         serve(&pod1, "pod1", TARGET);
         serve(&pod2, "pod2", TARGET);
-        let mode = nftables(&node);
+        let mode = make_mode(&node);
         let (cluster, changed) = (Cluster::new(), Changed::new());
         Some(Self {
             node,
@@ -66,9 +77,11 @@ impl Scene {
             client,
             cluster,
             changed,
+            make_mode,
             mode,
+            runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
             node_facts: node_facts(),
-            config: config(),
+            config,
         })
     }
 
@@ -121,13 +134,13 @@ impl Scene {
 
     /// A new proxy process: it knows the objects and nothing of the kernel.
     pub(crate) fn restart(&mut self) -> Report {
-        self.restart_with(config())
+        self.restart_with(self.config.clone())
     }
 
     /// The same with another configuration.
     pub(crate) fn restart_with(&mut self, config: Config) -> Report {
         self.config = config;
-        self.mode = nftables(&self.node);
+        self.mode = (self.make_mode)(&self.node);
         self.sync_all()
     }
 
@@ -137,6 +150,11 @@ impl Scene {
         self.sync_all()
     }
 
+    /// A mode for a proxy of its own.
+    pub(crate) fn new_mode(&self) -> Box<dyn Mode> {
+        nftables(&self.node)
+    }
+
     /// Makes the kernel hold what the objects say, looking at those that changed.
     pub(crate) fn sync(&mut self) -> Report {
         let changed = std::mem::take(&mut self.changed);
@@ -144,10 +162,28 @@ impl Scene {
         self.mode.sync(&sight, &Touched::Services(&changed)).unwrap()
     }
 
-    /// What the mode does from time to time.
+    /// Repairs what somebody else changed, once the mode heard of it; `None` if it does not hear of anything.
+    pub(crate) fn repair(&mut self) -> Option<Report> {
+        let patience = std::time::Duration::from_millis(300);
+        let heard = async { tokio::time::timeout(patience, self.mode.disturbed()).await };
+        let heard = self.runtime.block_on(heard);
+        heard.ok().map(|()| self.sync_all())
+    }
+
+    /// Connections as the kernel counts them.
+    pub(crate) fn counts(&mut self) -> Vec<proxy::Count> {
+        self.mode.counts()
+    }
+
+    /// Lets the mode look after its rules.
     pub(crate) fn tend(&mut self) {
         let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
         self.mode.tend(&sight).unwrap();
+    }
+
+    /// Shows what a mode compiles from.
+    pub(crate) fn with_sight<R>(&self, look: impl FnOnce(&Sight<'_>) -> R) -> R {
+        look(&Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config })
     }
 
     fn sync_all(&mut self) -> Report {
@@ -182,7 +218,7 @@ impl Scene {
 }
 
 fn nftables(node: &Namespace) -> Box<dyn Mode> {
-    Box::new(Nftables::new(Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()))))
+    node.run(|| -> Box<dyn Mode> { Box::new(Nftables::new(Kernel::new(nfnetlink::Socket::open().unwrap()))) })
 }
 
 fn node_facts() -> NodeFacts {

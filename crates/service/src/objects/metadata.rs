@@ -12,6 +12,8 @@ pub struct Metadata {
     pub namespace: Arc<str>,
     /// `metadata.name`.
     pub name: Arc<str>,
+    /// `metadata.uid`, which Events on the object need.
+    pub uid: Option<Box<str>>,
     /// `metadata.resourceVersion`, where a watch goes on.
     pub resource_version: Option<Box<str>>,
 }
@@ -24,6 +26,7 @@ pub(crate) struct RawMetadata {
     namespace: String,
     #[serde(default)]
     name: String,
+    uid: Option<Box<str>>,
     resource_version: Option<Box<str>>,
     pub(crate) deletion_timestamp: Option<Box<str>>,
     #[serde(default, deserialize_with = "super::raw::nullable")]
@@ -37,6 +40,7 @@ impl From<RawMetadata> for Metadata {
         Self {
             namespace: raw.namespace.into(),
             name: raw.name.into(),
+            uid: raw.uid,
             resource_version: raw.resource_version,
         }
     }

@@ -1,0 +1,15 @@
+//! Does our proxy do what kube-proxy does?
+//!
+//! Random clusters ([`generate`]) are given to a real API server and a real kube-proxy ([`peers`]). Its rules are
+//! dumped, and packets ([`questions`]) are walked through them and through ours. Every verdict, endpoint,
+//! probability and masquerade decision must agree ([`compare`]); in iptables mode every rule too. What differs on
+//! purpose is listed, with the reason, in `compat/README.md`.
+//!
+//! A cluster and the dumps that kube-proxy made of it can be recorded ([`recording`]); continuous integration
+//! compares with recordings, since building kube-proxy takes long.
+
+pub mod compare;
+pub mod generate;
+pub mod peers;
+pub mod questions;
+pub mod recording;

@@ -1,0 +1,282 @@
+//! What should become of a packet by the model alone, without any rules.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+
+use service::objects::{Balance, Protocol, SessionAffinity};
+use service::{Client, Entrance, Family, List, Outcome, PortView};
+
+use super::{Share, Verdict};
+use crate::config::ModeName;
+use crate::packet::Packet;
+use crate::sight::{Interface, LocalPods, NodePortIps, Sight};
+
+/// The doors of all Services, to look packets up by.
+#[derive(Debug)]
+pub struct Model<'a> {
+    sight: Sight<'a>,
+    ports: Vec<PortView<'a>>,
+    addresses: HashMap<(IpAddr, Protocol, u16), (usize, Door)>,
+    node_ports: HashMap<(Family, Protocol, u16), usize>,
+    cluster_ips: HashSet<IpAddr>,
+}
+
+/// What should become of a packet, and why.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Expected {
+    /// In one word.
+    pub verdict: Verdict,
+    /// The endpoints it may reach, in order of address.
+    pub endpoints: Vec<Share>,
+    /// Why.
+    pub reasons: Vec<String>,
+}
+
+/// Where a packet knocks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Door {
+    ClusterIp,
+    ExternalIp,
+    LoadBalancer,
+    NodePort,
+}
+
+impl Door {
+    fn words(self) -> &'static str {
+        match self {
+            Self::ClusterIp => "the clusterIP",
+            Self::ExternalIp => "an externalIP",
+            Self::LoadBalancer => "a load balancer address",
+            Self::NodePort => "a NodePort",
+        }
+    }
+
+    fn entrance(self) -> Entrance {
+        match self {
+            Self::ClusterIp => Entrance::Internal,
+            Self::ExternalIp | Self::LoadBalancer | Self::NodePort => Entrance::External,
+        }
+    }
+}
+
+impl<'a> Model<'a> {
+    /// Notes the doors of all Services. When several Services claim one, an allocated address goes first, then
+    /// the lesser name.
+    pub fn new(sight: Sight<'a>) -> Self {
+        let ports = sight.all_ports();
+        let mut model = Self {
+            sight,
+            ports: Vec::new(),
+            addresses: HashMap::new(),
+            node_ports: HashMap::new(),
+            cluster_ips: HashSet::new(),
+        };
+        for (index, view) in ports.iter().enumerate() {
+            let (protocol, port) = (view.port.protocol, view.port.port);
+            model.cluster_ips.insert(view.cluster_ip);
+            model.addresses.entry((view.cluster_ip, protocol, port)).or_insert((index, Door::ClusterIp));
+            if let Some(node_port) = view.port.node_port {
+                model.node_ports.entry((view.family, protocol, node_port)).or_insert(index);
+            }
+        }
+        for (index, view) in ports.iter().enumerate() {
+            let (protocol, port) = (view.port.protocol, view.port.port);
+            let external = view.external_ips().map(|address| (address, Door::ExternalIp));
+            let balanced = view.load_balancer_ips().map(|address| (address, Door::LoadBalancer));
+            for (address, door) in external.chain(balanced) {
+                model.addresses.entry((address, protocol, port)).or_insert((index, door));
+            }
+        }
+        model.ports = ports;
+        model
+    }
+
+    /// What should become of a packet.
+    pub fn expect(&self, packet: &Packet) -> Expected {
+        let Some((view, door)) = self.knock(packet) else { return self.no_door(packet) };
+        let mut reasons = vec![format!(
+            "{}/{} is {} of Service {}{}",
+            packet.destination,
+            packet.protocol,
+            door.words(),
+            view.service.name(),
+            match &*view.port.name {
+                "" => String::new(),
+                name => format!(", port {name}"),
+            }
+        )];
+        let client = self.client(packet);
+        reasons.push(format!("{} {}", packet.source, self.client_words(client, packet)));
+        if door == Door::LoadBalancer && !self.allowed(view, packet) {
+            reasons.push(format!("{} is in none of loadBalancerSourceRanges", packet.source));
+            return Expected { verdict: Verdict::Drop, endpoints: Vec::new(), reasons };
+        }
+        let answer = view.choice.answer(door.entrance(), client);
+        let list = match answer.outcome {
+            Outcome::Serve(list) => list,
+            Outcome::Reject => {
+                reasons.push("the Service has no endpoints".to_owned());
+                return Expected { verdict: Verdict::Reject, endpoints: Vec::new(), reasons };
+            }
+            Outcome::Drop => {
+                let policy = if door == Door::ClusterIp { "internal" } else { "external" };
+                reasons.push(format!(
+                    "{policy}TrafficPolicy is Local and the Service has no endpoints on this node"
+                ));
+                return Expected { verdict: Verdict::Drop, endpoints: Vec::new(), reasons };
+            }
+        };
+        reasons.push(self.list_words(view, door, list, client));
+        let masquerade = match door.entrance() {
+            Entrance::Internal => self.sight.config.masquerade_all || self.foreign(client, view.family),
+            Entrance::External => answer.masquerade,
+        };
+        reasons.push(match masquerade {
+            true => {
+                "the source address is replaced by the node's, so that answers come back this way".to_owned()
+            }
+            false => "the source address is kept".to_owned(),
+        });
+        let endpoints = self.shares(view, list, packet, masquerade);
+        if !masquerade && endpoints.iter().any(|share| share.masquerade) {
+            reasons.push("an endpoint that meets itself sees the node's address".to_owned());
+        }
+        Expected { verdict: Verdict::Dnat, endpoints, reasons }
+    }
+
+    /// The Service port and the door that a packet knocks at.
+    fn knock(&self, packet: &Packet) -> Option<(&PortView<'a>, Door)> {
+        let (address, port) = (packet.destination.ip(), packet.destination.port());
+        if let Some((index, door)) = self.addresses.get(&(address, packet.protocol, port)) {
+            return Some((&self.ports[*index], *door));
+        }
+        let family = Family::of(address);
+        let open = match self.sight.node_port_ips(family) {
+            NodePortIps::AnyLocal => self.sight.node.is_local(address) && !address.is_loopback(),
+            NodePortIps::Only(addresses) => addresses.contains(&address),
+        };
+        let at_localhost = address.is_loopback()
+            && address.is_ipv4()
+            && self.sight.config.localhost_node_ports
+            && self.sight.node_port_ips(family) == NodePortIps::AnyLocal
+            && matches!(self.sight.config.mode, ModeName::Iptables | ModeName::Userspace);
+        if !open && !at_localhost {
+            return None;
+        }
+        let index = self.node_ports.get(&(family, packet.protocol, port))?;
+        Some((&self.ports[*index], Door::NodePort))
+    }
+
+    /// What becomes of packets that knock nowhere: kube-proxy's nftables mode rejects unknown ports of cluster IPs
+    /// and drops what goes to cluster IPs that nobody has; the other modes let both pass.
+    fn no_door(&self, packet: &Packet) -> Expected {
+        let address = packet.destination.ip();
+        let strict = self.sight.config.mode == ModeName::Nftables;
+        let (verdict, reason) = if self.cluster_ips.contains(&address) {
+            let verdict = if strict { Verdict::Reject } else { Verdict::Pass };
+            (
+                verdict,
+                format!(
+                    "{address} is a clusterIP whose Service has no port {}/{}",
+                    packet.destination.port(),
+                    packet.protocol
+                ),
+            )
+        } else if self.sight.node.service_cidrs.iter().any(|range| range.contains(address)) {
+            let verdict = if strict { Verdict::Drop } else { Verdict::Pass };
+            (verdict, format!("{address} is in the range of cluster IPs, and no Service has it"))
+        } else {
+            (Verdict::Pass, format!("no Service is at {}/{}", packet.destination, packet.protocol))
+        };
+        Expected { verdict, endpoints: Vec::new(), reasons: vec![reason] }
+    }
+
+    fn client(&self, packet: &Packet) -> Client {
+        let pod = match self.sight.local_pods(Family::of(packet.source)) {
+            LocalPods::Unknown => false,
+            LocalPods::From(ranges) => ranges.iter().any(|range| range.contains(packet.source)),
+            LocalPods::Through(Interface::Named(name)) => packet.interface.as_deref() == Some(&name),
+            LocalPods::Through(Interface::Prefixed(prefix)) => {
+                packet.interface.as_deref().is_some_and(|interface| interface.starts_with(&prefix))
+            }
+        };
+        match (pod, self.sight.node.is_local(packet.source)) {
+            (true, _) => Client::Pod,
+            (false, true) => Client::Node,
+            (false, false) => Client::Outside,
+        }
+    }
+
+    fn client_words(&self, client: Client, packet: &Packet) -> String {
+        match (client, self.sight.local_pods(Family::of(packet.source))) {
+            (Client::Pod, LocalPods::From(_)) => "is an address of pods".to_owned(),
+            (Client::Pod, _) => "comes in from a pod of this node".to_owned(),
+            (Client::Node, _) => "is this node itself".to_owned(),
+            (Client::Outside, LocalPods::Unknown) => {
+                "may be a pod or not: how to tell is not configured".to_owned()
+            }
+            (Client::Outside, _) => "is outside the cluster's pods".to_owned(),
+        }
+    }
+
+    /// Whether cluster IP traffic of this client is masqueraded for coming from elsewhere.
+    fn foreign(&self, client: Client, family: Family) -> bool {
+        client != Client::Pod && self.sight.local_pods(family) != LocalPods::Unknown
+    }
+
+    /// Whether the load balancer's source ranges let a packet in. A load balancer address that is the packet's own
+    /// source stands for the node.
+    fn allowed(&self, view: &PortView<'_>, packet: &Packet) -> bool {
+        let Some(ranges) = view.source_ranges() else { return true };
+        let within = |address: IpAddr| ranges.iter().any(|range| range.contains(address));
+        within(packet.source)
+            || (packet.source == packet.destination.ip()
+                && self.sight.node.primary(view.family).is_some_and(within))
+    }
+
+    fn list_words(&self, view: &PortView<'_>, door: Door, list: &List, client: Client) -> String {
+        let local = std::ptr::eq(list, &view.choice.local);
+        let place = match (local, door) {
+            (true, Door::ClusterIp) => " on this node (internalTrafficPolicy Local)",
+            (true, _) => " on this node (externalTrafficPolicy Local)",
+            (false, Door::ClusterIp) => "",
+            (false, _) if view.external_local() && client != Client::Outside => {
+                " of the whole cluster (externalTrafficPolicy Local concerns only clients outside)"
+            }
+            (false, _) => "",
+        };
+        let affinity = match view.service.session_affinity {
+            SessionAffinity::None => String::new(),
+            SessionAffinity::ClientIp(time) => {
+                format!(
+                    "; the first connection decides for {} seconds (sessionAffinity ClientIP)",
+                    time.as_secs()
+                )
+            }
+        };
+        format!("{} of {}{place}{affinity}", list.endpoints.len(), list.rule)
+    }
+
+    /// Each endpoint's share by its weight. Shares that a hash decides are as likely as slots are many.
+    fn shares(&self, view: &PortView<'_>, list: &List, packet: &Packet, masquerade: bool) -> Vec<Share> {
+        let weighted = self.sight.config.mode == ModeName::Nftables;
+        let idle = list.endpoints.iter().all(|endpoint| endpoint.weight == 0);
+        let weight = |weight: u8| if weighted && !idle { f64::from(weight) } else { 1.0 };
+        let sum: f64 = list.endpoints.iter().map(|endpoint| weight(endpoint.weight)).sum();
+        let mut shares = Vec::new();
+        for endpoint in list.endpoints.iter().filter(|endpoint| weight(endpoint.weight) > 0.0) {
+            let here = endpoint.node.as_deref().is_none_or(|node| node == &*self.sight.node.viewpoint.node);
+            // Only nftables mode looks for itself among the endpoints of this node alone.
+            let itself = endpoint.address.ip() == packet.source && (here || !weighted);
+            shares.push(Share {
+                address: endpoint.address,
+                probability: weight(endpoint.weight) / sum,
+                masquerade: masquerade || itself,
+            });
+        }
+        shares.sort_by_key(|share| share.address);
+        match view.service.balance {
+            Balance::Random | Balance::SourceHash | Balance::Maglev | Balance::LeastConnections => shares,
+        }
+    }
+}

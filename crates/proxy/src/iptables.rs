@@ -1,0 +1,23 @@
+//! iptables mode: kube-proxy's chains and rules, exact to the character.
+//!
+//! Tools read these chains, so names, hashes, comments and order are kube-proxy 1.36's. [`compile`] turns a
+//! [`Sight`](crate::Sight) into [`Rules`], which keep what each Service adds and print as `iptables-restore`
+//! reads it; [`text`] is that format as a value; [`trace`] walks packets through it; [`Iptables`] keeps the
+//! kernel of one network namespace in step.
+
+pub mod text;
+pub mod trace;
+
+mod apply;
+mod compile;
+mod lines;
+mod name;
+mod rules;
+#[cfg(test)]
+mod scene;
+mod script;
+
+pub use apply::{Failure, Iptables, Place, cleanup};
+pub use compile::{Platform, compile};
+pub use name::{chain_name, endpoint_chain_name, port_name};
+pub use rules::{Change, Rules};

@@ -1,0 +1,111 @@
+//! One family's rules, as compiled and as the kernel holds them.
+
+use service::Family;
+
+use super::failure::Failure;
+use super::place::Place;
+use super::programs::Programs;
+use crate::iptables::compile::{CANARY, JUMPS, Platform, SERVICE_CHAINS};
+use crate::iptables::rules::{Change, Rules};
+use crate::iptables::script::Script;
+use crate::iptables::text::{Rule, Table, Tables};
+
+/// Tables that have a canary.
+const TABLES: [&str; 3] = ["mangle", "nat", "filter"];
+
+/// What the kernel shows as long as nobody flushed our rules: a chain, and what one of its rules ends with.
+const WITNESSES: [(&str, &str, &str); 5] = [
+    ("mangle", CANARY, ""),
+    ("nat", "KUBE-MARK-MASQ", "-j MARK "),
+    ("nat", "PREROUTING", "-j KUBE-SERVICES"),
+    ("filter", "KUBE-FORWARD", "-j ACCEPT"),
+    ("filter", "FORWARD", "-j KUBE-FORWARD"),
+];
+
+/// One family's rules.
+#[derive(Debug)]
+pub(super) struct Half {
+    pub(super) rules: Rules,
+    programs: Programs,
+}
+
+impl Half {
+    pub(super) fn new(programs: Programs, family: Family, platform: Platform) -> Self {
+        Self { rules: Rules::new(family, platform), programs }
+    }
+
+    /// Writes what changed; returns how many chains and rules that were.
+    pub(super) fn write(&self, place: &Place, change: &Change) -> Result<usize, Failure> {
+        let script = self.rules.script(change);
+        if !script.is_empty() {
+            self.programs.restore(place, &script)?;
+        }
+        Ok(script.len())
+    }
+
+    /// Writes all, whatever the kernel holds, and deletes our chains that nothing leads to.
+    pub(super) fn write_all(&self, place: &Place) -> Result<usize, Failure> {
+        let held = self.programs.tables(place)?;
+        let mut script = self.rules.everything();
+        self.delete_stale(&held, &mut script);
+        lead_in(&held, &mut script);
+        self.programs.restore(place, &script)?;
+        Ok(script.len())
+    }
+
+    fn delete_stale(&self, held: &Tables, script: &mut Script) {
+        let in_use = self.rules.in_use();
+        let chains = held.table("nat").into_iter().flat_map(Table::chains);
+        for chain in chains.filter(|chain| is_service_chain(&chain.name) && !in_use.contains(&chain.name)) {
+            script.section("nat").delete(&chain.name);
+        }
+    }
+
+    /// Whether somebody flushed our rules.
+    pub(super) fn was_removed(&self, place: &Place) -> Result<bool, Failure> {
+        for (table, chain, rule) in WITNESSES {
+            let listed = self.programs.list(place, table, chain)?;
+            if listed.is_none_or(|listed| !listed.contains(rule)) {
+                tracing::warn!(table, chain, "somebody removed the Service rules; loading them again");
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Whether there are too many rules to write all of them without need.
+    pub(super) fn is_large(&self) -> bool {
+        self.rules.is_large()
+    }
+}
+
+/// Whether a chain of the nat table is named as those of Services are.
+pub(super) fn is_service_chain(name: &str) -> bool {
+    SERVICE_CHAINS.iter().any(|prefix| name.starts_with(prefix))
+}
+
+/// Leads from built-in chains into ours where nothing does so far, and makes the canaries.
+fn lead_in(held: &Tables, script: &mut Script) {
+    for jump in JUMPS {
+        let wanted = Rule::new(jump.to_string());
+        let there = held
+            .chain(jump.table, jump.from)
+            .is_some_and(|chain| chain.rules.iter().any(|rule| same(rule, &wanted)));
+        let section = script.section(jump.table);
+        // Of the chains jumped to, only this one may be without rules of ours.
+        if jump.shared && held.chain(jump.table, jump.to).is_none() && !section.declares(jump.to) {
+            section.declare(jump.to);
+        }
+        if !there {
+            section.rules.line(format_args!("-I {} {wanted}", jump.from));
+        }
+    }
+    for table in TABLES {
+        script.section(table).declare(CANARY);
+    }
+}
+
+/// Whether two rules mean the same.
+pub(super) fn same(one: &Rule, other: &Rule) -> bool {
+    one.normal().is_ok_and(|normal| other.normal() == Ok(normal))
+}

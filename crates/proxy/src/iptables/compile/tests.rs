@@ -1,0 +1,8 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::iptables::scene::{COUNTING, Scene, service, slice};
+use crate::iptables::text::Tables;
+
+mod golden;
+mod variants;

@@ -1,0 +1,62 @@
+//! The way of a packet through the hooks of the kernel.
+
+use super::matching::Traveller;
+use super::{Verdict, Walker, Way};
+use crate::packet::{Packet, Untraceable};
+
+/// Tables in the order in which a hook asks them, as far as they have a chain of the hook's name.
+const PREROUTING: [&str; 3] = ["raw", "mangle", "nat"];
+const INPUT: [&str; 4] = ["mangle", "filter", "security", "nat"];
+const FORWARD: [&str; 3] = ["mangle", "filter", "security"];
+const OUTPUT: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
+const POSTROUTING: [&str; 2] = ["mangle", "nat"];
+
+/// A packet that is still on its way, or where it ended.
+type Ways = Vec<(Traveller, Verdict)>;
+
+pub(super) fn walk(walker: &Walker, packet: &Packet) -> Result<Vec<Way>, Untraceable> {
+    let traveller = Traveller::new(packet, &walker.node);
+    let made_here = traveller.made_here;
+    let start = vec![(traveller, Verdict::Accept)];
+    let (first, tables): (_, &[&str]) = match made_here {
+        true => ("OUTPUT", &OUTPUT),
+        false => ("PREROUTING", &PREROUTING),
+    };
+    let mut ends = Vec::new();
+    // Where it goes on depends on where the first hook sent it.
+    for (traveller, verdict) in hook(walker, first, tables, start)? {
+        let stays = walker.node.is_local(traveller.destination.ip());
+        let way = vec![(traveller, verdict)];
+        ends.extend(match (made_here, stays) {
+            (true, true) => {
+                let mut way = hook(walker, "POSTROUTING", &POSTROUTING, way)?;
+                way.iter_mut().for_each(|(traveller, _)| traveller.loop_back());
+                hook(walker, "INPUT", &INPUT, way)?
+            }
+            (true, false) => hook(walker, "POSTROUTING", &POSTROUTING, way)?,
+            (false, true) => hook(walker, "INPUT", &INPUT, way)?,
+            (false, false) => {
+                let mut way = hook(walker, "FORWARD", &FORWARD, way)?;
+                way.iter_mut().for_each(|(traveller, _)| traveller.leave());
+                hook(walker, "POSTROUTING", &POSTROUTING, way)?
+            }
+        });
+    }
+    Ok(ends.into_iter().map(|(traveller, verdict)| traveller.end(verdict)).collect())
+}
+
+/// What the tables of a hook make of packets that nobody has refused.
+fn hook(walker: &Walker, chain: &str, tables: &[&str], mut ways: Ways) -> Result<Ways, Untraceable> {
+    for name in tables {
+        let Some(table) = walker.tables.iter().find(|table| table.name == *name) else { continue };
+        let mut after = Vec::new();
+        for (traveller, verdict) in ways {
+            match verdict {
+                Verdict::Accept => after.extend(table.hook(walker, chain, traveller)?),
+                _ => after.push((traveller, verdict)),
+            }
+        }
+        ways = after;
+    }
+    Ok(ways)
+}

@@ -1,0 +1,158 @@
+//! Filling the model from text: what `kubectl get svc,endpointslices,nodes -A -o yaml` prints, or a person wrote.
+
+mod endpoints;
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+
+use crate::objects::{EndpointSlice, Node, Object, Pod, Service, ServiceCidr};
+
+/// The objects of some texts that decide where packets and names go, in the order in which they were read.
+#[derive(Debug, Clone, Default)]
+pub struct Objects {
+    /// Services.
+    pub services: Vec<Service>,
+    /// EndpointSlices, also those that stand for Endpoints.
+    pub slices: Vec<EndpointSlice>,
+    /// Nodes.
+    pub nodes: Vec<Node>,
+    /// Pods.
+    pub pods: Vec<Pod>,
+    /// ServiceCIDRs.
+    pub service_cidrs: Vec<ServiceCidr>,
+    /// How many objects of other kinds there were.
+    pub others: BTreeMap<String, usize>,
+    /// Hand-made Endpoints, until it is known whether slices say the same.
+    endpoints: Vec<Value>,
+}
+
+/// A text is no list of Kubernetes objects.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("document {document}: {message}")]
+pub struct InvalidManifest {
+    /// Which document of the text, counted from 1.
+    pub document: usize,
+    /// What is wrong with it.
+    pub message: String,
+}
+
+impl Objects {
+    /// Takes in a text: YAML documents, a JSON value or several, each an object or a `List` of objects. Objects
+    /// without a namespace are in `default`, as `kubectl apply` has it.
+    ///
+    /// # Errors
+    /// [`InvalidManifest`] when a document is neither YAML nor JSON or has no kind. A wrong value inside an object
+    /// is no error; see [`crate::objects::Problems`].
+    pub fn read(&mut self, text: &str) -> Result<(), InvalidManifest> {
+        for (index, document) in documents(text).enumerate() {
+            let invalid = |message: String| InvalidManifest { document: index + 1, message };
+            let value = document.map_err(invalid)?;
+            if !value.is_null() {
+                self.take(value).map_err(invalid)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends the reading: Endpoints whose Service has no slices here become slices, as the cluster's controller
+    /// would mirror them.
+    pub fn finish(mut self) -> Self {
+        for endpoints in std::mem::take(&mut self.endpoints) {
+            let name = endpoints::service_name(&endpoints);
+            let has_slices = self.slices.iter().any(|slice| slice.service_name() == Some(name.clone()));
+            if !has_slices {
+                self.slices.extend(endpoints::mirror(&endpoints));
+            }
+        }
+        self
+    }
+
+    fn take(&mut self, mut value: Value) -> Result<(), String> {
+        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
+        if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
+            // Items of a typed list such as ServiceList need not repeat their kind.
+            let of_list = kind.strip_suffix("List").filter(|kind| !kind.is_empty());
+            for mut item in items {
+                if let (Some(kind), Some(fields)) = (of_list, item.as_object_mut()) {
+                    fields.entry("kind").or_insert_with(|| kind.into());
+                }
+                self.take(item)?;
+            }
+            return Ok(());
+        }
+        match kind.as_str() {
+            Service::KIND => self.services.push(object(value, true)?),
+            EndpointSlice::KIND => self.slices.push(object(value, true)?),
+            Pod::KIND => self.pods.push(object(value, true)?),
+            Node::KIND => self.nodes.push(object(value, false)?),
+            ServiceCidr::KIND => self.service_cidrs.push(object(value, false)?),
+            "Endpoints" => {
+                set_default_namespace(&mut value);
+                self.endpoints.push(value);
+            }
+            "" => return Err("an object has no kind; is this a Kubernetes manifest?".to_owned()),
+            _ => *self.others.entry(kind).or_default() += 1,
+        }
+        Ok(())
+    }
+}
+
+fn object<T: Object>(mut value: Value, namespaced: bool) -> Result<T, String> {
+    if namespaced {
+        set_default_namespace(&mut value);
+    }
+    let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+    if name.is_empty() {
+        return Err(format!("a {} has no metadata.name", T::KIND));
+    }
+    T::deserialize(value).map_err(|error| format!("{} {name}: {error}", T::KIND))
+}
+
+fn set_default_namespace(value: &mut Value) {
+    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
+        let namespace = metadata.entry("namespace").or_insert(Value::Null);
+        if namespace.as_str().unwrap_or_default().is_empty() {
+            *namespace = "default".into();
+        }
+    }
+}
+
+/// The values of a text. One that begins as JSON does is read as JSON, which is quicker for large clusters.
+fn documents(text: &str) -> Box<dyn Iterator<Item = Result<Value, String>> + '_> {
+    if text.trim_start().starts_with(['{', '[']) {
+        let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
+        return Box::new(values.map(|value| value.map_err(|error| format!("no JSON: {error}"))));
+    }
+    Box::new(yaml_documents(text).map(|document| {
+        // The text is the user's own, so its size is no attack.
+        let options = serde_saphyr::options! { budget: None };
+        serde_saphyr::from_str_with_options(document, options).map_err(|error| format!("no YAML: {error}"))
+    }))
+}
+
+/// The documents of a YAML stream that hold anything: a line that begins with `---` starts the next (YAML 1.2,
+/// section 9.1).
+fn yaml_documents(text: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(text);
+    let documents = std::iter::from_fn(move || {
+        let text = rest?;
+        let mut offset = 0;
+        for line in text.split_inclusive('\n') {
+            if line.strip_prefix("---").is_some_and(|after| {
+                after.trim_start_matches([' ', '\t']) != after || after.trim().is_empty()
+            }) {
+                rest = Some(&text[offset + 3..]);
+                return Some(&text[..offset]);
+            }
+            offset += line.len();
+        }
+        rest = None;
+        Some(text)
+    });
+    let says_something = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    documents.filter(move |document| document.lines().any(says_something))
+}
+
+#[cfg(test)]
+mod tests;

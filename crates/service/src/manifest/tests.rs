@@ -1,0 +1,52 @@
+//! What texts the model can be filled from.
+
+use super::*;
+
+fn read(text: &str) -> Objects {
+    let mut objects = Objects::default();
+    objects.read(text).unwrap_or_else(|error| panic!("{error}"));
+    objects.finish()
+}
+
+const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web}\nspec: {clusterIP: 10.96.0.9, ports: [{port: 80}]}\n";
+
+#[test]
+fn documents_lists_and_json_say_the_same() {
+    let list = format!("kind: List\nitems:\n- {}", SERVICE.trim_end().replace('\n', "\n  "));
+    let json = r#"{"kind":"ServiceList","items":[{"metadata":{"name":"web"},
+        "spec":{"clusterIP":"10.96.0.9","ports":[{"port":80}]}}]}"#;
+    for text in [SERVICE, &list, json, &format!("# a comment\n---\n{SERVICE}---\n")] {
+        let objects = read(text);
+        let names: Vec<_> = objects.services.iter().map(|service| service.name().to_string()).collect();
+        assert_eq!(names, ["default/web"], "{text}");
+        assert_eq!(objects.services[0].ports[0].port, 80);
+    }
+    assert_eq!(read(&format!("{SERVICE}--- # next\n{SERVICE}")).services.len(), 2);
+}
+
+#[test]
+fn a_line_of_dashes_inside_a_text_block_ends_no_document() {
+    let text =
+        format!("kind: ConfigMap\nmetadata: {{name: a}}\ndata:\n  x: |\n    ---\n    y\n---\n{SERVICE}");
+    let objects = read(&text);
+    assert_eq!((objects.services.len(), objects.others["ConfigMap"]), (1, 1));
+}
+
+#[test]
+fn endpoints_count_when_no_slice_speaks_for_their_service() {
+    let endpoints = "---\nkind: Endpoints\nmetadata: {name: web}\nsubsets:\n- addresses: [{ip: 192.0.2.9}]\n  notReadyAddresses: [{ip: 192.0.2.8}]\n  ports: [{port: 8080}]\n";
+    let slice = "---\nkind: EndpointSlice\nmetadata: {name: web-1, labels: {kubernetes.io/service-name: web}}\naddressType: IPv4\nendpoints: []\n";
+    let objects = read(&format!("{SERVICE}{endpoints}"));
+    let ready: Vec<_> = objects.slices[0].endpoints.iter().map(|endpoint| endpoint.ready).collect();
+    assert_eq!((ready, objects.slices[0].ports[0].port), (vec![true, false], 8080));
+    assert_eq!(read(&format!("{SERVICE}{endpoints}{slice}")).slices.len(), 1);
+}
+
+#[test]
+fn what_is_no_manifest_is_refused_with_its_place() {
+    let refused = |text: &str| Objects::default().read(text).unwrap_err();
+    assert_eq!(refused(&format!("{SERVICE}---\nfoo: bar\n")).document, 2);
+    assert!(refused("kind: Service\nmetadata: {}\n").message.contains("no metadata.name"));
+    assert!(refused("{\"kind\": ").message.starts_with("no JSON"));
+    assert!(refused("a: [1").message.starts_with("no YAML"));
+}
