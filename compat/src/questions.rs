@@ -70,12 +70,9 @@ pub fn packets(still: &Still) -> Vec<Packet> {
                 && (!source.is_loopback() || address.is_loopback());
             if possible {
                 let destination = SocketAddr::new(address, port);
-                packets.push(Packet {
-                    source,
-                    destination,
-                    protocol,
-                    interface: interface.map(str::to_owned),
-                });
+                let local = source.is_loopback() || locals.contains(&source);
+                let interface = interface.or_else(|| (!local).then_some(UPLINK)).map(str::to_owned);
+                packets.push(Packet { source, destination, protocol, interface });
             }
         }
     }

@@ -17,7 +17,7 @@ mod rules;
 mod scene;
 mod script;
 
-pub use apply::{Failure, Iptables, Place, cleanup};
+pub use apply::{Failure, Iptables, Place, cleanup, held};
 pub use compile::{Platform, compile};
 pub use name::{chain_name, endpoint_chain_name, hashed_name, port_name};
 pub use rules::{Change, Rules};

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use service::{Cluster, Family};
+use service::Family;
 
 use crate::config::{Config, ModeName};
 use crate::error::Error;
@@ -24,6 +24,7 @@ pub struct Compiled {
 
 #[derive(Debug)]
 enum Rules {
+    Nftables(nfnetlink::Ruleset),
     Iptables(Vec<(Family, iptables::text::Tables)>),
 }
 
@@ -33,6 +34,7 @@ enum Rules {
 /// [`Error::Mode`] when the mode has no rules to show.
 pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
     let rules = match sight.config.mode {
+        ModeName::Nftables => Rules::Nftables(nftables::compile_rules(sight)),
         ModeName::Iptables => {
             let tables = |family| iptables::compile(sight, family, iptables::Platform::default()).tables();
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
@@ -58,6 +60,7 @@ impl Compiled {
     /// Walks packets through these rules.
     pub fn tracer(&self) -> Box<dyn Tracer + '_> {
         match &self.rules {
+            Rules::Nftables(table) => Box::new(nftables::Walker::new([table], &self.node)),
             Rules::Iptables(tables) => Box::new(ByFamily(
                 tables
                     .iter()
@@ -66,11 +69,44 @@ impl Compiled {
             )),
         }
     }
+
+    /// Prints what the kernel holds in their place, in the network namespace of the calling thread, in the same form.
+    ///
+    /// # Errors
+    /// [`Error`] says what could not be read.
+    pub fn print_kernel(&self) -> Result<String, Error> {
+        match &self.rules {
+            Rules::Nftables(table) => {
+                let mut socket = socket()?;
+                let held = table.table().filter(|table| {
+                    socket.tables().is_ok_and(|held| held.iter().any(|other| other.name == table.name))
+                });
+                match held {
+                    Some(table) => Ok(socket.ruleset(table).map_err(Error::Load)?.to_string()),
+                    None => Ok(String::new()),
+                }
+            }
+            Rules::Iptables(tables) => {
+                let place = iptables::Place::here();
+                let held = tables
+                    .iter()
+                    .map(|(family, tables)| Ok((*family, iptables::held(&place, *family, tables)?)));
+                let held = held.collect::<Result<_, Error>>()?;
+                Ok(Self {
+                    rules: Rules::Iptables(held),
+                    node: self.node.clone(),
+                    families: self.families.clone(),
+                }
+                .to_string())
+            }
+        }
+    }
 }
 
 impl fmt::Display for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rules {
+            Rules::Nftables(table) => write!(f, "{table}"),
             Rules::Iptables(tables) => {
                 for (family, tables) in tables.iter().filter(|(family, _)| self.families.contains(family)) {
                     if *family == Family::V6 {
@@ -111,17 +147,6 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
 
 fn socket() -> Result<nfnetlink::Socket, Error> {
     nfnetlink::Socket::open().map_err(Error::Load)
-}
-
-/// Prints what the kernel holds of a mode, in the network namespace of the calling thread.
-///
-/// # Errors
-/// [`Error`] says what could not be read.
-pub fn print_kernel(config: &Config) -> Result<String, Error> {
-    let _ = Cluster::new();
-    match config.mode {
-        other => Err(Error::Mode(format!("mode {other} cannot show what the kernel holds"))),
-    }
 }
 
 /// Removes what modes put into the kernel, except what `kept` use. It is no error if there is nothing.

@@ -8,15 +8,20 @@ pub mod balance;
 pub mod layout;
 
 mod compile;
+mod counts;
 mod front;
 mod kernel;
 mod ruleset;
 mod settings;
+mod trace;
+mod watcher;
 mod wish;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use nfnetlink::conntrack::Flow;
 use service::ServiceName;
 use service::objects::{Balance, Protocol};
@@ -26,15 +31,27 @@ pub use front::{Front, ServiceKey};
 pub use kernel::{Kernel, cleanup};
 pub use ruleset::{Change, Plan, Range, Ruleset};
 pub use settings::{Pods, Settings, Surroundings};
+pub use trace::Walker;
 pub use wish::{Affinity, Chooser, Fragment, FrontValue, Way};
 
 use crate::error::Error;
-use crate::mode::{Mode, Report, Touched};
+use crate::mode::{Count, Mode, Report, Touched};
 use crate::sight::Sight;
 use balance::Load;
+use watcher::Watcher;
 
 /// How often connections are counted for Services that balance by them.
 const COUNT: Duration = Duration::from_secs(1);
+
+/// The rules that this sight leads to, as a value: what the kernel would hold after a load.
+pub fn compile_rules(sight: &Sight<'_>) -> nfnetlink::Ruleset {
+    let mut ruleset = Ruleset::new();
+    for name in sight.cluster.names() {
+        let fragment = compile(&sight.ports(name), sight.node, &Load::default(), None);
+        ruleset.replace(name, fragment);
+    }
+    kernel::Wanted::new(&Settings::of(sight), &Surroundings::of(sight), &ruleset.take_all()).ruleset()
+}
 
 /// The nftables mode at work in one network namespace.
 #[derive(Debug)]
@@ -44,12 +61,23 @@ pub struct Nftables {
     /// Services that balance by the connections of their endpoints, and those as last counted.
     counting: BTreeSet<ServiceName>,
     load: Load,
+    watcher: Watcher,
 }
 
 impl Nftables {
-    /// Nothing is read or written before the first [`Mode::sync`].
+    /// Nothing is read or written before the first [`Mode::sync`]. To hear of changes that others make, the calling
+    /// thread must be in the network namespace of the kernel's socket.
     pub fn new(kernel: Kernel) -> Self {
-        Self { ruleset: Ruleset::new(), kernel, counting: BTreeSet::new(), load: Load::default() }
+        let monitor = kernel.monitor().map_err(|error| {
+            tracing::warn!(%error, "changes of the Service rules by others go unnoticed until the next resync");
+        });
+        Self {
+            ruleset: Ruleset::new(),
+            kernel,
+            counting: BTreeSet::new(),
+            load: Load::default(),
+            watcher: Watcher::new(monitor.ok()),
+        }
     }
 
     /// Compiles a Service anew.
@@ -111,5 +139,23 @@ impl Mode for Nftables {
             self.look_at(sight, &name);
         }
         self.apply(sight).map(drop)
+    }
+
+    fn counts(&mut self) -> Vec<Count> {
+        counts::counts(self.kernel.socket(), &self.ruleset).unwrap_or_else(|error| {
+            tracing::debug!(%error, "the Service rules could not be asked what they counted");
+            Vec::new()
+        })
+    }
+
+    fn disturbed(&mut self) -> BoxFuture<'_, ()> {
+        let heard = async {
+            if let Err(error) = self.watcher.disturbed().await {
+                tracing::warn!(%error, "changes of the Service rules by others go unnoticed until the next resync");
+                self.watcher = Watcher::new(None);
+                std::future::pending::<()>().await;
+            }
+        };
+        heard.boxed()
     }
 }

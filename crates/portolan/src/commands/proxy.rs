@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use proxy::{Still, Touched};
+use proxy::Touched;
 
 use super::parts;
 use crate::host;
@@ -96,29 +96,25 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
 /// Prints the rules or their difference. Needs no root, unless the rules of this machine are asked for.
 fn show(options: &Options) -> anyhow::Result<()> {
     let still = parts::run(options.settings.still(&options.filename, Vec::new()))?;
-    let rules = print(&still)?;
+    let rules = proxy::compile(&still.sight())?;
     let Some(against) = &options.diff else {
-        return write(&rules);
+        return write(&rules.to_string());
     };
     let (name, before) = match against {
         Some(file) => {
             let other = parts::run(options.settings.still(std::slice::from_ref(file), Vec::new()))?;
-            (file.display().to_string(), print(&other)?)
+            (file.display().to_string(), proxy::compile(&other.sight())?.to_string())
         }
         None => {
             host::require_root("proxy --diff")?;
-            let sight = still.sight();
-            ("the rules of this machine".to_owned(), proxy::print_kernel(sight.config)?)
+            ("the rules of this machine".to_owned(), rules.print_kernel()?)
         }
     };
-    let difference = similar::TextDiff::from_lines(&before, &rules);
+    let after = rules.to_string();
+    let difference = similar::TextDiff::from_lines(&before, &after);
     write(
         &difference.unified_diff().context_radius(2).header(&name, "the rules of these objects").to_string(),
     )
-}
-
-fn print(still: &Still) -> anyhow::Result<String> {
-    Ok(proxy::compile(&still.sight())?.to_string())
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.

@@ -12,13 +12,15 @@ pub use cleanup::cleanup;
 pub use failure::Failure;
 pub use place::Place;
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use service::Family;
 
-use self::half::Half;
+use self::half::{Half, is_service_chain};
 use self::programs::Programs;
 use super::compile::{Platform, Settings};
+use super::text::{Rule, Tables};
 use crate::conntrack::stale;
 use crate::error::Error;
 use crate::mode::{Mode, Report, Touched};
@@ -143,4 +145,39 @@ impl Mode for Iptables {
         }
         Ok(())
     }
+}
+
+/// What the kernel of a place holds of the tables and chains in `ours`, in the same words where it means the same: so
+/// that the two can be compared line by line. Built-in chains show only what leads to ours.
+///
+/// # Errors
+/// When no kind of iptables works there.
+pub fn held(place: &Place, family: Family, ours: &Tables) -> Result<Tables, Failure> {
+    let variant = programs::in_use(place)?;
+    let theirs = Programs::new(variant, family).tables(place)?;
+    let mut shown = Tables::new();
+    for table in ours.iter() {
+        for chain in table.chains() {
+            let rules =
+                theirs.chain(&table.name, &chain.name).map(|held| held.rules.as_slice()).unwrap_or_default();
+            let known: HashMap<_, _> =
+                chain.rules.iter().filter_map(|rule| Some((rule.normal().ok()?, rule))).collect();
+            let alike =
+                |rule: &Rule| rule.normal().ok().and_then(|normal| known.get(&normal).copied()).cloned();
+            let place = shown.table_mut(&table.name).chain_mut(&chain.name);
+            place.policy.clone_from(&chain.policy);
+            place.rules = rules
+                .iter()
+                .filter_map(|rule| alike(rule).or_else(|| chain.policy.is_none().then(|| rule.clone())))
+                .collect();
+        }
+    }
+    for table in theirs.iter() {
+        for chain in table.chains().iter().filter(|chain| is_service_chain(&chain.name)) {
+            if ours.chain(&table.name, &chain.name).is_none() {
+                shown.table_mut(&table.name).chain_mut(&chain.name).rules.clone_from(&chain.rules);
+            }
+        }
+    }
+    Ok(shown)
 }

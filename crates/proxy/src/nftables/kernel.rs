@@ -5,7 +5,7 @@ mod clients;
 mod difference;
 mod wanted;
 
-use nfnetlink::{Batch, Error as NetlinkError, Ruleset as Held, Socket, Table, Transaction};
+use nfnetlink::{Batch, Error as NetlinkError, Monitor, Ruleset as Held, Socket, Table, Transaction};
 
 use crate::conntrack;
 use crate::error::Error;
@@ -38,6 +38,14 @@ impl Kernel {
     /// The socket, for what else is to be asked of the kernel.
     pub fn socket(&mut self) -> &mut Socket {
         &mut self.socket
+    }
+
+    /// Listens for changes that others make to the table, in the network namespace of the calling thread.
+    ///
+    /// # Errors
+    /// Those of [`Monitor::open`].
+    pub fn monitor(&self) -> Result<Monitor, NetlinkError> {
+        Monitor::open(&layout::table(), &[self.socket.port()?])
     }
 
     /// Makes the next [`Kernel::sync`] compare what the kernel holds with the ruleset.

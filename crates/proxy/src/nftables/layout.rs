@@ -36,7 +36,7 @@ mod surroundings;
 
 pub use base::{base, bridge_table, table};
 pub use chain::ServiceChain;
-pub use elements::{Edits, edits};
+pub use elements::{Edits, counting_elements, counting_sets, edits};
 pub use stick::{affinity_maps, remembered};
 pub use surroundings::surroundings;
 

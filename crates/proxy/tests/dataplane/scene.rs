@@ -35,6 +35,8 @@ pub(crate) struct Scene {
     changed: Changed,
     make_mode: MakeMode,
     mode: Box<dyn Mode>,
+    /// Where the mode waits for what others do.
+    runtime: tokio::runtime::Runtime,
     pub(crate) node_facts: NodeFacts,
     config: Config,
 }
@@ -77,6 +79,11 @@ impl Scene {
             changed,
             make_mode,
             mode,
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap(),
             node_facts: node_facts(),
             config,
         })
@@ -159,6 +166,19 @@ impl Scene {
         self.mode.sync(&sight, &Touched::Services(&changed)).unwrap()
     }
 
+    /// Repairs what somebody else changed, once the mode heard of it; `None` if it does not hear of anything.
+    pub(crate) fn repair(&mut self) -> Option<Report> {
+        let patience = std::time::Duration::from_millis(300);
+        let heard = async { tokio::time::timeout(patience, self.mode.disturbed()).await };
+        let heard = self.runtime.block_on(heard);
+        heard.ok().map(|()| self.sync_all())
+    }
+
+    /// Connections as the kernel counts them.
+    pub(crate) fn counts(&mut self) -> Vec<proxy::Count> {
+        self.mode.counts()
+    }
+
     /// Lets the mode look after its rules.
     pub(crate) fn tend(&mut self) {
         let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
@@ -202,7 +222,7 @@ impl Scene {
 }
 
 fn nftables(node: &Namespace) -> Box<dyn Mode> {
-    Box::new(Nftables::new(Kernel::new(node.run(|| nfnetlink::Socket::open().unwrap()))))
+    node.run(|| -> Box<dyn Mode> { Box::new(Nftables::new(Kernel::new(nfnetlink::Socket::open().unwrap()))) })
 }
 
 fn node_facts() -> NodeFacts {

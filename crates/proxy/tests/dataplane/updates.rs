@@ -160,13 +160,92 @@ fn pieces(listing: &str) -> Vec<&str> {
 }
 
 #[test]
-fn a_table_that_somebody_flushed_is_loaded_again() {
+fn a_table_that_somebody_flushed_is_loaded_again_with_the_next_change() {
     let Some(mut scene) = Scene::new() else { return };
     scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
     scene.nft("flush ruleset");
-    assert!(!scene.sync().full, "without a change nobody notices yet");
     assert!(scene.apply(&[slice("web-1", "web", &BOTH[..1])]).full);
     ask(&scene.pod2, &format!("{VIP}:8080")).unwrap();
+}
+
+#[test]
+fn what_others_change_is_heard_and_repaired() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
+    assert_eq!(scene.repair(), None, "what the proxy does itself disturbs nobody");
+    let right = scene.listing();
+    let handle = handle_of(&scene.nft("--handle list chain inet portolan nat-prerouting"), "jump services");
+    let damages = [
+        "flush ruleset".to_owned(),
+        "delete element inet portolan service-ips { 10.96.0.20 . tcp . 8080 }".to_owned(),
+        "add element inet portolan cluster-ips { 10.96.0.99 }".to_owned(),
+        format!("delete rule inet portolan nat-prerouting handle {handle}"),
+        "insert rule inet portolan services drop".to_owned(),
+        "flush set inet portolan cluster-cidrs".to_owned(),
+        "add chain inet portolan mine".to_owned(),
+        "add set inet portolan mine { type ipv4_addr; }".to_owned(),
+        // This one cannot be undone in place.
+        "add chain inet portolan filter-forward { type filter hook forward priority 0; policy drop; }"
+            .to_owned(),
+    ];
+    for damage in damages {
+        scene.nft(&damage);
+        let report = scene.repair().unwrap_or_else(|| panic!("unheard: {damage}"));
+        assert!(pieces(&right) == pieces(&scene.listing()), "{damage}: {report:?}\n{}", scene.listing());
+        ask(&scene.pod1, &format!("{VIP}:8080")).unwrap_or_else(|error| panic!("after {damage}: {error}"));
+        assert_eq!(scene.repair(), None, "{damage}: the repair disturbs nobody");
+    }
+}
+
+fn handle_of(listing: &str, rule: &str) -> String {
+    let line = listing.lines().find(|line| line.contains(rule)).unwrap();
+    line.rsplit(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn no_connection_fails_while_the_table_is_replaced() {
+    no_connection_fails_while(|scene, round| {
+        if round % 10 == 0 {
+            scene.nft(
+                "add chain inet portolan filter-input { type filter hook input priority 0; policy drop; }",
+            );
+            assert!(scene.restart().full);
+        }
+    });
+}
+
+#[test]
+fn clients_are_remembered_when_the_table_is_replaced() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.apply(&[service("web", VIP, json!({"sessionAffinity": "ClientIP"})), slice("web-1", "web", &BOTH)]);
+    let server = ask(&scene.pod1, &format!("{VIP}:8080")).unwrap().server;
+    scene.nft("add chain inet portolan filter-input { type filter hook input priority 0; policy drop; }");
+    assert!(scene.restart().full);
+    let spread = scene.spread(&scene.pod1, &format!("{VIP}:8080"), 20);
+    assert_eq!(spread.into_keys().collect::<Vec<_>>(), [server]);
+    assert_eq!(scene.nft("list tables"), "table inet portolan\n");
+}
+
+#[test]
+fn connections_are_counted_by_service_and_endpoint() {
+    let Some(mut scene) = Scene::new() else { return };
+    let port = json!([{"name": "http", "port": 8080, "nodePort": 31688}]);
+    scene.apply(&[
+        service("web", VIP, json!({"type": "NodePort", "ports": port})),
+        slice("web-1", "web", &BOTH),
+        service("idle", "10.96.0.30", json!({})),
+    ]);
+    let spread = scene.spread(&scene.client, &format!("{VIP}:8080"), 20);
+    ask(&scene.client, &format!("{NODE}:31688")).unwrap();
+    let counts = scene.counts();
+    let of = |endpoint: Option<&str>| {
+        let endpoint = endpoint.map(|address| format!("{address}:80").parse().unwrap());
+        counts.iter().find(|count| count.endpoint == endpoint).unwrap().connections as usize
+    };
+    assert_eq!(of(None), 21);
+    assert_eq!(of(Some(POD1)) + of(Some(POD2)), 21);
+    assert!(of(Some(POD1)) >= spread["pod1"]);
+    assert!(counts.iter().all(|count| &*count.service == "default/web:http"), "{counts:?}");
 }
 
 #[test]

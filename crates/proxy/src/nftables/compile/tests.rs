@@ -1,9 +1,10 @@
 //! What Services become, as table tests on the dry run.
 
 use serde_json::{Value, json};
-use service::Viewpoint;
+use service::{Changed, Cluster, Event, Viewpoint};
 
-use crate::dry_run::dry_run;
+use super::*;
+use crate::nftables::ruleset::Ruleset;
 
 fn service(name: &str, spec: &Value) -> Value {
     let mut service = json!({"metadata": {"name": name, "namespace": "ns"}, "spec": spec});
@@ -31,11 +32,42 @@ fn slice(service: &str, port: &str, protocol: &str, endpoints: &[Endpoint]) -> V
     })
 }
 
+/// One line per front, with its way and its endpoints.
 fn compiled(service: Value, slice: Value) -> Vec<String> {
     let viewpoint = Viewpoint { node: "here".into(), zone: None };
-    let services = vec![serde_json::from_value(service).unwrap()];
-    let slices = vec![serde_json::from_value(slice).unwrap()];
-    dry_run(services, slices, &viewpoint).lines().map(str::to_owned).collect()
+    let node = NodeFacts { viewpoint: viewpoint.clone(), ..NodeFacts::default() };
+    let (mut cluster, mut changed) = (Cluster::new(), Changed::new());
+    cluster.service_event(Event::Apply(serde_json::from_value(service).unwrap()), &mut changed);
+    cluster.slice_event(Event::Apply(serde_json::from_value(slice).unwrap()), &mut changed);
+    let mut ruleset = Ruleset::new();
+    for name in changed {
+        let fragment = compile(&cluster.ports(&name, &viewpoint), &node, &Load::default(), None);
+        ruleset.replace(&name, fragment);
+    }
+    let mut fronts: Vec<_> = ruleset.fronts().collect();
+    fronts.sort_unstable_by_key(|(front, _)| **front);
+    let line =
+        |(front, value): (&Front, &Arc<FrontValue>)| format!("{front} ({}): {}", value.comment, way(value));
+    fronts.into_iter().map(line).collect()
+}
+
+fn way(value: &FrontValue) -> String {
+    let list = |range: Range| {
+        let run = range.first as usize..(range.first + range.count) as usize;
+        value.slots[run].iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
+    };
+    match value.way {
+        Way::Serve { range, masquerade: false } => list(range),
+        Way::Serve { range, masquerade: true } => format!("masquerade, {}", list(range)),
+        Way::Split { inside, outside } if outside.count == 0 => {
+            format!("from the cluster {}; from outside drop", list(inside))
+        }
+        Way::Split { inside, outside } => {
+            format!("from the cluster {}; from outside {}", list(inside), list(outside))
+        }
+        Way::Drop => "drop".to_owned(),
+        Way::Reject => "reject".to_owned(),
+    }
 }
 
 const TWO: [Endpoint; 2] = [("10.244.0.1", "here", true), ("10.244.0.2", "there", true)];

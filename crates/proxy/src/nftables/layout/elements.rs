@@ -1,6 +1,7 @@
 //! Changes of the ruleset as elements of sets.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 use nfnetlink::{Element, ElementData, Table, Transaction, Verdict};
 use service::Family;
@@ -11,7 +12,8 @@ use super::guard::GuardChain;
 use super::octets;
 use super::pick::PickChain;
 use super::sets::{
-    CLUSTER_IPS, GUARDED_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORTS, SERVICE_IPS,
+    CLUSTER_IPS, GUARDED_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_ENDPOINTS,
+    NODE_PORTS, SERVICE_ENDPOINTS, SERVICE_IPS,
 };
 use super::stick::StickChain;
 use super::surroundings::surroundings;
@@ -191,6 +193,27 @@ fn slot_element(front: &Front, value: &FrontValue, index: usize) -> Option<Place
     };
     let element = Element::new(key, data, "");
     Some(Placed { set: map.name(front.family()), element, chain: chain.map(ServiceChain::Stick) })
+}
+
+/// The maps whose elements count connections.
+pub fn counting_sets() -> impl Iterator<Item = &'static str> {
+    let pairs = [&SERVICE_IPS, &NODE_PORTS, &SERVICE_ENDPOINTS, &NODE_PORT_ENDPOINTS];
+    pairs.into_iter().flat_map(|pair| Family::ALL.map(|family| pair.name(family)))
+}
+
+/// Where connections at a front are counted: map and key of the front itself, and of each slot with its endpoint.
+pub fn counting_elements(
+    front: &Front,
+    value: &FrontValue,
+) -> impl Iterator<Item = ((&'static str, Vec<u8>), Option<SocketAddr>)> {
+    let whole = way_element(front, value);
+    let served = whole.chain.is_some().then_some(((whole.set, whole.element.key), None));
+    let told_apart = if value.affinity.is_none() { value.slots.len() } else { 0 };
+    let slots = (0..told_apart).filter_map(|index| {
+        let slot = slot_element(front, value, index)?;
+        Some(((slot.set, slot.element.key), value.slots.get(index).copied()))
+    });
+    served.into_iter().chain(slots)
 }
 
 fn front_key(front: &Front) -> Vec<u8> {
