@@ -6,9 +6,11 @@ use std::io::Write;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
+use nfnetlink::{Ruleset, Socket};
 use proxy::iptables::text::Tables;
-use proxy::iptables::trace::Walker;
+use proxy::iptables::trace::Walker as TablesWalker;
 use proxy::iptables::{chain_name, endpoint_chain_name, hashed_name, port_name};
+use proxy::nftables::Walker;
 use proxy::{Branch, ModeName, Packet, Still, Touched, Tracer, Untraceable};
 use service::Family;
 use testbed::Namespace;
@@ -80,7 +82,7 @@ fn iptables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyh
         verdicts.rules +=
             theirs.iter().flat_map(|table| table.chains()).map(|chain| chain.rules.len()).sum::<usize>();
         verdicts.differences.extend(compare::rules(&theirs, &ours));
-        walkers.push((family, Walker::new(&theirs, sight.node)));
+        walkers.push((family, TablesWalker::new(&theirs, sight.node)));
     }
     namespace.run(|| proxy::cleanup_all(&[]))??;
     let compiled = proxy::compile(&sight)?;
@@ -102,7 +104,11 @@ fn rename(text: &str, still: &Still) -> String {
             names.insert(name(&theirs), name(&ours));
         }
     }
-    let word = |word: &str| names.get(word).cloned().unwrap_or_else(|| word.to_owned());
+    // A name may also end a quoted comment.
+    let word = |word: &str| {
+        let bare = word.trim_end_matches('"');
+        names.get(bare).map_or_else(|| word.to_owned(), |name| word.replace(bare, name))
+    };
     let line = |line: &str| {
         let mut renamed = line.split(' ').map(word).collect::<Vec<_>>().join(" ");
         if let Some(chain) = line.strip_prefix(':').and_then(|rest| rest.split(' ').next()) {
@@ -114,8 +120,35 @@ fn rename(text: &str, still: &Still) -> String {
 }
 
 fn nftables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyhow::Result<Verdicts> {
-    let _ = (recording, still, namespace, run);
-    anyhow::bail!("not yet")
+    let sight = still.sight();
+    let mut verdicts = Verdicts::default();
+    // kube-proxy's rules go through the kernel once more, since a kernel says more exactly what they are than a text.
+    let text = recording.rules("nft").context("there is no nft")?;
+    run(namespace, "nft", &["-f", "-"], text)?;
+    let theirs = namespace.run(|| -> anyhow::Result<Vec<Ruleset>> {
+        let mut socket = Socket::open()?;
+        let tables = socket.tables()?.into_iter().filter(|table| table.name == "kube-proxy");
+        let tables: Vec<_> = tables.collect();
+        tables.iter().map(|table| Ok(socket.ruleset(table)?)).collect()
+    })??;
+    run(namespace, "nft", &["flush", "ruleset"], "")?;
+    ensure!(!theirs.is_empty(), "the recording has no table of kube-proxy");
+    verdicts.rules = theirs.iter().flat_map(Ruleset::chains).map(|chain| chain.rules.len()).sum();
+    let walker = Walker::new(&theirs, sight.node);
+    let compiled = proxy::compile(&sight)?;
+    ask(&mut verdicts, still, &walker, &*compiled.tracer(), |packet, theirs, ours| {
+        meets_itself(packet, theirs, ours).then_some("an endpoint without a node may be on this one")
+    });
+    Ok(verdicts)
+}
+
+/// Whether the outcomes differ only in that we masquerade an endpoint that is its own client.
+fn meets_itself(packet: &Packet, theirs: &Outcome, ours: &Outcome) -> bool {
+    let mut like_ours = theirs.clone();
+    for share in like_ours.shares.iter_mut().filter(|share| share.address.ip() == packet.source) {
+        share.masquerade = true;
+    }
+    like_ours == *ours
 }
 
 fn ask(
@@ -132,7 +165,7 @@ fn ask(
     verdicts.wanted.extend(wanted);
 }
 
-struct ByFamily(Vec<(Family, Walker)>);
+struct ByFamily(Vec<(Family, TablesWalker)>);
 
 impl Tracer for ByFamily {
     fn trace(&self, packet: &Packet) -> Result<Vec<Branch>, Untraceable> {

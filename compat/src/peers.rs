@@ -112,7 +112,9 @@ impl Peers {
     pub fn fill(&self, cluster: &Cluster) -> anyhow::Result<()> {
         let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
         let services = "/api/v1/namespaces/default/services";
-        self.call("DELETE", slices, None)?;
+        // The API server keeps its own Service and slice.
+        let others = "labelSelector=kubernetes.io%2Fservice-name%21%3Dkubernetes";
+        self.call("DELETE", &format!("{slices}?{others}"), None)?;
         let listed: Value = serde_json::from_str(&self.call("GET", services, None)?)?;
         for service in listed["items"].as_array().into_iter().flatten() {
             let name = service["metadata"]["name"].as_str().unwrap_or_default();
