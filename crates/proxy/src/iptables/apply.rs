@@ -19,6 +19,7 @@ use service::Family;
 use self::half::Half;
 use self::programs::Programs;
 use super::compile::{Platform, Settings};
+use super::text::Tables;
 use crate::conntrack::stale;
 use crate::error::Error;
 use crate::mode::{Mode, Report, Touched};
@@ -37,6 +38,14 @@ pub struct Iptables {
     halves: Vec<Half>,
     /// When all rules were written last; `None` when the kernel may hold anything.
     full: Option<Instant>,
+}
+
+/// All tables of a family, of the kind of programs that is in use, as the kernel holds them.
+///
+/// # Errors
+/// [`Failure`] says which program does not work and what to do.
+pub fn held(place: &Place, family: Family) -> Result<Tables, Failure> {
+    Programs::new(programs::in_use(place)?, family).tables(place)
 }
 
 impl Iptables {

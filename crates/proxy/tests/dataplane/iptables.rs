@@ -6,7 +6,7 @@ use std::process::Command;
 
 use proxy::iptables::text::{Normal, Tables};
 use proxy::iptables::trace::Walker;
-use proxy::iptables::{self, Iptables, Place, Platform};
+use proxy::iptables::{self, Difference, Iptables, Place, Platform};
 use proxy::{Config, Fate, Mode, ModeName, Packet, Tracer};
 use serde_json::{Value, json};
 use service::Family;
@@ -230,6 +230,8 @@ fn the_kernel_holds_what_was_compiled_rule_by_rule() {
         for (family, save) in Family::ALL.into_iter().zip(save) {
             let compiled = scene.with_sight(|sight| iptables::compile(sight, family, platform).tables());
             assert_eq!(held(&scene.node, save), normal(&compiled), "{family}");
+            let held = iptables::held(&place(&scene.node), family).unwrap();
+            assert_eq!(Difference::new(&held, &compiled).to_string(), "", "{family}");
         }
     }
 }

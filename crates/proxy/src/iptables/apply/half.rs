@@ -5,7 +5,8 @@ use service::Family;
 use super::failure::Failure;
 use super::place::Place;
 use super::programs::Programs;
-use crate::iptables::compile::{CANARY, JUMPS, Platform, SERVICE_CHAINS};
+use crate::iptables::compile::{CANARY, JUMPS, Platform};
+use crate::iptables::ours::is_service_chain;
 use crate::iptables::rules::{Change, Rules};
 use crate::iptables::script::Script;
 use crate::iptables::text::{Rule, Table, Tables};
@@ -77,11 +78,6 @@ impl Half {
     pub(super) fn is_large(&self) -> bool {
         self.rules.is_large()
     }
-}
-
-/// Whether a chain of the nat table is named as those of Services are.
-pub(super) fn is_service_chain(name: &str) -> bool {
-    SERVICE_CHAINS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Leads from built-in chains into ours where nothing does so far, and makes the canaries.
