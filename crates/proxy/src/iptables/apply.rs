@@ -99,11 +99,9 @@ impl Iptables {
         let full = self.full.take();
         for half in &mut self.halves {
             let change = half.rules.update(sight, touched);
-            report.full |= change.everything;
-            report.elements += match change.everything {
-                true => half.write_all(&self.place)?,
-                false => half.write(&self.place, &change)?,
-            };
+            let (elements, all) = half.write(&self.place, &change)?;
+            report.elements += elements;
+            report.full |= all;
             report.flows += forget_flows(&self.place, half, &change)?;
         }
         self.full = if report.full { Some(Instant::now()) } else { full };

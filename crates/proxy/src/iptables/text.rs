@@ -134,6 +134,12 @@ impl Rule {
         Ok(options::options(&words(&self.0)?))
     }
 
+    /// The chain or target that it leads to; `None` if it only counts, or cannot be read.
+    pub fn target(&self) -> Option<String> {
+        let mut options = self.options().ok()?.into_iter();
+        options.find(|option| matches!(option.name.as_str(), "-j" | "-g"))?.values.pop()
+    }
+
     /// A form that is the same for all ways of writing the rule, the kernel's included.
     ///
     /// # Errors

@@ -66,7 +66,7 @@ fn removal(held: &Tables) -> Script {
             if ours.any(|jump| same(rule, &Rule::new(jump.to_string()))) {
                 section.rules.line(format_args!("-D {} {rule}", chain.name));
             } else {
-                led_to.extend(target(rule));
+                led_to.extend(rule.target());
             }
         }
         for chain in ours {
@@ -77,13 +77,6 @@ fn removal(held: &Tables) -> Script {
         }
     }
     script
-}
-
-/// The chain that a rule leads to.
-fn target(rule: &Rule) -> Option<String> {
-    let options = rule.options().unwrap_or_default();
-    let mut jumps = options.into_iter().filter(|option| matches!(option.name.as_str(), "-j" | "-g"));
-    jumps.next()?.values.pop()
 }
 
 #[cfg(test)]
