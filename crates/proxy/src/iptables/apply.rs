@@ -19,6 +19,7 @@ use service::Family;
 use self::half::Half;
 use self::programs::Programs;
 use super::compile::{Platform, Settings};
+use super::rules::Rules;
 use super::text::Tables;
 use crate::conntrack::stale;
 use crate::error::Error;
@@ -52,6 +53,11 @@ impl Iptables {
     /// Nothing is run, read or written before the first [`Mode::sync`].
     pub fn new(place: Place) -> Self {
         Self { place, halves: Vec::new(), full: None }
+    }
+
+    /// The rules of each family that works here, as last compiled; none before the first [`Mode::sync`].
+    pub fn rules(&self) -> impl Iterator<Item = &Rules> {
+        self.halves.iter().map(|half| &half.rules)
     }
 
     /// Finds out which programs work here and what they and the kernel can do.

@@ -57,12 +57,6 @@ impl Script {
             }
         }
     }
-
-    /// How many rules it has for a table.
-    pub(crate) fn rules_of(&self, table: &str) -> usize {
-        let sections = self.sections.iter().filter(|(name, _)| *name == table);
-        sections.map(|(_, section)| section.rules.len()).sum()
-    }
 }
 
 impl Section {
