@@ -107,7 +107,8 @@ impl Table {
         &mut self.chains[place]
     }
 
-    fn remove(&mut self, name: &str) {
+    /// Takes a chain away.
+    pub(super) fn remove(&mut self, name: &str) {
         if let Some(place) = self.place(name) {
             self.chains.remove(place);
             self.index = self.chains.iter().enumerate().map(|(at, chain)| (chain.name.clone(), at)).collect();
