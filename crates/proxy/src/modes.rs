@@ -13,6 +13,9 @@ use crate::nftables::{self, Kernel, Nftables};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
 use crate::sight::{NodeFacts, Sight};
 
+/// How many lines a difference shows around each change.
+const CONTEXT: usize = 2;
+
 /// The rules of a mode as a value. It prints as the mode's own tools do.
 #[derive(Debug)]
 pub struct Compiled {
@@ -70,34 +73,47 @@ impl Compiled {
         }
     }
 
-    /// Prints what the kernel holds in their place, in the network namespace of the calling thread, in the same form.
+    /// What the kernel of the calling thread's network namespace holds in their place.
     ///
     /// # Errors
     /// [`Error`] says what could not be read.
-    pub fn print_kernel(&self) -> Result<String, Error> {
-        match &self.rules {
-            Rules::Nftables(table) => {
+    pub fn held(&self) -> Result<Self, Error> {
+        let rules = match &self.rules {
+            Rules::Nftables(ours) => {
                 let mut socket = socket()?;
-                let held = table.table().filter(|table| {
-                    socket.tables().is_ok_and(|held| held.iter().any(|other| other.name == table.name))
-                });
-                match held {
-                    Some(table) => Ok(socket.ruleset(table).map_err(Error::Load)?.to_string()),
-                    None => Ok(String::new()),
+                let tables = socket.tables().map_err(Error::Load)?;
+                let known = |table: &&nfnetlink::Table| tables.iter().any(|held| held.name == table.name);
+                match ours.table().filter(known) {
+                    Some(table) => Rules::Nftables(socket.ruleset(table).map_err(Error::Load)?),
+                    None => Rules::Nftables(nfnetlink::Ruleset::default()),
                 }
             }
             Rules::Iptables(tables) => {
                 let place = iptables::Place::here();
-                let held = tables
-                    .iter()
-                    .map(|(family, tables)| Ok((*family, iptables::held(&place, *family, tables)?)));
-                let held = held.collect::<Result<_, Error>>()?;
-                Ok(Self {
-                    rules: Rules::Iptables(held),
-                    node: self.node.clone(),
-                    families: self.families.clone(),
+                let held = tables.iter().map(|(family, _)| Ok((*family, iptables::held(&place, *family)?)));
+                Rules::Iptables(held.collect::<Result<_, Error>>()?)
+            }
+        };
+        Ok(Self { rules, node: self.node.clone(), families: self.families.clone() })
+    }
+
+    /// What loading these rules would change where `before` is loaded; empty for nothing.
+    pub fn difference(&self, before: &Self) -> String {
+        match (&before.rules, &self.rules) {
+            (Rules::Iptables(before), Rules::Iptables(after)) => {
+                let mut text = String::new();
+                for ((family, before), (_, after)) in before.iter().zip(after) {
+                    let difference = iptables::Difference::new(before, after);
+                    if !difference.is_empty() {
+                        text.push_str(&format!("# {family}\n{difference}"));
+                    }
                 }
-                .to_string())
+                text
+            }
+            _ => {
+                let (before, after) = (before.to_string(), self.to_string());
+                let lines = similar::TextDiff::from_lines(&before, &after);
+                lines.unified_diff().context_radius(CONTEXT).to_string()
             }
         }
     }

@@ -100,21 +100,17 @@ fn show(options: &Options) -> anyhow::Result<()> {
     let Some(against) = &options.diff else {
         return write(&rules.to_string());
     };
-    let (name, before) = match against {
+    let before = match against {
         Some(file) => {
             let other = parts::run(options.settings.still(std::slice::from_ref(file), Vec::new()))?;
-            (file.display().to_string(), proxy::compile(&other.sight())?.to_string())
+            proxy::compile(&other.sight())?
         }
         None => {
             host::require_root("proxy --diff")?;
-            ("the rules of this machine".to_owned(), rules.print_kernel()?)
+            rules.held()?
         }
     };
-    let after = rules.to_string();
-    let difference = similar::TextDiff::from_lines(&before, &after);
-    write(
-        &difference.unified_diff().context_radius(2).header(&name, "the rules of these objects").to_string(),
-    )
+    write(&rules.difference(&before))
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.

@@ -12,15 +12,15 @@ pub use cleanup::cleanup;
 pub use failure::Failure;
 pub use place::Place;
 
-use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use service::Family;
 
-use self::half::{Half, is_service_chain};
+use self::half::Half;
 use self::programs::Programs;
 use super::compile::{Platform, Settings};
-use super::text::{Rule, Tables};
+use super::rules::Rules;
+use super::text::Tables;
 use crate::conntrack::stale;
 use crate::error::Error;
 use crate::mode::{Mode, Report, Touched};
@@ -41,10 +41,23 @@ pub struct Iptables {
     full: Option<Instant>,
 }
 
+/// All tables of a family, of the kind of programs that is in use, as the kernel holds them.
+///
+/// # Errors
+/// [`Failure`] says which program does not work and what to do.
+pub fn held(place: &Place, family: Family) -> Result<Tables, Failure> {
+    Programs::new(programs::in_use(place)?, family).tables(place)
+}
+
 impl Iptables {
     /// Nothing is run, read or written before the first [`Mode::sync`].
     pub fn new(place: Place) -> Self {
         Self { place, halves: Vec::new(), full: None }
+    }
+
+    /// The rules of each family that works here, as last compiled; none before the first [`Mode::sync`].
+    pub fn rules(&self) -> impl Iterator<Item = &Rules> {
+        self.halves.iter().map(|half| &half.rules)
     }
 
     /// Finds out which programs work here and what they and the kernel can do.
@@ -92,11 +105,9 @@ impl Iptables {
         let full = self.full.take();
         for half in &mut self.halves {
             let change = half.rules.update(sight, touched);
-            report.full |= change.everything;
-            report.elements += match change.everything {
-                true => half.write_all(&self.place)?,
-                false => half.write(&self.place, &change)?,
-            };
+            let (elements, all) = half.write(&self.place, &change)?;
+            report.elements += elements;
+            report.full |= all;
             report.flows += forget_flows(&self.place, half, &change)?;
         }
         self.full = if report.full { Some(Instant::now()) } else { full };
@@ -145,39 +156,4 @@ impl Mode for Iptables {
         }
         Ok(())
     }
-}
-
-/// What the kernel of a place holds of the tables and chains in `ours`, in the same words where it means the same: so
-/// that the two can be compared line by line. Built-in chains show only what leads to ours.
-///
-/// # Errors
-/// When no kind of iptables works there.
-pub fn held(place: &Place, family: Family, ours: &Tables) -> Result<Tables, Failure> {
-    let variant = programs::in_use(place)?;
-    let theirs = Programs::new(variant, family).tables(place)?;
-    let mut shown = Tables::new();
-    for table in ours.iter() {
-        for chain in table.chains() {
-            let rules =
-                theirs.chain(&table.name, &chain.name).map(|held| held.rules.as_slice()).unwrap_or_default();
-            let known: HashMap<_, _> =
-                chain.rules.iter().filter_map(|rule| Some((rule.normal().ok()?, rule))).collect();
-            let alike =
-                |rule: &Rule| rule.normal().ok().and_then(|normal| known.get(&normal).copied()).cloned();
-            let place = shown.table_mut(&table.name).chain_mut(&chain.name);
-            place.policy.clone_from(&chain.policy);
-            place.rules = rules
-                .iter()
-                .filter_map(|rule| alike(rule).or_else(|| chain.policy.is_none().then(|| rule.clone())))
-                .collect();
-        }
-    }
-    for table in theirs.iter() {
-        for chain in table.chains().iter().filter(|chain| is_service_chain(&chain.name)) {
-            if ours.chain(&table.name, &chain.name).is_none() {
-                shown.table_mut(&table.name).chain_mut(&chain.name).rules.clone_from(&chain.rules);
-            }
-        }
-    }
-    Ok(shown)
 }

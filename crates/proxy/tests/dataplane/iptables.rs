@@ -6,7 +6,7 @@ use std::process::Command;
 
 use proxy::iptables::text::{Normal, Tables};
 use proxy::iptables::trace::Walker;
-use proxy::iptables::{self, Iptables, Place, Platform};
+use proxy::iptables::{self, Difference, Iptables, Place, Platform};
 use proxy::{Config, Fate, Mode, ModeName, Packet, Tracer};
 use serde_json::{Value, json};
 use service::Family;
@@ -230,6 +230,8 @@ fn the_kernel_holds_what_was_compiled_rule_by_rule() {
         for (family, save) in Family::ALL.into_iter().zip(save) {
             let compiled = scene.with_sight(|sight| iptables::compile(sight, family, platform).tables());
             assert_eq!(held(&scene.node, save), normal(&compiled), "{family}");
+            let held = iptables::held(&place(&scene.node), family).unwrap();
+            assert_eq!(Difference::new(&held, &compiled).to_string(), "", "{family}");
         }
     }
 }
@@ -284,6 +286,29 @@ fn rules_that_somebody_flushed_come_back() {
     run(&scene.node, "nft", "flush ruleset");
     scene.tend();
     assert_eq!(held(&scene.node, "iptables-nft-save"), whole);
+}
+
+#[test]
+fn a_change_that_does_not_fit_what_somebody_left_loads_all() {
+    let Some(mut scene) = scene() else { return };
+    scene.apply(&[node_port(json!({})), slice("web-1", "web", &BOTH[..1])]);
+    run(&scene.node, "nft", "flush ruleset");
+    let report = scene.apply(&[slice("web-1", "web", &BOTH[1..])]);
+    assert!(report.full, "{report:?}");
+    assert_eq!(ask(&scene.client, NODE_PORT).unwrap().server, "pod2");
+}
+
+#[test]
+fn a_rule_of_somebody_else_that_leads_to_a_chain_of_a_service_holds_up_nothing() {
+    let Some(mut scene) = scene() else { return };
+    let web = node_port(json!({}));
+    scene.apply(&[web.clone(), slice("web-1", "web", &BOTH)]);
+    let chain = iptables::chain_name("KUBE-SVC-", "default/web:http", Protocol::Tcp);
+    run(&scene.node, "iptables-nft", &format!("-w 5 -t nat -A PREROUTING -p tcp --dport 7 -j {chain}"));
+    scene.delete(&[web]);
+    scene.apply(&[service("other", VIP, json!({})), slice("other-1", "other", &BOTH)]);
+    assert!(ask(&scene.client, FRONT).is_ok());
+    assert_eq!(run(&scene.node, "iptables-nft", &format!("-w 5 -t nat -S {chain}")).lines().count(), 1);
 }
 
 #[test]
