@@ -45,7 +45,9 @@ pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
 /// IPv4, and IPv6 if anything uses it.
 fn families(sight: &Sight<'_>) -> Vec<Family> {
     let services = sight.cluster.names().filter_map(|name| sight.cluster.service(name));
-    let mut addresses = services.flat_map(|service| service.cluster_ips().iter().copied()).chain(sight.node.addresses.iter().copied());
+    let mut addresses = services
+        .flat_map(|service| service.cluster_ips().iter().copied())
+        .chain(sight.node.addresses.iter().copied());
     match addresses.any(|address: IpAddr| address.is_ipv6()) {
         true => Family::ALL.to_vec(),
         false => vec![Family::V4],

@@ -12,6 +12,8 @@ mod counts;
 mod front;
 mod kernel;
 mod ruleset;
+#[cfg(test)]
+mod scene;
 mod settings;
 mod trace;
 mod watcher;

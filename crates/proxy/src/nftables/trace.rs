@@ -22,7 +22,8 @@ pub struct Walker<'a> {
 impl<'a> Walker<'a> {
     /// The rules of a node.
     pub fn new(rulesets: impl IntoIterator<Item = &'a Ruleset>, node: &NodeFacts) -> Self {
-        let addresses: Vec<IpAddr> = node.addresses.iter().chain(&node.interface_addresses).copied().collect();
+        let addresses: Vec<IpAddr> =
+            node.addresses.iter().chain(&node.interface_addresses).copied().collect();
         Self { simulator: Simulator::new(rulesets), host: Host { addresses } }
     }
 }
@@ -38,7 +39,10 @@ impl Tracer for Walker<'_> {
             interface: packet.interface.clone(),
         };
         let walked = self.simulator.walk(&sent, &self.host).map_err(|unsupported| Untraceable {
-            rule: format!("{} (chain {} of table {})", unsupported.rule, unsupported.chain, unsupported.table),
+            rule: format!(
+                "{} (chain {} of table {})",
+                unsupported.rule, unsupported.chain, unsupported.table
+            ),
             why: unsupported.expression,
         })?;
         // Slots that lead to the same endpoint are one way; its steps are those of the first.

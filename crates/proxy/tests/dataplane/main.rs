@@ -7,7 +7,7 @@ mod server;
 
 mod connections;
 mod follow;
-mod policies;
 mod iptables;
+mod policies;
 mod scale;
 mod updates;

@@ -79,7 +79,11 @@ impl Scene {
             changed,
             make_mode,
             mode,
-            runtime: tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap(),
+            runtime: tokio::runtime::Builder::new_multi_thread()
+                .worker_threads(1)
+                .enable_all()
+                .build()
+                .unwrap(),
             node_facts: node_facts(),
             config,
         })

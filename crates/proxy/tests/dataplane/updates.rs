@@ -185,7 +185,8 @@ fn what_others_change_is_heard_and_repaired() {
         "add chain inet portolan mine".to_owned(),
         "add set inet portolan mine { type ipv4_addr; }".to_owned(),
         // This one cannot be undone in place.
-        "add chain inet portolan filter-forward { type filter hook forward priority 0; policy drop; }".to_owned(),
+        "add chain inet portolan filter-forward { type filter hook forward priority 0; policy drop; }"
+            .to_owned(),
     ];
     for damage in damages {
         scene.nft(&damage);
@@ -205,7 +206,9 @@ fn handle_of(listing: &str, rule: &str) -> String {
 fn no_connection_fails_while_the_table_is_replaced() {
     no_connection_fails_while(|scene, round| {
         if round % 10 == 0 {
-            scene.nft("add chain inet portolan filter-input { type filter hook input priority 0; policy drop; }");
+            scene.nft(
+                "add chain inet portolan filter-input { type filter hook input priority 0; policy drop; }",
+            );
             assert!(scene.restart().full);
         }
     });

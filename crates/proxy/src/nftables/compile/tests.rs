@@ -46,7 +46,8 @@ fn compiled(service: Value, slice: Value) -> Vec<String> {
     }
     let mut fronts: Vec<_> = ruleset.fronts().collect();
     fronts.sort_unstable_by_key(|(front, _)| **front);
-    let line = |(front, value): (&Front, &Arc<FrontValue>)| format!("{front} ({}): {}", value.comment, way(value));
+    let line =
+        |(front, value): (&Front, &Arc<FrontValue>)| format!("{front} ({}): {}", value.comment, way(value));
     fronts.into_iter().map(line).collect()
 }
 
