@@ -5,6 +5,7 @@
 //! the kernel is described in [`layout`], the shares of endpoints in [`balance`].
 
 pub mod balance;
+pub mod kube_proxy;
 pub mod layout;
 
 mod compile;

@@ -34,6 +34,7 @@ mod sets;
 mod stick;
 mod surroundings;
 
+pub(super) use base::ct_bits;
 pub use base::{base, bridge_table, table};
 pub use chain::ServiceChain;
 pub use elements::{Edits, counting_elements, counting_sets, edits};
@@ -53,10 +54,10 @@ use crate::nftables::settings::{Pods, Settings};
 /// `IFNAMSIZ`: bytes of an interface's name.
 const INTERFACE_NAME: usize = 16;
 /// First register of a lookup's key.
-const KEY: Register = Register(0);
+pub(super) const KEY: Register = Register(0);
 
 /// The register `words` 32-bit registers after the first of the key.
-fn key_register(words: u8) -> Register {
+pub(super) fn key_register(words: u8) -> Register {
     Register(KEY.0 + words)
 }
 
@@ -105,7 +106,7 @@ fn load_address(family: Family, address: Address, to: Register) -> Expr {
 }
 
 /// Loads protocol and destination port into two registers.
-fn load_protocol_and_port(to: Register) -> [Expr; 2] {
+pub(super) fn load_protocol_and_port(to: Register) -> [Expr; 2] {
     [
         Expr::Meta { key: MetaKey::L4Proto, to },
         // TCP, UDP and SCTP have the destination port at the same place.
@@ -140,7 +141,7 @@ fn pods(settings: &Settings, family: Family, wanted: bool) -> Option<Vec<Expr>> 
 }
 
 /// Translates the destination to the address and port that begin in this register.
-fn dnat(family: Family, endpoint: Register) -> Expr {
+pub(super) fn dnat(family: Family, endpoint: Register) -> Expr {
     Expr::Dnat {
         family: match family {
             Family::V4 => nfnetlink::Family::Ip,
@@ -152,7 +153,7 @@ fn dnat(family: Family, endpoint: Register) -> Expr {
 }
 
 /// An address in network order.
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -167,7 +168,7 @@ fn load_service_ip(family: Family) -> Vec<Expr> {
 }
 
 /// Sets or turns bits of the packet mark.
-fn change_mark(mask: u32, xor: u32) -> [Expr; 3] {
+pub(super) fn change_mark(mask: u32, xor: u32) -> [Expr; 3] {
     [
         Expr::Meta { key: MetaKey::Mark, to: KEY },
         Expr::bitwise(KEY, KEY, mask, xor),
