@@ -12,6 +12,7 @@ mod writer;
 use nfnetlink::{Batch, Ruleset, Socket, Table, Transaction};
 use service::Family;
 
+use crate::conntrack::stale;
 use crate::error::Error;
 use crate::mode::{Mode, Report, Touched};
 use crate::sight::Sight;
@@ -61,7 +62,12 @@ impl Mode for KubeProxy {
             ruleset.replay(&mut batch);
         }
         self.socket.commit(batch).map_err(Error::load)?;
-        Ok(Report { elements, full: true, flows: 0 })
+        let fronts: Vec<_> = sight.all_ports().iter().filter_map(stale::Front::of).collect();
+        let flows = stale::forget(&mut self.socket, &fronts).unwrap_or_else(|error| {
+            tracing::warn!(%error, "UDP connections to endpoints that are gone were not forgotten");
+            0
+        });
+        Ok(Report { elements, full: true, flows })
     }
 }
 

@@ -1,26 +1,37 @@
 //! The layout in the kernel: table `inet portolan`.
 //!
 //! ```text
+//! guard (filter prerouting and output, before translation; new connections)
+//!   address . protocol . port  ──▶ guarded-ips ──▶ let-in-…: drops who is not in loadBalancerSourceRanges
 //! services (nat prerouting, output)
-//!   │  cluster IP, client not in the cluster: mark for masquerading
+//!   │  cluster IP, client not a pod: mark for masquerading
 //!   ├─ address . protocol . port  ──▶ service-ips  ─┐  verdict map, one element per front
 //!   └─ protocol . port, if local  ──▶ node-ports   ─┤
 //!                                                   ▼
-//!                            service-3, node-port-3, …   one chain per COUNT of endpoints, not per Service
+//!                            service-3, node-port-3, …   one chain per COUNT of slots, not per Service
 //!                              key . random number below 3  ──▶ service-endpoints, node-port-endpoints
 //!                                                               data map: endpoint address . port
-//! no-endpoints (filter forward, input, output; new connections)
-//!   sets of fronts without endpoints, and the cluster IPs for ports that do not exist  ──▶ reject
-//! masquerade (nat postrouting)
-//!   marked connections, and endpoints that met themselves
+//!                            service-sticky-3, …             ──▶ service-sticky, node-port-sticky
+//!                                                               verdict map: stick-…, one chain per endpoint
+//!                                                               of a Service port with session affinity
+//! no-node-port-endpoints (filter input), no-endpoints (filter input, forward, output), new connections
+//!   sets of fronts without endpoints  ──▶ reject
+//! no-such-port (filter forward, output; new connections)
+//!   cluster IPs, for ports that do not exist  ──▶ reject; other addresses of the ServiceCIDRs  ──▶ drop
+//! nat-postrouting
+//!   marked connections, and endpoints that met themselves: masquerade
 //! ```
 //!
 //! All sets exist once per family; those of IPv6 end in `6`. The number of sets, chains and rules does not grow
-//! with the cluster, so a packet's way and a change's cost do not either: one endpoint is one element of a map.
+//! with the cluster, but for Services with session affinity (a chain of three rules for each endpoint) and for
+//! different lists of source ranges (a chain and a set for each). So a packet's way and a change's cost do not
+//! either: one endpoint is one element of a map.
 //!
 //! The endpoints hang on the front (address, protocol, port, index) and not on a number of the Service, although
 //! that repeats them for a Service with a node port: a key made of a looked-up number and a random one works in
-//! the kernel but makes `nft list` abort (1.0.6), and a table that cannot be listed cannot be trusted.
+//! the kernel but makes `nft list` abort (1.0.6), and a table that cannot be listed cannot be trusted. For the same
+//! reason clients are remembered by chains whose endpoint is a constant: what was looked up cannot be listed as
+//! what is remembered.
 //!
 //! A packet may do its two lookups on both sides of a commit and miss its slot. Each chain therefore ends with
 //! the first slot as a second try.
