@@ -54,7 +54,7 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     }
     if options.cleanup {
         host::require_root("proxy --cleanup")?;
-        return Ok(proxy::cleanup_all(&[])?);
+        return Ok(proxy::cleanup_all()?);
     }
     let duties = configuration.duties()?;
     if options.init_only {
@@ -77,7 +77,7 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
             let still = settings.still(&options.filename, interfaces).await?;
             let mut mode = proxy::start(&config)?;
             let report = mode.sync(&still.sight(), &Touched::Everything)?;
-            proxy::cleanup_all(&[config.mode])?;
+            proxy::cleanup_others(&config)?;
             tracing::info!(mode = %config.mode, elements = report.elements, "Service rules loaded");
             Ok(())
         });
