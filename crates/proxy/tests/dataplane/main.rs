@@ -5,6 +5,7 @@ mod namespace;
 mod scene;
 mod server;
 
+mod cases;
 mod connections;
 mod follow;
 mod iptables;
