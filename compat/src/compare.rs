@@ -22,7 +22,10 @@ pub fn packets(
             Ok(branches) => Ok(Outcome::new(outcome(&branches))),
             Err(error) => Err(error.to_string()),
         };
-        let question = format!("{} -> {}/{} by {:?}", packet.source, packet.destination, packet.protocol, packet.interface);
+        let question = format!(
+            "{} -> {}/{} by {:?}",
+            packet.source, packet.destination, packet.protocol, packet.interface
+        );
         match (way(theirs), way(ours)) {
             (Ok(theirs), Ok(ours)) if theirs.same(&ours) => {}
             (Ok(theirs), Ok(ours)) => match known(packet, &theirs, &ours) {
@@ -57,7 +60,9 @@ impl Outcome {
     fn same(&self, other: &Self) -> bool {
         let near = |(a, b): (&Share, &Share)| {
             // kube-proxy rounds probabilities to ten digits.
-            a.address == b.address && a.masquerade == b.masquerade && (a.probability - b.probability).abs() < 1e-6
+            a.address == b.address
+                && a.masquerade == b.masquerade
+                && (a.probability - b.probability).abs() < 1e-6
         };
         self.verdict == other.verdict
             && self.shares.len() == other.shares.len()
@@ -73,7 +78,8 @@ impl std::fmt::Display for Outcome {
 }
 
 /// Chains whose rules kube-proxy writes in an order of chance.
-const UNORDERED: [&str; 4] = ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"];
+const UNORDERED: [&str; 4] =
+    ["KUBE-SERVICES", "KUBE-NODEPORTS", "KUBE-EXTERNAL-SERVICES", "KUBE-PROXY-FIREWALL"];
 
 /// Compares two dumps of `iptables-save` rule by rule. Chains that only one has differ too, except empty ones.
 pub fn rules(theirs: &Tables, ours: &Tables) -> Differences {

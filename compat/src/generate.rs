@@ -1,5 +1,7 @@
 //! Random clusters that an API server accepts.
 
+use std::collections::BTreeMap;
+
 use fastrand::Rng;
 use serde_json::{Value, json};
 
@@ -17,7 +19,13 @@ const EXTERNAL: [&str; 6] =
 const BALANCED: [&str; 5] = ["203.0.113.1", "203.0.113.2", "203.0.113.3", "2001:db8:6::1", "2001:db8:6::2"];
 /// Ranges that may reach load balancer addresses.
 const SOURCES: [&str; 7] = [
-    "198.18.0.0/16", "198.18.5.0/24", "192.0.2.0/24", "10.244.0.0/16", "2001:db8:7::/48", "0.0.0.0/0", "fd00:244::/48",
+    "198.18.0.0/16",
+    "198.18.5.0/24",
+    "192.0.2.0/24",
+    "10.244.0.0/16",
+    "2001:db8:7::/48",
+    "0.0.0.0/0",
+    "fd00:244::/48",
 ];
 
 /// A random cluster: what to create, and the status to give some of it afterwards.
@@ -36,16 +44,21 @@ pub fn cluster(random: &mut Rng, services: usize) -> Cluster {
     let mut cluster = Cluster { services: Vec::new(), balanced: Vec::new(), slices: Vec::new() };
     for number in 0..services {
         let name = format!("svc-{number}");
-        let (service, ports) = service(random, &name);
+        // Two Services that claim one address and port get it by chance in kube-proxy, so none does here.
+        let first_port = 1000 + 4 * number;
+        let (service, ports) = service(random, &name, first_port);
         let headless = service["spec"]["clusterIP"] == "None";
         if service["spec"]["type"] == "LoadBalancer" {
             cluster.balanced.push((name.clone(), balanced(random)));
         }
         cluster.services.push(service);
         let hinted = random.u8(..4) == 0;
+        let mut known = BTreeMap::new();
         for slice in 0..random.usize(..4) {
             let family = *choose(random, &["IPv4", "IPv4", "IPv6"]);
-            cluster.slices.push(self::slice(random, &name, slice, family, &ports, headless, hinted));
+            cluster
+                .slices
+                .push(self::slice(random, &name, slice, family, &ports, headless, hinted, &mut known));
         }
     }
     cluster
@@ -63,16 +76,18 @@ fn some(random: &mut Rng, from: &[&'static str], most: usize) -> Vec<&'static st
 }
 
 /// A Service and its (port name, protocol) pairs.
-fn service(random: &mut Rng, name: &str) -> (Value, Vec<(String, &'static str)>) {
-    let kind = *choose(random, &["ClusterIP", "ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer", "ExternalName"]);
+fn service(random: &mut Rng, name: &str, first_port: usize) -> (Value, Vec<(String, &'static str)>) {
+    let kind = *choose(
+        random,
+        &["ClusterIP", "ClusterIP", "NodePort", "NodePort", "LoadBalancer", "LoadBalancer", "ExternalName"],
+    );
     let count = random.usize(1..=3);
     let mut ports = Vec::new();
     let mut named = Vec::new();
     for index in 0..count {
         let port_name = if count == 1 && random.bool() { String::new() } else { format!("p{index}") };
         let protocol = *choose(random, &["TCP", "TCP", "UDP", "SCTP"]);
-        // Two ports may share a number if their protocols differ.
-        let number = 80 + index;
+        let number = first_port + index;
         ports.push(json!({"name": port_name, "protocol": protocol, "port": number}));
         named.push((port_name, protocol));
     }
@@ -80,7 +95,8 @@ fn service(random: &mut Rng, name: &str) -> (Value, Vec<(String, &'static str)>)
     if kind == "ExternalName" {
         spec["externalName"] = "example.com".into();
     } else {
-        spec["ipFamilyPolicy"] = (*choose(random, &["SingleStack", "PreferDualStack", "RequireDualStack"])).into();
+        spec["ipFamilyPolicy"] =
+            (*choose(random, &["SingleStack", "PreferDualStack", "RequireDualStack"])).into();
         if random.u8(..4) == 0 {
             spec["ipFamilies"] = json!(["IPv6"]);
             spec["ipFamilyPolicy"] = (*choose(random, &["SingleStack", "PreferDualStack"])).into();
@@ -91,7 +107,8 @@ fn service(random: &mut Rng, name: &str) -> (Value, Vec<(String, &'static str)>)
         if random.u8(..4) == 0 {
             spec["sessionAffinity"] = "ClientIP".into();
             if random.bool() {
-                spec["sessionAffinityConfig"] = json!({"clientIP": {"timeoutSeconds": random.u32(1..=86_400)}});
+                spec["sessionAffinityConfig"] =
+                    json!({"clientIP": {"timeoutSeconds": random.u32(1..=86_400)}});
             }
         }
         if random.u8(..3) == 0 {
@@ -143,6 +160,7 @@ fn slice(
     ports: &[(String, &'static str)],
     headless: bool,
     hinted: bool,
+    known: &mut BTreeMap<String, Value>,
 ) -> Value {
     let mut labels = json!({
         "kubernetes.io/service-name": service,
@@ -151,28 +169,37 @@ fn slice(
     if headless {
         labels["service.kubernetes.io/headless"] = "".into();
     }
-    let ports: Vec<_> = ports
-        .iter()
-        .filter(|_| random.u8(..8) != 0)
-        .map(|(name, protocol)| {
-            json!({"name": name, "protocol": protocol, "port": *choose(random, &[8080_u16, 8080, 9090, 80])})
-        })
-        .collect();
-    let endpoints: Vec<_> = (0..random.usize(..6)).map(|_| endpoint(random, family, hinted)).collect();
+    let mut served = Vec::new();
+    for (name, protocol) in ports {
+        if random.u8(..8) != 0 {
+            let port = *choose(random, &[8080_u16, 8080, 9090, 80]);
+            served.push(json!({"name": name, "protocol": protocol, "port": port}));
+        }
+    }
+    let endpoints: Vec<_> = (0..random.usize(..6)).map(|_| endpoint(random, family, hinted, known)).collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
         "metadata": {"name": format!("{service}-{number}"), "namespace": "default", "labels": labels},
-        "ports": ports, "endpoints": endpoints,
+        "ports": served, "endpoints": endpoints,
     })
 }
 
-/// Few addresses, so that slices and Services share some.
-fn endpoint(random: &mut Rng, family: &str, hinted: bool) -> Value {
+/// Few addresses, so that slices and Services share some. Where a Service names an address twice, it says the same,
+/// or one of them is terminating: between others kube-proxy chooses by chance.
+fn endpoint(random: &mut Rng, family: &str, hinted: bool, known: &mut BTreeMap<String, Value>) -> Value {
     let (node, host) = (random.usize(..NODES.len()), random.u8(2..12));
     let address = match family {
         "IPv4" => format!("10.244.{node}.{host}"),
-        _ => format!("fd00:244:0:{node}::{host:x}"),
+        // The API server wants the shortest form, which the standard library writes.
+        _ => std::net::Ipv6Addr::new(0xfd00, 0x244, 0, node as u16, 0, 0, 0, u16::from(host)).to_string(),
     };
+    if let Some(known) = known.get(&address) {
+        let mut again = known.clone();
+        if known["conditions"]["terminating"] != true && random.bool() {
+            again["conditions"] = json!({"ready": false, "serving": true, "terminating": true});
+        }
+        return again;
+    }
     let mut conditions = json!({});
     // Terminating endpoints are not ready, unless not-ready addresses are published.
     match random.u8(..8) {
@@ -183,7 +210,7 @@ fn endpoint(random: &mut Rng, family: &str, hinted: bool) -> Value {
         4 => conditions = json!({"ready": true, "serving": true, "terminating": false}),
         _ => {}
     }
-    let mut endpoint = json!({"addresses": [address], "conditions": conditions});
+    let mut endpoint = json!({"addresses": [&address], "conditions": conditions});
     if random.u8(..12) != 0 {
         endpoint["nodeName"] = NODES[node].into();
     }
@@ -194,6 +221,7 @@ fn endpoint(random: &mut Rng, family: &str, hinted: bool) -> Value {
         }
         endpoint["hints"] = hints;
     }
+    known.insert(address, endpoint.clone());
     endpoint
 }
 

@@ -8,6 +8,7 @@
 //! A cluster and the dumps that kube-proxy made of it can be recorded ([`recording`]); continuous integration
 //! compares with recordings, since building kube-proxy takes long.
 
+pub mod check;
 pub mod compare;
 pub mod generate;
 pub mod peers;

@@ -64,8 +64,12 @@ impl Peers {
         let etcd = start(
             &namespace,
             Command::new(programs.join("etcd"))
-                .arg("--data-dir").arg(file("etcd"))
-                .args(["--listen-client-urls=http://127.0.0.1:2379", "--advertise-client-urls=http://127.0.0.1:2379"])
+                .arg("--data-dir")
+                .arg(file("etcd"))
+                .args([
+                    "--listen-client-urls=http://127.0.0.1:2379",
+                    "--advertise-client-urls=http://127.0.0.1:2379",
+                ])
                 .args(["--listen-peer-urls=http://127.0.0.1:2380", "--unsafe-no-fsync", "--log-level=error"]),
             &file("etcd.log"),
         )?;
@@ -76,14 +80,18 @@ impl Peers {
                 .args(["--etcd-servers=http://127.0.0.1:2379", "--authorization-mode=AlwaysAllow"])
                 .args(["--disable-admission-plugins=ServiceAccount", "--secure-port=6443"])
                 .args(["--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112"])
-                .args([&format!("--advertise-address={}", NODE_IPS[0]), "--service-account-issuer=https://compat"])
+                .args([
+                    &format!("--advertise-address={}", NODE_IPS[0]),
+                    "--service-account-issuer=https://compat",
+                ])
                 .arg(flag("token-auth-file", file("tokens")))
                 .arg(flag("service-account-key-file", file("key")))
                 .arg(flag("service-account-signing-key-file", file("key")))
                 .arg(flag("cert-dir", file("certs"))),
             &file("apiserver.log"),
         )?;
-        let peers = Self { programs: programs.to_owned(), namespace, folder, _apiserver: apiserver, _etcd: etcd };
+        let peers =
+            Self { programs: programs.to_owned(), namespace, folder, _apiserver: apiserver, _etcd: etcd };
         peers.wait_for("kube-apiserver", || peers.call("GET", "/readyz", None).is_ok())?;
         peers.call("POST", "/api/v1/nodes", Some(&generate::node()))?;
         let status = json!({"status": generate::node_status()});
@@ -104,7 +112,9 @@ impl Peers {
     pub fn fill(&self, cluster: &Cluster) -> anyhow::Result<()> {
         let slices = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
         let services = "/api/v1/namespaces/default/services";
-        self.call("DELETE", slices, None)?;
+        // The API server keeps its own Service and slice.
+        let others = "labelSelector=kubernetes.io%2Fservice-name%21%3Dkubernetes";
+        self.call("DELETE", &format!("{slices}?{others}"), None)?;
         let listed: Value = serde_json::from_str(&self.call("GET", services, None)?)?;
         for service in listed["items"].as_array().into_iter().flatten() {
             let name = service["metadata"]["name"].as_str().unwrap_or_default();
@@ -122,7 +132,8 @@ impl Peers {
         ensure!(refused * 4 < cluster.services.len().max(4), "the API server refuses most Services");
         for (name, status) in &cluster.balanced {
             // The Service may be one of those that were refused.
-            let _ = self.call("PATCH", &format!("{services}/{name}/status"), Some(&json!({"status": status})));
+            let _ =
+                self.call("PATCH", &format!("{services}/{name}/status"), Some(&json!({"status": status})));
         }
         for slice in &cluster.slices {
             self.call("POST", slices, Some(slice))?;
@@ -202,7 +213,11 @@ impl Peers {
     /// What it says when it fails.
     pub fn run(&self, program: &str, arguments: &[&str]) -> anyhow::Result<String> {
         let output = self.namespace.run(|| Command::new(program).args(arguments).output())??;
-        ensure!(output.status.success(), "{program} {arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
+        ensure!(
+            output.status.success(),
+            "{program} {arguments:?}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
         Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
@@ -221,13 +236,17 @@ impl Peers {
     fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<String> {
         let text = body.map(ToString::to_string).unwrap_or_default();
         let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-        let request = Request::builder().method(method).uri(path).header("content-type", content).body(text.into_bytes())?;
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("content-type", content)
+            .body(text.into_bytes())?;
         self.namespace.run(move || -> anyhow::Result<String> {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
                 let mut config = kube::Config::new("https://127.0.0.1:6443".parse()?);
                 config.accept_invalid_certs = true;
-                config.auth_info.token = Some(serde_json::from_value(TOKEN.into())?);
+                config.auth_info.token = Some(TOKEN.to_owned().into());
                 Ok(kube::Client::try_from(config)?.request_text(request).await?)
             })
         })?

@@ -33,6 +33,8 @@ const SENDERS: [(&str, Option<&str>); 18] = [
 ];
 /// Addresses of the range of cluster IPs that nobody has, and one that is no business of a proxy's.
 const NOBODY: [&str; 4] = ["10.96.200.200", "fd00:96::fe00", "192.0.2.200", "2001:db8:99::1"];
+/// The interface that others come in by.
+const UPLINK: &str = "node0";
 /// A port that no Service has.
 const NO_PORT: u16 = 4444;
 
@@ -43,7 +45,8 @@ pub fn packets(still: &Still) -> Vec<Packet> {
         NODE_IPS.into_iter().chain(["127.0.0.1", "::1"]).filter_map(|text| text.parse().ok()).collect();
     for view in still.sight().all_ports() {
         let (protocol, port) = (view.port.protocol, view.port.port);
-        let addresses = [view.cluster_ip].into_iter().chain(view.external_ips()).chain(view.load_balancer_ips());
+        let addresses =
+            [view.cluster_ip].into_iter().chain(view.external_ips()).chain(view.load_balancer_ips());
         for address in addresses {
             doors.insert((address, protocol, port));
             doors.insert((address, protocol, NO_PORT));
@@ -67,7 +70,9 @@ pub fn packets(still: &Still) -> Vec<Packet> {
                 && (!source.is_loopback() || address.is_loopback());
             if possible {
                 let destination = SocketAddr::new(address, port);
-                packets.push(Packet { source, destination, protocol, interface: interface.map(str::to_owned) });
+                let local = source.is_loopback() || locals.contains(&source);
+                let interface = interface.or_else(|| (!local).then_some(UPLINK)).map(str::to_owned);
+                packets.push(Packet { source, destination, protocol, interface });
             }
         }
     }

@@ -14,7 +14,9 @@ pub struct Namespace {
 impl Namespace {
     /// The namespace of this name.
     pub fn named(name: &str) -> Self {
-        Self { metadata: Metadata { namespace: "".into(), name: name.into(), resource_version: None } }
+        Self {
+            metadata: Metadata { namespace: "".into(), name: name.into(), uid: None, resource_version: None },
+        }
     }
 }
 

@@ -10,14 +10,17 @@ pub mod trace;
 
 mod apply;
 mod compile;
+mod difference;
 mod lines;
 mod name;
+mod ours;
 mod rules;
 #[cfg(test)]
 mod scene;
 mod script;
 
-pub use apply::{Failure, Iptables, Place, cleanup};
+pub use apply::{Failure, Iptables, Place, cleanup, held};
 pub use compile::{Platform, compile};
-pub use name::{chain_name, endpoint_chain_name, port_name};
+pub use difference::Difference;
+pub use name::{chain_name, endpoint_chain_name, hashed_name, port_name};
 pub use rules::{Change, Rules};

@@ -27,7 +27,7 @@ pub use config::{Config, DetectLocal, IpvsConfig, ModeName, NodePortAddresses};
 pub use error::Error;
 pub use limits::Limits;
 pub use mode::{Count, Mode, Report, Touched};
-pub use modes::start;
+pub use modes::{Compiled, cleanup_all, compile, start};
 pub use nftables::cleanup;
 pub use packet::{Branch, Fate, Packet, Tracer, Untraceable};
 pub use run::{interface_addresses, run};

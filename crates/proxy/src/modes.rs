@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::IpAddr;
 
-use service::{Cluster, Family};
+use service::Family;
 
 use crate::config::{Config, ModeName};
 use crate::error::Error;
@@ -12,6 +12,9 @@ use crate::mode::Mode;
 use crate::nftables::{self, Kernel, Nftables};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
 use crate::sight::{NodeFacts, Sight};
+
+/// How many lines a difference shows around each change.
+const CONTEXT: usize = 2;
 
 /// The rules of a mode as a value. It prints as the mode's own tools do.
 #[derive(Debug)]
@@ -24,6 +27,7 @@ pub struct Compiled {
 
 #[derive(Debug)]
 enum Rules {
+    Nftables(nfnetlink::Ruleset),
     Iptables(Vec<(Family, iptables::text::Tables)>),
 }
 
@@ -33,6 +37,7 @@ enum Rules {
 /// [`Error::Mode`] when the mode has no rules to show.
 pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
     let rules = match sight.config.mode {
+        ModeName::Nftables => Rules::Nftables(nftables::compile_rules(sight)),
         ModeName::Iptables => {
             let tables = |family| iptables::compile(sight, family, iptables::Platform::default()).tables();
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
@@ -58,6 +63,7 @@ impl Compiled {
     /// Walks packets through these rules.
     pub fn tracer(&self) -> Box<dyn Tracer + '_> {
         match &self.rules {
+            Rules::Nftables(table) => Box::new(nftables::Walker::new([table], &self.node)),
             Rules::Iptables(tables) => Box::new(ByFamily(
                 tables
                     .iter()
@@ -66,11 +72,57 @@ impl Compiled {
             )),
         }
     }
+
+    /// What the kernel of the calling thread's network namespace holds in their place.
+    ///
+    /// # Errors
+    /// [`Error`] says what could not be read.
+    pub fn held(&self) -> Result<Self, Error> {
+        let rules = match &self.rules {
+            Rules::Nftables(ours) => {
+                let mut socket = socket()?;
+                let tables = socket.tables().map_err(Error::Load)?;
+                let known = |table: &&nfnetlink::Table| tables.iter().any(|held| held.name == table.name);
+                match ours.table().filter(known) {
+                    Some(table) => Rules::Nftables(socket.ruleset(table).map_err(Error::Load)?),
+                    None => Rules::Nftables(nfnetlink::Ruleset::default()),
+                }
+            }
+            Rules::Iptables(tables) => {
+                let place = iptables::Place::here();
+                let held = tables.iter().map(|(family, _)| Ok((*family, iptables::held(&place, *family)?)));
+                Rules::Iptables(held.collect::<Result<_, Error>>()?)
+            }
+        };
+        Ok(Self { rules, node: self.node.clone(), families: self.families.clone() })
+    }
+
+    /// What loading these rules would change where `before` is loaded; empty for nothing.
+    pub fn difference(&self, before: &Self) -> String {
+        match (&before.rules, &self.rules) {
+            (Rules::Iptables(before), Rules::Iptables(after)) => {
+                let mut text = String::new();
+                for ((family, before), (_, after)) in before.iter().zip(after) {
+                    let difference = iptables::Difference::new(before, after);
+                    if !difference.is_empty() {
+                        text.push_str(&format!("# {family}\n{difference}"));
+                    }
+                }
+                text
+            }
+            _ => {
+                let (before, after) = (before.to_string(), self.to_string());
+                let lines = similar::TextDiff::from_lines(&before, &after);
+                lines.unified_diff().context_radius(CONTEXT).to_string()
+            }
+        }
+    }
 }
 
 impl fmt::Display for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rules {
+            Rules::Nftables(table) => write!(f, "{table}"),
             Rules::Iptables(tables) => {
                 for (family, tables) in tables.iter().filter(|(family, _)| self.families.contains(family)) {
                     if *family == Family::V6 {
@@ -111,17 +163,6 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
 
 fn socket() -> Result<nfnetlink::Socket, Error> {
     nfnetlink::Socket::open().map_err(Error::Load)
-}
-
-/// Prints what the kernel holds of a mode, in the network namespace of the calling thread.
-///
-/// # Errors
-/// [`Error`] says what could not be read.
-pub fn print_kernel(config: &Config) -> Result<String, Error> {
-    let _ = Cluster::new();
-    match config.mode {
-        other => Err(Error::Mode(format!("mode {other} cannot show what the kernel holds"))),
-    }
 }
 
 /// Removes what modes put into the kernel, except what `kept` use. It is no error if there is nothing.

@@ -64,7 +64,13 @@ fn run(setup: Setup, ready: oneshot::Sender<()>, signal: &shutdown::Signal) -> a
         let mode = proxy::start(&rules)?;
         let user = format!("system:node:{name}");
         let agent = node::run(setup.api.client(&user), setup.node.clone(), ready, signal.clone().wait());
-        let proxy = proxy::run(setup.api.client("system:kube-proxy"), rules, proxy::configuration::Duties::none(), mode, signal.clone().wait());
+        let proxy = proxy::run(
+            setup.api.client("system:kube-proxy"),
+            rules,
+            proxy::configuration::Duties::none(),
+            mode,
+            signal.clone().wait(),
+        );
         tokio::try_join!(async { agent.await.map_err(anyhow::Error::from) }, async {
             proxy.await.map_err(anyhow::Error::from)
         },)?;

@@ -122,9 +122,13 @@ fn as_json(explanation: &Explanation) -> Value {
 fn text(from: &str, to: &str, explanation: &Explanation) -> String {
     let mut text = match explanation.verdict {
         Verdict::Dnat => format!("{from} -> {to} goes to\n"),
-        Verdict::Reject => format!("{from} -> {to} is rejected: the sender is told at once that nobody is there\n"),
+        Verdict::Reject => {
+            format!("{from} -> {to} is rejected: the sender is told at once that nobody is there\n")
+        }
         Verdict::Drop => format!("{from} -> {to} is dropped: the sender waits in vain\n"),
-        Verdict::Pass => format!("{from} -> {to} is no business of the proxy's: it goes where it is routed\n"),
+        Verdict::Pass => {
+            format!("{from} -> {to} is no business of the proxy's: it goes where it is routed\n")
+        }
     };
     for share in &explanation.endpoints {
         text.push_str(&format!("  {share}\n"));

@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use proxy::{ModeName, Still, Touched};
+use proxy::Touched;
 
 use super::parts;
 use crate::host;
@@ -49,7 +49,8 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     let configuration = settings.configuration()?;
     if let Some(file) = &options.write_config_to {
         let text = serde_json::to_string_pretty(&configuration.complete())?;
-        return std::fs::write(file, text + "\n").with_context(|| format!("{} cannot be written", file.display()));
+        return std::fs::write(file, text + "\n")
+            .with_context(|| format!("{} cannot be written", file.display()));
     }
     if options.cleanup {
         host::require_root("proxy --cleanup")?;
@@ -67,7 +68,10 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     host::require_root("proxy")?;
     let config = settings.config(&configuration)?;
     if options.once || !options.filename.is_empty() {
-        anyhow::ensure!(options.once, "-f has the rules of these objects; add --once to program them, or --dry-run to see them");
+        anyhow::ensure!(
+            options.once,
+            "-f has the rules of these objects; add --once to program them, or --dry-run to see them"
+        );
         return parts::run(async {
             let interfaces = proxy::interface_addresses().await;
             let still = settings.still(&options.filename, interfaces).await?;
@@ -92,27 +96,21 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
 /// Prints the rules or their difference. Needs no root, unless the rules of this machine are asked for.
 fn show(options: &Options) -> anyhow::Result<()> {
     let still = parts::run(options.settings.still(&options.filename, Vec::new()))?;
-    let rules = print(&still)?;
+    let rules = proxy::compile(&still.sight())?;
     let Some(against) = &options.diff else {
-        return write(&rules);
+        return write(&rules.to_string());
     };
-    let (name, before) = match against {
+    let before = match against {
         Some(file) => {
             let other = parts::run(options.settings.still(std::slice::from_ref(file), Vec::new()))?;
-            (file.display().to_string(), print(&other)?)
+            proxy::compile(&other.sight())?
         }
         None => {
             host::require_root("proxy --diff")?;
-            let sight = still.sight();
-            ("the rules of this machine".to_owned(), proxy::print_kernel(sight.config.mode, sight.config)?)
+            rules.held()?
         }
     };
-    let difference = similar::TextDiff::from_lines(&before, &rules);
-    write(&difference.unified_diff().context_radius(2).header(&name, "the rules of these objects").to_string())
-}
-
-fn print(still: &Still) -> anyhow::Result<String> {
-    Ok(proxy::compile(&still.sight())?.to_string())
+    write(&rules.difference(&before))
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.
@@ -122,9 +120,4 @@ pub(crate) fn write(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-/// Modes by name, for help texts.
-pub(crate) fn modes() -> String {
-    ModeName::ALL.map(|mode| mode.to_string()).join(", ")
 }

@@ -14,6 +14,9 @@ use crate::still::Still;
 const OUTSIDE: [&str; 6] =
     ["198.51.100.77", "203.0.113.77", "192.0.2.77", "2001:db8:77::77", "2001:db8:78::77", "2001:db8:79::77"];
 
+/// Stands for any interface that no pod is behind.
+const UPLINK: &str = "uplink";
+
 /// Who sends.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
@@ -70,7 +73,7 @@ impl Place {
         protocol: Protocol,
     ) -> Result<Packet, UnknownPlace> {
         let source = self.address(still, Family::of(destination.ip()), destination.ip())?;
-        let interface = pod_interface(still, source);
+        let interface = interface(still, source);
         Ok(Packet { source, destination, protocol, interface })
     }
 
@@ -127,18 +130,19 @@ fn is_pod(still: &Still, address: IpAddr) -> bool {
     }
 }
 
-/// The interface that a pod of this node sends through, when pods are told by that.
-fn pod_interface(still: &Still, source: IpAddr) -> Option<String> {
+/// The interface a packet comes in by, when pods are told by that: none if this node makes it itself.
+fn interface(still: &Still, source: IpAddr) -> Option<String> {
     let sight = still.sight();
     let LocalPods::Through(interface) = sight.local_pods(Family::of(source)) else { return None };
     let here = sight.node.pod_cidrs.iter().any(|range| range.contains(source))
         || still.pods().iter().any(|pod| {
             pod.node.as_ref() == Some(&sight.node.viewpoint.node) && pod.addresses.contains(&source)
         });
-    here.then(|| match interface {
-        Interface::Named(name) => name,
-        Interface::Prefixed(prefix) => format!("{prefix}0"),
-    })
+    match (here, interface) {
+        (true, Interface::Named(name)) => Some(name),
+        (true, Interface::Prefixed(prefix)) => Some(format!("{prefix}0")),
+        (false, _) => (!sight.node.is_local(source)).then(|| UPLINK.to_owned()),
+    }
 }
 
 /// Reads where a packet goes: an address, a Service or a node, with a port.

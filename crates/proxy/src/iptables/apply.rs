@@ -19,6 +19,8 @@ use service::Family;
 use self::half::Half;
 use self::programs::Programs;
 use super::compile::{Platform, Settings};
+use super::rules::Rules;
+use super::text::Tables;
 use crate::conntrack::stale;
 use crate::error::Error;
 use crate::mode::{Mode, Report, Touched};
@@ -39,10 +41,23 @@ pub struct Iptables {
     full: Option<Instant>,
 }
 
+/// All tables of a family, of the kind of programs that is in use, as the kernel holds them.
+///
+/// # Errors
+/// [`Failure`] says which program does not work and what to do.
+pub fn held(place: &Place, family: Family) -> Result<Tables, Failure> {
+    Programs::new(programs::in_use(place)?, family).tables(place)
+}
+
 impl Iptables {
     /// Nothing is run, read or written before the first [`Mode::sync`].
     pub fn new(place: Place) -> Self {
         Self { place, halves: Vec::new(), full: None }
+    }
+
+    /// The rules of each family that works here, as last compiled; none before the first [`Mode::sync`].
+    pub fn rules(&self) -> impl Iterator<Item = &Rules> {
+        self.halves.iter().map(|half| &half.rules)
     }
 
     /// Finds out which programs work here and what they and the kernel can do.
@@ -90,11 +105,9 @@ impl Iptables {
         let full = self.full.take();
         for half in &mut self.halves {
             let change = half.rules.update(sight, touched);
-            report.full |= change.everything;
-            report.elements += match change.everything {
-                true => half.write_all(&self.place)?,
-                false => half.write(&self.place, &change)?,
-            };
+            let (elements, all) = half.write(&self.place, &change)?;
+            report.elements += elements;
+            report.full |= all;
             report.flows += forget_flows(&self.place, half, &change)?;
         }
         self.full = if report.full { Some(Instant::now()) } else { full };

@@ -11,8 +11,7 @@ const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// How many characters of the hash a name has: with the prefix they stay below the kernel's limit of 28.
 const CHARACTERS: usize = 16;
 
-/// What a Service port is called in comments and hashes: `namespace/name:port`, without the colon if the port has
-/// no name (since Kubernetes 1.18; earlier versions kept it).
+/// What a Service port is called in comments: `namespace/name:port`, without the colon if the port has no name.
 pub fn port_name(service: &ServiceName, port: &str) -> String {
     match port {
         "" => service.to_string(),
@@ -20,7 +19,14 @@ pub fn port_name(service: &ServiceName, port: &str) -> String {
     }
 }
 
-/// The chain of a Service port: a prefix such as `KUBE-SVC-` and the hash of [`port_name`] and protocol.
+/// What of a Service port goes into hashes: `namespace/name:port`, with the colon even if the port has no name. So
+/// the names are those that are published for well-known examples, such as KUBE-SVC-KEAUNL7HVWWSEZA6 of
+/// `default/my-service`; kube-proxy leaves the colon out since Kubernetes 1.18.
+pub fn hashed_name(service: &ServiceName, port: &str) -> String {
+    format!("{service}:{port}")
+}
+
+/// The chain of a Service port: a prefix such as `KUBE-SVC-` and the hash of [`hashed_name`] and protocol.
 pub fn chain_name(prefix: &str, port: &str, protocol: Protocol) -> String {
     format!("{prefix}{}", hash(&format!("{port}{protocol}")))
 }
@@ -72,6 +78,13 @@ mod tests {
             let name = endpoint_chain_name(port, Protocol::Tcp, endpoint.parse().unwrap());
             assert_eq!(name, format!("KUBE-SEP-{hash}"));
         }
+    }
+
+    #[test]
+    fn a_port_without_a_name_keeps_its_colon_in_hashes() {
+        let service = ServiceName::new("default", "my-service");
+        let chain = chain_name("KUBE-SVC-", &hashed_name(&service, ""), Protocol::Tcp);
+        assert_eq!(chain, "KUBE-SVC-KEAUNL7HVWWSEZA6");
     }
 
     #[test]

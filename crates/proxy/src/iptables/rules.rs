@@ -82,14 +82,6 @@ impl Rules {
             }
         };
         self.settings = Some(settings);
-        // A chain that moved from one port to another is still led to.
-        let in_use: BTreeSet<_> = change
-            .services
-            .iter()
-            .filter_map(|name| self.fragments.get(name))
-            .flat_map(Fragment::chains)
-            .collect();
-        change.stale.retain(|chain| !in_use.contains(chain));
         change
     }
 
@@ -195,8 +187,14 @@ impl Rules {
 
     /// How many rules the filter and the nat table have, as kube-proxy's metric counts them.
     pub fn counts(&self) -> (usize, usize) {
-        let script = self.everything();
-        (script.rules_of("filter"), script.rules_of("nat"))
+        let Some(settings) = &self.settings else { return (0, 0) };
+        let ports = || self.fragments.values().flat_map(|fragment| &fragment.ports);
+        let filter = settings.filter_head().len() + settings.filter_tail().len();
+        let nat = settings.nat_head().len() + settings.nat_tail().len();
+        (
+            filter + ports().map(|port| port.filter.len()).sum::<usize>(),
+            nat + ports().map(|port| port.front.len() + port.own.len()).sum::<usize>(),
+        )
     }
 
     /// Whether there are so many endpoints that their rules go without comments.

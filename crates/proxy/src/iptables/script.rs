@@ -51,17 +51,15 @@ impl Script {
             declared.for_each(|chain| table.chain_mut(chain).rules.clear());
             for line in rules.as_str().lines() {
                 let mut words = line.splitn(3, ' ');
-                if let (Some("-A"), Some(chain), rule) = (words.next(), words.next(), words.next()) {
-                    table.chain_mut(chain).rules.push(Rule::new(rule.unwrap_or_default()));
+                match (words.next(), words.next(), words.next()) {
+                    (Some("-A"), Some(chain), rule) => {
+                        table.chain_mut(chain).rules.push(Rule::new(rule.unwrap_or_default()));
+                    }
+                    (Some("-X"), Some(chain), _) => table.remove(chain),
+                    _ => {}
                 }
             }
         }
-    }
-
-    /// How many rules it has for a table.
-    pub(crate) fn rules_of(&self, table: &str) -> usize {
-        let sections = self.sections.iter().filter(|(name, _)| *name == table);
-        sections.map(|(_, section)| section.rules.len()).sum()
     }
 }
 

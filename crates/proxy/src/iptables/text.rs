@@ -107,7 +107,8 @@ impl Table {
         &mut self.chains[place]
     }
 
-    fn remove(&mut self, name: &str) {
+    /// Takes a chain away.
+    pub(super) fn remove(&mut self, name: &str) {
         if let Some(place) = self.place(name) {
             self.chains.remove(place);
             self.index = self.chains.iter().enumerate().map(|(at, chain)| (chain.name.clone(), at)).collect();
@@ -132,6 +133,12 @@ impl Rule {
     /// [`BadWords`] when a quote has no end.
     pub fn options(&self) -> Result<Vec<Opt>, BadWords> {
         Ok(options::options(&words(&self.0)?))
+    }
+
+    /// The chain or target that it leads to; `None` if it only counts, or cannot be read.
+    pub fn target(&self) -> Option<String> {
+        let mut options = self.options().ok()?.into_iter();
+        options.find(|option| matches!(option.name.as_str(), "-j" | "-g"))?.values.pop()
     }
 
     /// A form that is the same for all ways of writing the rule, the kernel's included.

@@ -5,14 +5,16 @@ use std::io::ErrorKind;
 use std::process::Command;
 
 use proxy::iptables::text::{Normal, Tables};
-use proxy::iptables::{self, Iptables, Place, Platform};
-use proxy::{Config, Mode, ModeName};
+use proxy::iptables::trace::Walker;
+use proxy::iptables::{self, Difference, Iptables, Place, Platform};
+use proxy::{Config, Fate, Mode, ModeName, Packet, Tracer};
 use serde_json::{Value, json};
 use service::Family;
+use service::objects::Protocol;
 
 use crate::namespace::Namespace;
 use crate::scene::{CLIENT, NODE, POD1, POD1_V6, POD2, POD2_V6, Scene, config, service, slice, slice_of};
-use crate::server::{Asker, Connection, ask};
+use crate::server::{Asker, Connection, ask, serve};
 
 const VIP: &str = "10.96.0.20";
 const FRONT: &str = "10.96.0.20:8080";
@@ -119,6 +121,28 @@ fn a_pod_that_meets_itself_is_masqueraded_and_other_pods_are_not() {
 }
 
 #[test]
+fn an_endpoint_on_the_node_itself_sees_the_client_as_the_tracer_says() {
+    let Some(mut scene) = scene() else { return };
+    serve(&scene.node, "node", 6443);
+    scene.apply(&[service("api", VIP, json!({})), slice_of("api-1", "api", 6443, "TCP", &[(NODE, "node")])]);
+    let tables = scene.with_sight(|sight| iptables::compile(sight, Family::V4, Platform::default()).tables());
+    let walker = scene.with_sight(|sight| Walker::new(&tables, sight.node));
+    for (from, source) in [(&scene.client, CLIENT), (&scene.pod1, POD1), (&scene.node, NODE)] {
+        let packet = Packet {
+            source: source.parse().unwrap(),
+            destination: FRONT.parse().unwrap(),
+            protocol: Protocol::Tcp,
+            interface: None,
+        };
+        let Fate::Endpoint { masquerade, .. } = walker.trace(&packet).unwrap()[0].fate else { panic!() };
+        let answer = ask(from, FRONT).unwrap();
+        assert_eq!(answer.server, "node");
+        assert_eq!(masquerade, source == NODE, "{source}");
+        assert!(masquerade || answer.client.to_string() == source, "{source}: {answer:?}");
+    }
+}
+
+#[test]
 fn external_traffic_policy_local_keeps_the_client_and_the_node() {
     let Some(mut scene) = scene() else { return };
     let endpoints = [(POD1, "node"), (POD2, "elsewhere")];
@@ -206,6 +230,8 @@ fn the_kernel_holds_what_was_compiled_rule_by_rule() {
         for (family, save) in Family::ALL.into_iter().zip(save) {
             let compiled = scene.with_sight(|sight| iptables::compile(sight, family, platform).tables());
             assert_eq!(held(&scene.node, save), normal(&compiled), "{family}");
+            let held = iptables::held(&place(&scene.node), family).unwrap();
+            assert_eq!(Difference::new(&held, &compiled).to_string(), "", "{family}");
         }
     }
 }
@@ -263,6 +289,29 @@ fn rules_that_somebody_flushed_come_back() {
 }
 
 #[test]
+fn a_change_that_does_not_fit_what_somebody_left_loads_all() {
+    let Some(mut scene) = scene() else { return };
+    scene.apply(&[node_port(json!({})), slice("web-1", "web", &BOTH[..1])]);
+    run(&scene.node, "nft", "flush ruleset");
+    let report = scene.apply(&[slice("web-1", "web", &BOTH[1..])]);
+    assert!(report.full, "{report:?}");
+    assert_eq!(ask(&scene.client, NODE_PORT).unwrap().server, "pod2");
+}
+
+#[test]
+fn a_rule_of_somebody_else_that_leads_to_a_chain_of_a_service_holds_up_nothing() {
+    let Some(mut scene) = scene() else { return };
+    let web = node_port(json!({}));
+    scene.apply(&[web.clone(), slice("web-1", "web", &BOTH)]);
+    let chain = iptables::chain_name("KUBE-SVC-", "default/web:http", Protocol::Tcp);
+    run(&scene.node, "iptables-nft", &format!("-w 5 -t nat -A PREROUTING -p tcp --dport 7 -j {chain}"));
+    scene.delete(&[web]);
+    scene.apply(&[service("other", VIP, json!({})), slice("other-1", "other", &BOTH)]);
+    assert!(ask(&scene.client, FRONT).is_ok());
+    assert_eq!(run(&scene.node, "iptables-nft", &format!("-w 5 -t nat -S {chain}")).lines().count(), 1);
+}
+
+#[test]
 fn established_connections_survive_a_restart_and_a_change() {
     let Some(mut scene) = scene() else { return };
     scene.apply(&[node_port(json!({})), slice("web-1", "web", &BOTH[..1])]);
@@ -306,4 +355,29 @@ fn cleanup_leaves_rules_of_others() {
         assert_eq!(saves.iter().map(|save| held(&scene.node, save)).collect::<Vec<_>>(), before);
         iptables::cleanup(&place(&scene.node)).unwrap();
     }
+}
+
+#[test]
+fn one_change_among_ten_thousand_services_is_written_alone() {
+    let Some(mut scene) = scene_of(legacy) else { return };
+    let objects: Vec<_> = (0..10_000_u16)
+        .flat_map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let name = format!("svc{number}");
+            let endpoints = [1, 2, 3].map(|pod| format!("10.245.{high}.{}", low.wrapping_add(pod)));
+            let endpoints = endpoints.each_ref().map(|address| (address.as_str(), "elsewhere"));
+            let slice = slice(&format!("{name}-1"), &name, &endpoints);
+            [service(&name, &format!("10.97.{high}.{low}"), json!({})), slice]
+        })
+        .collect();
+    println!("10,000 Services with 3 endpoints each: {}", scene.timed(&objects));
+    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH[..1])]);
+    assert_eq!(ask(&scene.client, FRONT).unwrap().server, "pod1");
+    println!("one endpoint changes: {}", scene.timed(&[slice("web-1", "web", &BOTH[1..])]));
+    assert_eq!(ask(&scene.client, FRONT).unwrap().server, "pod2");
+    let start = std::time::Instant::now();
+    scene.tend();
+    println!("a look at whether all is there: {:?}", start.elapsed());
+    let report = scene.apply(&[slice("web-1", "web", &BOTH)]);
+    assert!(!report.full && report.elements < 20, "{report:?}");
 }

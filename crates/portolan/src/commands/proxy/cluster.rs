@@ -4,7 +4,7 @@ use std::path::Path;
 
 use anyhow::Context;
 use kube::Client;
-use kube::api::{Request, ListParams};
+use kube::api::{ListParams, Request};
 use proxy::configuration::Configuration;
 use service::manifest::Objects;
 

@@ -42,8 +42,8 @@ impl Settings {
     pub(crate) fn configuration(&self) -> anyhow::Result<Configuration> {
         let mut configuration = Configuration::default();
         if let Some(file) = &self.config {
-            let text =
-                std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))?;
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("{} cannot be read", file.display()))?;
             configuration.read(&text).with_context(|| format!("{} cannot be used", file.display()))?;
         }
         self.flags.apply(&mut configuration)?;

@@ -5,10 +5,11 @@ use std::collections::BTreeSet;
 use service::Family;
 
 use super::failure::Failure;
-use super::half::{is_service_chain, same};
+use super::half::same;
 use super::place::Place;
 use super::programs::{Programs, Variant};
-use crate::iptables::compile::{CANARY, FILTER_CHAINS, JUMPS, NAT_CHAINS, SHARED_CHAIN};
+use crate::iptables::compile::JUMPS;
+use crate::iptables::ours::{is_ours, is_shared};
 use crate::iptables::script::Script;
 use crate::iptables::text::{Chain, Rule, Tables};
 
@@ -51,17 +52,11 @@ fn remove(place: &Place, programs: &Programs) -> Result<(), Failure> {
 fn removal(held: &Tables) -> Script {
     let mut script = Script::default();
     let kubelet = held.chain("mangle", KUBELET).is_some();
-    for (table, known) in
-        [("filter", FILTER_CHAINS.as_slice()), ("nat", NAT_CHAINS.as_slice()), ("mangle", &[])]
-    {
+    for table in ["filter", "nat", "mangle"] {
         let Some(table_held) = held.table(table) else { continue };
-        let is_ours = |chain: &Chain| {
-            chain.name == CANARY
-                || known.contains(&chain.name.as_str())
-                || (table == "nat" && is_service_chain(&chain.name))
-                || (table == "filter" && chain.name == SHARED_CHAIN && !kubelet)
-        };
-        let (ours, others): (Vec<_>, Vec<_>) = table_held.chains().iter().partition(|chain| is_ours(chain));
+        let is_ours =
+            |chain: &&Chain| is_ours(table, &chain.name) || (is_shared(table, &chain.name) && !kubelet);
+        let (ours, others): (Vec<_>, Vec<_>) = table_held.chains().iter().partition(is_ours);
         let section = script.section(table);
         let mut led_to = BTreeSet::new();
         for (chain, rule) in others.iter().flat_map(|chain| chain.rules.iter().map(move |rule| (chain, rule)))
@@ -71,7 +66,7 @@ fn removal(held: &Tables) -> Script {
             if ours.any(|jump| same(rule, &Rule::new(jump.to_string()))) {
                 section.rules.line(format_args!("-D {} {rule}", chain.name));
             } else {
-                led_to.extend(target(rule));
+                led_to.extend(rule.target());
             }
         }
         for chain in ours {
@@ -82,13 +77,6 @@ fn removal(held: &Tables) -> Script {
         }
     }
     script
-}
-
-/// The chain that a rule leads to.
-fn target(rule: &Rule) -> Option<String> {
-    let options = rule.options().unwrap_or_default();
-    let mut jumps = options.into_iter().filter(|option| matches!(option.name.as_str(), "-j" | "-g"));
-    jumps.next()?.values.pop()
 }
 
 #[cfg(test)]

@@ -1,11 +1,14 @@
 //! One family's rules, as compiled and as the kernel holds them.
 
+use std::collections::BTreeSet;
+
 use service::Family;
 
 use super::failure::Failure;
 use super::place::Place;
 use super::programs::Programs;
-use crate::iptables::compile::{CANARY, JUMPS, Platform, SERVICE_CHAINS};
+use crate::iptables::compile::{CANARY, JUMPS, Platform};
+use crate::iptables::ours::{is_ours, is_service_chain};
 use crate::iptables::rules::{Change, Rules};
 use crate::iptables::script::Script;
 use crate::iptables::text::{Rule, Table, Tables};
@@ -34,17 +37,29 @@ impl Half {
         Self { rules: Rules::new(family, platform), programs }
     }
 
-    /// Writes what changed; returns how many chains and rules that were.
-    pub(super) fn write(&self, place: &Place, change: &Change) -> Result<usize, Failure> {
-        let script = self.rules.script(change);
-        if !script.is_empty() {
-            self.programs.restore(place, &script)?;
+    /// Writes what changed; returns how many chains and rules that were, and whether that was all of them.
+    ///
+    /// A change that the kernel refuses does not fit what it holds. Then all is written.
+    pub(super) fn write(&self, place: &Place, change: &Change) -> Result<(usize, bool), Failure> {
+        if change.everything {
+            return Ok((self.write_all(place)?, true));
         }
-        Ok(script.len())
+        let script = self.rules.script(change);
+        match script.is_empty() {
+            true => Ok((0, false)),
+            false => match self.programs.restore(place, &script) {
+                Ok(()) => Ok((script.len(), false)),
+                Err(failure @ Failure::Refused { .. }) => {
+                    tracing::warn!(%failure, "a change does not fit the rules that are there; loading all of them");
+                    Ok((self.write_all(place)?, true))
+                }
+                Err(failure) => Err(failure),
+            },
+        }
     }
 
     /// Writes all, whatever the kernel holds, and deletes our chains that nothing leads to.
-    pub(super) fn write_all(&self, place: &Place) -> Result<usize, Failure> {
+    fn write_all(&self, place: &Place) -> Result<usize, Failure> {
         let held = self.programs.tables(place)?;
         let mut script = self.rules.everything();
         self.delete_stale(&held, &mut script);
@@ -53,11 +68,18 @@ impl Half {
         Ok(script.len())
     }
 
+    /// Deletes chains of Services that are gone. One that somebody else's rule leads to is emptied and stays:
+    /// the kernel would refuse all for it.
     fn delete_stale(&self, held: &Tables, script: &mut Script) {
         let in_use = self.rules.in_use();
-        let chains = held.table("nat").into_iter().flat_map(Table::chains);
-        for chain in chains.filter(|chain| is_service_chain(&chain.name) && !in_use.contains(&chain.name)) {
-            script.section("nat").delete(&chain.name);
+        let chains = || held.table("nat").into_iter().flat_map(Table::chains);
+        let others = chains().filter(|chain| !is_ours("nat", &chain.name));
+        let led_to: BTreeSet<_> = others.flat_map(|chain| &chain.rules).filter_map(Rule::target).collect();
+        for chain in chains().filter(|chain| is_service_chain(&chain.name) && !in_use.contains(&chain.name)) {
+            match led_to.contains(&chain.name) {
+                true => script.section("nat").declare(&chain.name),
+                false => script.section("nat").delete(&chain.name),
+            }
         }
     }
 
@@ -77,11 +99,6 @@ impl Half {
     pub(super) fn is_large(&self) -> bool {
         self.rules.is_large()
     }
-}
-
-/// Whether a chain of the nat table is named as those of Services are.
-pub(super) fn is_service_chain(name: &str) -> bool {
-    SERVICE_CHAINS.iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// Leads from built-in chains into ours where nothing does so far, and makes the canaries.

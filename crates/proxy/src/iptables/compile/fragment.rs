@@ -1,11 +1,12 @@
 //! What one Service adds to the rules of a family.
 
-use service::ServiceName;
+use service::{PortView, ServiceName};
 
 use super::settings::Settings;
 use super::{endpoints, port};
 use crate::conntrack::stale::Front;
 use crate::iptables::lines::Lines;
+use crate::iptables::name::port_name;
 use crate::sight::Sight;
 
 /// What one Service adds.
@@ -36,7 +37,8 @@ impl Fragment {
     /// Compiles a Service; `None` if it adds nothing because it is gone or not ours.
     pub(crate) fn compile(sight: &Sight<'_>, name: &ServiceName, settings: &Settings) -> Option<Self> {
         let mut fragment = Self::default();
-        for view in sight.ports(name).iter().filter(|view| view.family == settings.family) {
+        let views = sight.ports(name);
+        for view in views.iter().filter(|view| view.family == settings.family && is_writable(view)) {
             fragment.ports.push(port::compile(view, settings));
             fragment.endpoints += endpoints::count(sight.cluster.slices(name), view.port, view.family);
             fragment.fronts.extend(Front::of(view));
@@ -48,4 +50,16 @@ impl Fragment {
     pub(crate) fn chains(&self) -> impl Iterator<Item = &String> {
         self.ports.iter().flat_map(|port| &port.chains)
     }
+}
+
+/// Whether a port's name can stand in a comment: no API server lets others in, but a file of objects may have
+/// them, and one would spoil the rules of all.
+fn is_writable(view: &PortView<'_>) -> bool {
+    /// Three DNS labels and what separates them.
+    const LONGEST: usize = 3 * 63 + 2;
+    let name = port_name(&view.service.name(), &view.port.name);
+    name.len() <= LONGEST
+        && name
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/' | b':'))
 }

@@ -10,14 +10,19 @@ use super::endpoints::Endpoints;
 use super::fragment::PortRules;
 use super::settings::Settings;
 use super::{CLUSTER, EXTERNAL, FIREWALL, LOCAL};
-use crate::iptables::name::{chain_name, endpoint_chain_name, port_name};
+use crate::iptables::name::{chain_name, endpoint_chain_name, hashed_name, port_name};
+
+/// The most seconds that the Service API allows; the kernel refuses much larger numbers.
+const LONGEST_AFFINITY: u64 = 86_400;
 
 /// A Service port being compiled.
 struct Port<'a> {
     view: &'a PortView<'a>,
     settings: &'a Settings,
     /// `namespace/name:port`.
+    /// What it is called in comments, and in hashes.
     name: String,
+    hashed: String,
     endpoints: Endpoints,
     rules: PortRules,
 }
@@ -32,7 +37,8 @@ struct Refusal {
 pub(crate) fn compile(view: &PortView<'_>, settings: &Settings) -> PortRules {
     let name = port_name(&view.service.name(), &view.port.name);
     let endpoints = Endpoints::of(view);
-    let mut port = Port { view, settings, name, endpoints, rules: PortRules::default() };
+    let hashed = hashed_name(&view.service.name(), &view.port.name);
+    let mut port = Port { view, settings, name, hashed, endpoints, rules: PortRules::default() };
     port.cluster_ip();
     port.external_ips();
     port.load_balancer_ips();
@@ -59,7 +65,7 @@ pub(crate) fn compile(view: &PortView<'_>, settings: &Settings) -> PortRules {
 
 impl Port<'_> {
     fn chain(&self, prefix: &str) -> String {
-        chain_name(prefix, &self.name, self.view.port.protocol)
+        chain_name(prefix, &self.hashed, self.view.port.protocol)
     }
 
     /// The chain that a traffic policy leads to.
@@ -273,11 +279,11 @@ impl Port<'_> {
             .iter()
             .map(|endpoint| {
                 let comment = self.dear_comment(format_args!("\"{} -> {endpoint}\"", self.name));
-                (comment, endpoint_chain_name(&self.name, self.view.port.protocol, *endpoint))
+                (comment, endpoint_chain_name(&self.hashed, self.view.port.protocol, *endpoint))
             })
             .collect();
         if let SessionAffinity::ClientIp(timeout) = self.view.service.session_affinity {
-            let seconds = timeout.as_secs();
+            let seconds = timeout.as_secs().min(LONGEST_AFFINITY);
             for (comment, to) in &ways {
                 self.rules.own.append(
                     &chain,
@@ -300,7 +306,7 @@ impl Port<'_> {
         let protocol = self.protocol();
         let comment = self.dear_comment(&self.name);
         for endpoint in std::mem::take(&mut self.endpoints.all) {
-            let chain = endpoint_chain_name(&self.name, self.view.port.protocol, endpoint);
+            let chain = endpoint_chain_name(&self.hashed, self.view.port.protocol, endpoint);
             self.open(&chain);
             // An endpoint that meets itself would answer itself, past the translation.
             self.rules.own.append(&chain, format_args!("{comment}-s {} -j KUBE-MARK-MASQ", endpoint.ip()));

@@ -5,4 +5,5 @@ use crate::iptables::scene::{COUNTING, Scene, service, slice};
 use crate::iptables::text::Tables;
 
 mod golden;
+mod sequences;
 mod variants;

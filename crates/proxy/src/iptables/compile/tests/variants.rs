@@ -206,3 +206,22 @@ fn a_service_of_both_families_has_rules_in_both() {
     assert!(rules.iter().any(|rule| rule.as_str().contains("-d fd00:172::41 --dport 80 ! -s fd00:10::/64")));
     assert!(scene.chain("filter", "KUBE-SERVICES")[0].contains("has no endpoints"), "none in IPv4");
 }
+
+#[test]
+fn what_no_api_server_lets_in_spoils_nothing_else() {
+    let affine = json!({"spec": {
+        "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 99_999_999_999_u64}}
+    }});
+    let mut scene = with(affine, &[("10.180.0.1", None)]);
+    let long = "n".repeat(300);
+    for name in ["quo\"te", "new\nline", "two words", long.as_str()] {
+        scene.apply(&[
+            service("ns1", name, "172.30.0.50", json!({})),
+            slice("ns1", name, &[("10.180.0.2", None)]),
+        ]);
+    }
+    let text = scene.rules().to_string();
+    assert!(text.contains("--rcheck --seconds 86400 ") && !text.contains("10.180.0.2"));
+    let known = ["*", ":", "-A ", "COMMIT"];
+    assert!(text.lines().all(|line| known.iter().any(|start| line.starts_with(start))), "{text}");
+}
