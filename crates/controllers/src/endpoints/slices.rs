@@ -82,7 +82,8 @@ async fn carry_out(
         !updated.iter().chain(&plan.delete).any(|other| other.name_any() == slice.name_any())
     });
     let outdated = kept.filter(|slice| *slice.labels() != labels(service) || !weights.are_in(slice));
-    updated.extend(outdated.cloned());
+    let outdated: Vec<EndpointSlice> = outdated.cloned().collect();
+    updated.extend(outdated);
     for mut slice in updated {
         slice.metadata.labels = Some(labels(service));
         slice.annotations_mut().insert(TRIGGER_TIME.to_owned(), trigger.clone());
