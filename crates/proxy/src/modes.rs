@@ -63,6 +63,43 @@ fn families(sight: &Sight<'_>) -> Vec<Family> {
     }
 }
 
+/// What the kernel of the calling thread's network namespace holds of the configured mode, and what it should hold.
+///
+/// # Errors
+/// [`Error`] says what could not be read.
+pub fn held_and_wanted(sight: &Sight<'_>) -> Result<(Compiled, Compiled), Error> {
+    let mut wanted = compile(sight)?;
+    let rules = match &mut wanted.rules {
+        Rules::Nftables(ours) => {
+            let mut socket = socket()?;
+            let tables = socket.tables().map_err(Error::Load)?;
+            let same = |held: &nfnetlink::Table, table: &nfnetlink::Table| {
+                held.family == table.family && held.name == table.name
+            };
+            let ours = ours.iter().filter_map(nfnetlink::Ruleset::table);
+            let known = ours.filter(|table| tables.iter().any(|held| same(held, table)));
+            let held = known.map(|table| {
+                let mut ruleset = socket.ruleset(table).map_err(Error::Load)?;
+                ruleset.forget_live();
+                Ok(ruleset)
+            });
+            Rules::Nftables(held.collect::<Result<_, Error>>()?)
+        }
+        Rules::Iptables(tables) => {
+            let place = iptables::Place::here();
+            let mut all = Vec::new();
+            for (family, wanted) in tables {
+                let held = iptables::held(&place, *family)?;
+                *wanted = iptables::compile(sight, *family, iptables::Platform::of(&held)).tables();
+                all.push((*family, held));
+            }
+            Rules::Iptables(all)
+        }
+    };
+    let held = Compiled { rules, node: wanted.node.clone(), families: wanted.families.clone() };
+    Ok((held, wanted))
+}
+
 impl Compiled {
     /// Walks packets through these rules.
     pub fn tracer(&self) -> Box<dyn Tracer + '_> {
@@ -75,32 +112,6 @@ impl Compiled {
                     .collect(),
             )),
         }
-    }
-
-    /// What the kernel of the calling thread's network namespace holds in their place.
-    ///
-    /// # Errors
-    /// [`Error`] says what could not be read.
-    pub fn held(&self) -> Result<Self, Error> {
-        let rules = match &self.rules {
-            Rules::Nftables(ours) => {
-                let mut socket = socket()?;
-                let tables = socket.tables().map_err(Error::Load)?;
-                let same = |held: &nfnetlink::Table, table: &nfnetlink::Table| {
-                    held.family == table.family && held.name == table.name
-                };
-                let ours = ours.iter().filter_map(nfnetlink::Ruleset::table);
-                let known = ours.filter(|table| tables.iter().any(|held| same(held, table)));
-                let held = known.map(|table| socket.ruleset(table).map_err(Error::Load));
-                Rules::Nftables(held.collect::<Result<_, Error>>()?)
-            }
-            Rules::Iptables(tables) => {
-                let place = iptables::Place::here();
-                let held = tables.iter().map(|(family, _)| Ok((*family, iptables::held(&place, *family)?)));
-                Rules::Iptables(held.collect::<Result<_, Error>>()?)
-            }
-        };
-        Ok(Self { rules, node: self.node.clone(), families: self.families.clone() })
     }
 
     /// What loading these rules would change where `before` is loaded; empty for nothing.
