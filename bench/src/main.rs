@@ -12,6 +12,7 @@ mod http_path;
 mod memory;
 mod prober;
 mod process;
+mod proxy;
 mod ready;
 mod store_beside_etcd;
 mod tutorial;
@@ -44,6 +45,8 @@ enum Command {
     Store(store_beside_etcd::Options),
     /// Creates and reads of ConfigMaps through the API server
     Http(http_path::Options),
+    /// First rules, single changes, processor time and memory of the Service proxy beside kube-proxy
+    Proxy(proxy::Options),
 }
 
 #[tokio::main]
@@ -57,6 +60,7 @@ async fn main() -> anyhow::Result<()> {
             Command::Ready(options) => ready::run(&program, options).await,
             Command::Store(options) => store_beside_etcd::run(options).await,
             Command::Http(options) => http_path::run(&program, options).await,
+            Command::Proxy(options) => tokio::task::block_in_place(|| proxy::run(&program, options)),
         }
     };
     let mut terminated = signal(SignalKind::terminate())?;
