@@ -44,11 +44,21 @@ pub(crate) struct Options {
 const WRITERS: usize = 32;
 /// How long a proxy may take for its first rules.
 const PATIENCE: Duration = Duration::from_secs(600);
+/// How long a proxy may take to answer; large clusters have large answers.
+const ANSWER: Duration = Duration::from_secs(5);
 /// What both proxies call the time of their last programming.
 const LAST: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv4\"}";
 const CHANGES: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_total";
 const PENDING: &str = "kubeproxy_sync_proxy_rules_endpoint_changes_pending";
 const SLICES: &str = "/apis/discovery.k8s.io/v1/namespaces/default/endpointslices";
+
+/// What is measured, in this order.
+const PROXIES: [(&str, &str); 4] = [
+    ("portolan", "nftables"),
+    ("portolan", "iptables"),
+    ("kube-proxy", "nftables"),
+    ("kube-proxy", "iptables"),
+];
 
 /// Measures and prints.
 pub(crate) fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
@@ -139,7 +149,8 @@ async fn measure(program: &Path, options: &Options) -> anyhow::Result<()> {
             ("kube-proxy", "nftables") => (options.changes / 10).max(3),
             _ => options.changes,
         };
-        let figures = one(&client, command, changes).await.with_context(|| format!("{name}/{mode}"))?;
+        let figures =
+            one(&client, command, options, run, changes).await.with_context(|| format!("{name}/{mode}"))?;
         println!("{:<22} {figures}", format!("{name} {mode}"));
         let cleanup = Command::new(program).args(["proxy", "--cleanup"]).stderr(Stdio::null()).status()?;
         ensure!(cleanup.success(), "the rules of {name} cannot be removed");
@@ -206,7 +217,12 @@ fn configuration(mode: &str, kubeconfig: &Path) -> String {
 }
 
 /// Starts a proxy, waits for its first rules, changes one endpoint after the other, and ends it.
-async fn one(client: &Client, mut command: Command, changes: usize) -> anyhow::Result<String> {
+async fn one(
+    client: &Client,
+    mut command: Command,
+    options: &Options,
+    changes: usize,
+) -> anyhow::Result<String> {
     let begin = now();
     let process = Arc::new(Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?);
     let id = process.0.id();
@@ -216,9 +232,11 @@ async fn one(client: &Client, mut command: Command, changes: usize) -> anyhow::R
     let mut times = Vec::new();
     for version in 1..=changes {
         let before = Metrics::read().await?;
-        let number = version * 97 % 1000;
+        let number = version * 97 % options.services;
         let start = now();
-        let body = json!({"endpoints": slice(number, 3, version)["endpoints"]});
+        // Each run writes addresses that no other wrote, else nothing would change.
+        let address = run * changes.max(options.changes) + version;
+        let body = json!({"endpoints": slice(number, options.endpoints, address)["endpoints"]});
         call(client, "PATCH", &format!("{SLICES}/s{number}-1"), &body).await?;
         let done = |metrics: &Metrics| {
             metrics.last > start && metrics.changes > before.changes && metrics.pending == 0.0
@@ -259,7 +277,7 @@ struct Metrics {
 
 impl Metrics {
     async fn read() -> anyhow::Result<Self> {
-        let text = get("127.0.0.1:10249", "/metrics").await?;
+        let text = tokio::time::timeout(ANSWER, get("127.0.0.1:10249", "/metrics")).await??;
         let value = |name: &str| {
             let line = text.lines().find_map(|line| line.strip_prefix(name)?.trim().parse().ok());
             line.unwrap_or_default()
