@@ -123,12 +123,7 @@ async fn measure(program: &Path, options: &Options) -> anyhow::Result<()> {
         begin.elapsed().as_secs_f64()
     );
     println!("{:<22} {:>10} {:>24} {:>12} {:>10}", "", "first s", "change ms p50 / p99", "CPU s", "RSS MiB");
-    for (name, mode) in [
-        ("portolan", "nftables"),
-        ("portolan", "iptables"),
-        ("kube-proxy", "nftables"),
-        ("kube-proxy", "iptables"),
-    ] {
+    for (round, (name, mode)) in PROXIES.into_iter().enumerate() {
         let wanted = options.only.is_empty() || options.only.contains(&format!("{name}/{mode}"));
         let proxy = match (name, &options.kube_proxy) {
             ("portolan", _) => program,
@@ -150,7 +145,7 @@ async fn measure(program: &Path, options: &Options) -> anyhow::Result<()> {
             _ => options.changes,
         };
         let figures =
-            one(&client, command, options, run, changes).await.with_context(|| format!("{name}/{mode}"))?;
+            one(&client, command, options, round, changes).await.with_context(|| format!("{name}/{mode}"))?;
         println!("{:<22} {figures}", format!("{name} {mode}"));
         let cleanup = Command::new(program).args(["proxy", "--cleanup"]).stderr(Stdio::null()).status()?;
         ensure!(cleanup.success(), "the rules of {name} cannot be removed");
@@ -221,6 +216,7 @@ async fn one(
     client: &Client,
     mut command: Command,
     options: &Options,
+    round: usize,
     changes: usize,
 ) -> anyhow::Result<String> {
     let begin = now();
@@ -235,7 +231,7 @@ async fn one(
         let number = version * 97 % options.services;
         let start = now();
         // Each run writes addresses that no other wrote, else nothing would change.
-        let address = run * changes.max(options.changes) + version;
+        let address = round * changes.max(options.changes) + version;
         let body = json!({"endpoints": slice(number, options.endpoints, address)["endpoints"]});
         call(client, "PATCH", &format!("{SLICES}/s{number}-1"), &body).await?;
         let done = |metrics: &Metrics| {
