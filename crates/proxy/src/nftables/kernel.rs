@@ -69,6 +69,9 @@ impl Kernel {
             let changes = ruleset.take_changes();
             match self.change(settings, surroundings, &changes) {
                 Ok(elements) => {
+                    if clients::concerned(&changes) {
+                        self.forget_clients(ruleset);
+                    }
                     let flows = self.forget_flows(ruleset, &changes);
                     return Ok(Report { elements, full: false, flows });
                 }
@@ -82,7 +85,7 @@ impl Kernel {
         let (elements, full) = self.establish(settings, surroundings, &all).map_err(Error::load)?;
         self.settings = Some(settings.clone());
         self.surroundings = surroundings.clone();
-        self.forget_clients();
+        self.forget_clients(ruleset);
         let flows = self.forget_flows(ruleset, &all);
         Ok(Report { elements, full, flows })
     }
@@ -186,9 +189,6 @@ impl Kernel {
         self.socket.commit(before)?;
         self.socket.commit(with)?;
         self.surroundings = surroundings.clone();
-        if edits.left.iter().any(|chain| chain.remembers().is_some()) {
-            self.forget_clients();
-        }
         Ok(edits.len())
     }
 
@@ -206,8 +206,8 @@ impl Kernel {
 
     /// Makes the kernel forget which clients stay with endpoints that are gone. A failure only leaves them to time
     /// out.
-    fn forget_clients(&mut self) {
-        if let Err(error) = clients::forget(&mut self.socket, &self.chains.remembering()) {
+    fn forget_clients(&mut self, ruleset: &Ruleset) {
+        if let Err(error) = clients::forget(&mut self.socket, ruleset) {
             tracing::warn!(%error, "clients of endpoints that are gone were not forgotten");
         }
     }

@@ -27,8 +27,8 @@ fn ten_thousand_services() {
 
 #[test]
 #[ignore = "prints times and takes a while"]
-fn a_thousand_services_with_session_affinity() {
-    measure(1000, &json!({"sessionAffinity": "ClientIP"}));
+fn ten_thousand_services_with_session_affinity() {
+    measure(10_000, &json!({"sessionAffinity": "ClientIP"}));
 }
 
 /// Loads many Services of this kind, changes one, and starts again.

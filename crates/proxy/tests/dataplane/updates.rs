@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use serde_json::json;
 
 use crate::namespace::Namespace;
+use crate::policies::keep_at_the_other;
 use crate::scene::{NODE, POD1, POD2, Scene, service, slice, slice_of};
 use crate::server::{Asker, Connection, ask};
 
@@ -218,7 +219,7 @@ fn no_connection_fails_while_the_table_is_replaced() {
 fn clients_are_remembered_when_the_table_is_replaced() {
     let Some(mut scene) = Scene::new() else { return };
     scene.apply(&[service("web", VIP, json!({"sessionAffinity": "ClientIP"})), slice("web-1", "web", &BOTH)]);
-    let server = ask(&scene.pod1, &format!("{VIP}:8080")).unwrap().server;
+    let server = keep_at_the_other(&mut scene, |scene| &scene.pod1, &format!("{VIP}:8080"));
     scene.nft("add chain inet portolan filter-input { type filter hook input priority 0; policy drop; }");
     assert!(scene.restart().full);
     let spread = scene.spread(&scene.pod1, &format!("{VIP}:8080"), 20);

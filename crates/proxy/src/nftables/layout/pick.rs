@@ -4,7 +4,8 @@ use nfnetlink::expr::{FibAddress, LookupResult, RTN_LOCAL, Register};
 use nfnetlink::{Chain, Expr, Rule, Verdict};
 use service::Family;
 
-use super::sets::{NODE_PORT_ENDPOINTS, NODE_PORT_STICKY, SERVICE_ENDPOINTS, SERVICE_STICKY, SetPair};
+use super::remember::recall;
+use super::sets::{NODE_PORT_ENDPOINTS, SERVICE_ENDPOINTS, SetPair};
 use super::{
     Address, KEY, address_words, dnat, key_register, load_address, load_protocol_and_port, load_service_ip,
     mark, only, pods,
@@ -12,7 +13,7 @@ use super::{
 use crate::nftables::front::Front;
 use crate::nftables::ruleset::Range;
 use crate::nftables::settings::Settings;
-use crate::nftables::wish::{Chooser, FrontValue, Way};
+use crate::nftables::wish::{Audience, Chooser, FrontValue, Way};
 
 /// A chain that picks one of so many endpoints for fronts of one kind.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -20,7 +21,7 @@ pub struct PickChain {
     family: Family,
     node_port: bool,
     chooser: Chooser,
-    /// Whether slots lead to chains that remember clients.
+    /// Whether clients that are remembered go where they were before.
     sticky: bool,
     pick: Pick,
 }
@@ -85,17 +86,17 @@ impl PickChain {
                         self.rule(mark(settings.masquerade_mark)).comment("masquerade external traffic"),
                     );
                 }
-                rules.extend(self.pick(&[], range));
+                rules.extend(self.pick(&[], range, Audience::Most));
             }
             Pick::Split { inside, outside } => {
                 if let Some(from_pod) = pods(settings, self.family, true) {
-                    rules.extend(self.pick(&from_pod, inside));
+                    rules.extend(self.pick(&from_pod, inside, Audience::Most));
                 }
                 let from_node = only_from_node();
                 let marked = [&from_node[..], &mark(settings.masquerade_mark)].concat();
                 rules.push(self.rule(marked).comment("masquerade this node's own traffic"));
-                rules.extend(self.pick(&from_node, inside));
-                rules.extend(self.pick(&[], outside));
+                rules.extend(self.pick(&from_node, inside, Audience::Most));
+                rules.extend(self.pick(&[], outside, Audience::Outside));
                 if outside.count == 0 {
                     rules.push(self.rule([Expr::Verdict(Verdict::Drop)]).comment("no endpoint on this node"));
                 }
@@ -108,15 +109,20 @@ impl PickChain {
         Rule::new(self.name(), expressions.into())
     }
 
-    /// Rules that send packets which match `condition` to a random slot of the range, or to its first slot if
-    /// that one is being emptied at this very moment.
-    fn pick(&self, condition: &[Expr], range: Range) -> Vec<Rule> {
+    /// Rules that send packets which match `condition` to where their client was before, to a random slot of the
+    /// range, or to its first slot if that one is being emptied at this very moment.
+    fn pick(&self, condition: &[Expr], range: Range, audience: Audience) -> Vec<Rule> {
         let counts: &[u32] = match range.count {
             0 => &[],
             1 => &[1],
             count => &[count, 1],
         };
-        counts.iter().map(|count| self.pick_one(condition, Range { count: *count, ..range })).collect()
+        let recall = (self.sticky && range.count > 0).then(|| {
+            let expressions = [condition, &recall(self.family, audience)].concat();
+            self.rule(expressions).comment("to the endpoint of this client")
+        });
+        let picks = counts.iter().map(|count| self.pick_one(condition, Range { count: *count, ..range }));
+        recall.into_iter().chain(picks).collect()
     }
 
     fn pick_one(&self, condition: &[Expr], range: Range) -> Rule {
@@ -131,15 +137,10 @@ impl PickChain {
         let mut expressions = condition.to_vec();
         expressions.extend(only(self.family));
         expressions.extend(load);
-        match self.sticky {
-            true => {
-                expressions.push(Expr::Lookup { set: map, from: KEY, result: LookupResult::Verdict });
-            }
-            false => expressions.extend([
-                Expr::Lookup { set: map, from: KEY, result: LookupResult::Value(found) },
-                dnat(self.family, found),
-            ]),
-        }
+        expressions.extend([
+            Expr::Lookup { set: map, from: KEY, result: LookupResult::Value(found) },
+            dnat(self.family, found),
+        ]);
         self.rule(expressions)
     }
 
@@ -163,17 +164,12 @@ impl PickChain {
 
     /// Where its slots are.
     pub(super) fn map(&self) -> &'static SetPair {
-        match (self.node_port, self.sticky) {
-            (false, false) => &SERVICE_ENDPOINTS,
-            (false, true) => &SERVICE_STICKY,
-            (true, false) => &NODE_PORT_ENDPOINTS,
-            (true, true) => &NODE_PORT_STICKY,
-        }
+        if self.node_port { &NODE_PORT_ENDPOINTS } else { &SERVICE_ENDPOINTS }
     }
 }
 
 /// The rule goes on only for packets that this node made.
-fn only_from_node() -> Vec<Expr> {
+pub(super) fn only_from_node() -> Vec<Expr> {
     vec![
         Expr::FibType { address: FibAddress::Source, to: KEY },
         Expr::Compare { from: KEY, equal: true, value: RTN_LOCAL.to_ne_bytes().to_vec() },
