@@ -154,53 +154,10 @@ fn any_sequence_of_changes_leaves_what_a_fresh_load_gives() {
 }
 
 /// Elements and rules of a listing without their order, which in a hash table is any.
-fn pieces(listing: &str) -> Vec<&str> {
+pub(crate) fn pieces(listing: &str) -> Vec<&str> {
     let mut pieces: Vec<_> = listing.split([',', '\n', '{', '}']).map(str::trim).collect();
     pieces.sort_unstable();
     pieces
-}
-
-#[test]
-fn a_table_that_somebody_flushed_is_loaded_again_with_the_next_change() {
-    let Some(mut scene) = Scene::new() else { return };
-    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
-    scene.nft("flush ruleset");
-    assert!(scene.apply(&[slice("web-1", "web", &BOTH[..1])]).full);
-    ask(&scene.pod2, &format!("{VIP}:8080")).unwrap();
-}
-
-#[test]
-fn what_others_change_is_heard_and_repaired() {
-    let Some(mut scene) = Scene::new() else { return };
-    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
-    assert_eq!(scene.repair(), None, "what the proxy does itself disturbs nobody");
-    let right = scene.listing();
-    let handle = handle_of(&scene.nft("--handle list chain inet portolan nat-prerouting"), "jump services");
-    let damages = [
-        "flush ruleset".to_owned(),
-        "delete element inet portolan service-ips { 10.96.0.20 . tcp . 8080 }".to_owned(),
-        "add element inet portolan cluster-ips { 10.96.0.99 }".to_owned(),
-        format!("delete rule inet portolan nat-prerouting handle {handle}"),
-        "insert rule inet portolan services drop".to_owned(),
-        "flush set inet portolan cluster-cidrs".to_owned(),
-        "add chain inet portolan mine".to_owned(),
-        "add set inet portolan mine { type ipv4_addr; }".to_owned(),
-        // This one cannot be undone in place.
-        "add chain inet portolan filter-forward { type filter hook forward priority 0; policy drop; }"
-            .to_owned(),
-    ];
-    for damage in damages {
-        scene.nft(&damage);
-        let report = scene.repair().unwrap_or_else(|| panic!("unheard: {damage}"));
-        assert!(pieces(&right) == pieces(&scene.listing()), "{damage}: {report:?}\n{}", scene.listing());
-        ask(&scene.pod1, &format!("{VIP}:8080")).unwrap_or_else(|error| panic!("after {damage}: {error}"));
-        assert_eq!(scene.repair(), None, "{damage}: the repair disturbs nobody");
-    }
-}
-
-fn handle_of(listing: &str, rule: &str) -> String {
-    let line = listing.lines().find(|line| line.contains(rule)).unwrap();
-    line.rsplit(' ').next().unwrap().to_owned()
 }
 
 #[test]
