@@ -15,8 +15,9 @@
 //! `random` and `least-connections` take a slot by a random number; `source-hash` and `maglev` by jhash of the
 //! client's address with seed 0, so that all nodes agree. Their tables follow from the list alone.
 //!
-//! A client of a Service with session affinity that is not known yet takes a slot by that hash with `random` too. So
-//! it meets the same endpoint at all addresses of the Service, unless the list changed since it was at the first.
+//! A client of a Service with session affinity that is not known yet takes a slot by hashes of its address with
+//! `random` too. So it meets the same endpoint at all addresses of the Service, unless the list changed since it was at
+//! the first.
 
 mod apportion;
 mod load;
