@@ -3,6 +3,7 @@
 mod chains;
 mod clients;
 mod difference;
+mod flows;
 mod wanted;
 
 use nfnetlink::{Batch, Error as NetlinkError, Monitor, Ruleset as Held, Socket, Table, Transaction};
@@ -86,6 +87,9 @@ impl Kernel {
         self.settings = Some(settings.clone());
         self.surroundings = surroundings.clone();
         self.forget_clients(ruleset);
+        if elements > 0 {
+            self.forget_untranslated(ruleset);
+        }
         let flows = self.forget_flows(ruleset, &all);
         Ok(Report { elements, full, flows })
     }
@@ -202,6 +206,18 @@ impl Kernel {
             tracing::warn!(%error, "UDP connections to endpoints that are gone were not forgotten");
             0
         })
+    }
+
+    /// Makes the kernel forget connections that began while rules were missing. A failure only leaves them to time
+    /// out.
+    fn forget_untranslated(&mut self, ruleset: &Ruleset) {
+        match flows::forget_untranslated(&mut self.socket, ruleset) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "connections that began without rules were forgotten"),
+            Err(error) => {
+                tracing::warn!(%error, "connections that began without rules were not forgotten");
+            }
+        }
     }
 
     /// Makes the kernel forget which clients stay with endpoints that are gone. A failure only leaves them to time

@@ -88,6 +88,11 @@ impl Ruleset {
         self.fronts.iter().filter_map(|(front, claims)| Some((front, &claims.first()?.1)))
     }
 
+    /// Whether an address is a cluster IP.
+    pub fn has_cluster_ip(&self, address: IpAddr) -> bool {
+        self.cluster_ips.contains(&address)
+    }
+
     /// Replaces what a Service wants; an empty fragment removes it.
     pub fn replace(&mut self, name: &ServiceName, fragment: Fragment) {
         let old = self.services.remove(name).unwrap_or_default();
