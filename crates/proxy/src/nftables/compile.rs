@@ -26,6 +26,7 @@ pub fn compile(ports: &[PortView<'_>], node: &NodeFacts, load: &Load, before: Op
     }
     fragment.cluster_ips = sorted(ports.iter().map(|view| view.cluster_ip));
     fragment.hairpins = sorted(fragment.hairpins);
+    fragment.fronts.shrink_to_fit();
     fragment
 }
 

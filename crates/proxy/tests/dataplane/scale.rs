@@ -3,7 +3,11 @@
 
 use std::time::{Duration, Instant};
 
+use proxy::NodeFacts;
+use proxy::nftables::balance::Load;
+use proxy::nftables::{Ruleset, compile};
 use serde_json::{Value, json};
+use service::{Changed, Cluster, Event};
 
 use crate::scene::{Scene, service, slice};
 
@@ -73,4 +77,34 @@ fn measure(services: usize, endpoints: usize, spec: &Value) -> Option<Duration> 
     scene.restart();
     println!("restart: {:?}", start.elapsed());
     Some(middle)
+}
+
+/// Bytes of this process that are in memory.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let line = status.lines().find(|line| line.starts_with("RssAnon:")).unwrap();
+    1024 * line.split_whitespace().nth(1).unwrap().parse::<usize>().unwrap()
+}
+
+#[test]
+#[ignore = "prints what a cluster weighs"]
+fn ten_thousand_services_with_a_hundred_thousand_endpoints_in_memory() {
+    let megabytes = |from: usize| (resident() - from) as f64 / 1e6;
+    let empty = resident();
+    let (mut cluster, mut changed) = (Cluster::new(), Changed::new());
+    for number in 0..10_000 {
+        let [service, slice] = objects(number, 10, 10, json!({}));
+        cluster.service_event(Event::Apply(serde_json::from_value(service).unwrap()), &mut changed);
+        cluster.slice_event(Event::Apply(serde_json::from_value(slice).unwrap()), &mut changed);
+    }
+    println!("cluster: {:.1} MB", megabytes(empty));
+    let before = resident();
+    let node = NodeFacts::default();
+    let mut ruleset = Ruleset::new();
+    for name in &changed {
+        let fragment = compile(&cluster.ports(name, &node.viewpoint), &node, &Load::default(), None);
+        ruleset.replace(name, fragment);
+    }
+    ruleset.take_changes();
+    println!("ruleset: {:.1} MB; both: {:.1} MB", megabytes(before), megabytes(empty));
 }
