@@ -131,3 +131,21 @@ fn connections_fail_only_until_the_damage_is_repaired() {
     assert_eq!(idle.ask().unwrap(), first, "an open connection is still there");
     assert!(pieces(&right) == pieces(&scene.listing()));
 }
+
+#[test]
+fn a_connection_that_began_without_rules_is_made_when_they_are_back() {
+    let Some(mut scene) = Scene::new() else { return };
+    scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
+    // Somebody else's rule keeps the connection table at work.
+    scene.nft("add table inet other");
+    scene.nft("add chain inet other forward { type filter hook forward priority 0; }");
+    scene.nft("add rule inet other forward ct state new counter");
+    scene.nft("delete table inet portolan");
+    let pod1 = std::mem::replace(&mut scene.pod1, Namespace::new("spare"));
+    std::thread::scope(|scope| {
+        let client = scope.spawn(|| ask_within(&pod1, &format!("{VIP}:8080"), Duration::from_secs(5)));
+        std::thread::sleep(Duration::from_millis(300));
+        assert!(scene.restart().full);
+        client.join().unwrap().expect("the second try of TCP finds an endpoint");
+    });
+}
