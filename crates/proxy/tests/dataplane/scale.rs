@@ -87,7 +87,7 @@ fn resident() -> usize {
 }
 
 #[test]
-#[ignore = "prints what a cluster weighs"]
+#[ignore = "prints what a cluster weighs; only right when run alone"]
 fn ten_thousand_services_with_a_hundred_thousand_endpoints_in_memory() {
     let megabytes = |from: usize| (resident() - from) as f64 / 1e6;
     let empty = resident();

@@ -262,7 +262,7 @@ fn front_key(front: &Front) -> Vec<u8> {
     }
 }
 
-/// Both fields, each filled up to four bytes.
+/// Address and port, filled up to a multiple of four bytes.
 fn address_and_port(endpoint: SocketAddr) -> Vec<u8> {
     let mut bytes = octets(endpoint.ip());
     bytes.extend(endpoint.port().to_be_bytes());
