@@ -34,12 +34,27 @@ impl Socket {
     /// [`Error::Refused`] when the kernel has no ctnetlink, [`Error::DumpDisturbed`] when the table never
     /// held still.
     pub fn flows(&mut self, protocol: u8) -> Result<Vec<Flow>, Error> {
+        self.read_flows(protocol, false)
+    }
+
+    /// The flows among them whose destination is not translated and that nobody answered.
+    ///
+    /// # Errors
+    /// Those of [`Socket::flows`].
+    pub fn lost_flows(&mut self, protocol: u8) -> Result<Vec<Flow>, Error> {
+        let mut flows = self.read_flows(protocol, true)?;
+        // Kernels before 5.15 list the others too.
+        flows.retain(|flow| flow.reply_source == flow.destination);
+        Ok(flows)
+    }
+
+    fn read_flows(&mut self, protocol: u8, lost: bool) -> Result<Vec<Flow>, Error> {
         let mut flows = Vec::new();
         for family in FAMILIES {
-            let filtered = self.dump(|writer| list(writer, family, Some(protocol)), Flow::read);
+            let filtered = self.dump(|writer| list(writer, family, Some(protocol), lost), Flow::read);
             // Kernels before 5.8 do not know the filter.
             let read = match filtered {
-                Err(Error::Refused(_)) => self.dump(|writer| list(writer, family, None), Flow::read)?,
+                Err(Error::Refused(_)) => self.dump(|writer| list(writer, family, None, lost), Flow::read)?,
                 other => other?,
             };
             flows.extend(read.into_iter().filter(|flow| flow.protocol == protocol));
@@ -71,9 +86,13 @@ impl Socket {
     }
 }
 
-fn list(writer: &mut Writer, family: u8, protocol: Option<u8>) {
+fn list(writer: &mut Writer, family: u8, protocol: Option<u8>, lost: bool) {
     let kind = nfnetlink::SUBSYS_CTNETLINK << 8 | ct::MSG_GET;
     writer.message(kind, netlink::NLM_F_DUMP, 1, family, 0, |message| {
+        if lost {
+            message.be32(ct::STATUS, 0);
+            message.be32(ct::STATUS_MASK, ct::STATUS_SEEN_REPLY | ct::STATUS_DST_NAT);
+        }
         let Some(protocol) = protocol else { return };
         message.nest(ct::TUPLE_ORIG, |tuple| {
             tuple.nest(ct::TUPLE_PROTO, |proto| proto.raw(ct::PROTO_NUM, &[protocol]));

@@ -180,6 +180,11 @@ pub(crate) mod expr {
 
 /// `linux/netfilter/nfnetlink_conntrack.h`: messages and attributes.
 pub(crate) mod ct {
+    pub(crate) const STATUS: u16 = 3;
+    pub(crate) const STATUS_MASK: u16 = 26;
+    /// `IPS_SEEN_REPLY` and `IPS_DST_NAT`.
+    pub(crate) const STATUS_SEEN_REPLY: u32 = 1 << 1;
+    pub(crate) const STATUS_DST_NAT: u32 = 1 << 5;
     pub(crate) const MSG_GET: u16 = 1;
     pub(crate) const MSG_DELETE: u16 = 2;
 

@@ -30,12 +30,12 @@ use service::ServiceName;
 use service::objects::{Balance, Protocol};
 
 pub use compile::compile;
-pub use front::{Front, ServiceKey};
+pub use front::Front;
 pub use kernel::{Kernel, cleanup};
 pub use ruleset::{Change, Plan, Range, Ruleset};
 pub use settings::{Pods, Settings, Surroundings};
 pub use trace::Walker;
-pub use wish::{Affinity, Chooser, Fragment, FrontValue, Way};
+pub use wish::{Audience, Chooser, Fragment, FrontValue, Way};
 
 use crate::error::Error;
 use crate::mode::{Count, Mode, Report, Touched};

@@ -32,7 +32,8 @@ type SliceName = (Arc<str>, Arc<str>);
 #[derive(Debug, Default)]
 struct Entry {
     service: Option<Service>,
-    slices: BTreeMap<Arc<str>, EndpointSlice>,
+    /// In boxes, since a map has room for eleven however few it holds, and most Services have one.
+    slices: BTreeMap<Arc<str>, Box<EndpointSlice>>,
 }
 
 /// How far the list of a kind has come.
@@ -141,7 +142,7 @@ impl Cluster {
             endpoint.node.iter_mut().chain(&mut endpoint.zone).for_each(|text| self.names.share(text));
         }
         let entry = self.services.entry(service.clone()).or_default();
-        let old = entry.slices.insert(name.1.clone(), slice);
+        let old = entry.slices.insert(name.1.clone(), Box::new(slice));
         let same = old.is_some_and(|old| same_slice(&old, &entry.slices[&name.1]));
         self.slices.insert(name, service.clone());
         if !same {
@@ -176,7 +177,7 @@ impl Cluster {
 
     /// The EndpointSlices that carry the name of this Service, in order of name.
     pub fn slices(&self, name: &ServiceName) -> impl Iterator<Item = &EndpointSlice> {
-        self.services.get(name).into_iter().flat_map(|entry| entry.slices.values())
+        self.services.get(name).into_iter().flat_map(|entry| entry.slices.values()).map(Box::as_ref)
     }
 
     /// The ports of a Service that a proxy serves, in each family that the Service has an address in. Empty
@@ -191,7 +192,7 @@ impl Cluster {
             let mut addresses = service.cluster_ips().iter().copied();
             let Some(cluster_ip) = addresses.find(|address| Family::of(*address) == family) else { continue };
             for port in &service.ports {
-                let slices = entry.slices.values().filter(|slice| !slice.headless);
+                let slices = entry.slices.values().map(Box::as_ref).filter(|slice| !slice.headless);
                 let endpoints = gather(slices, port, family);
                 views.push(PortView::new(service, port, cluster_ip, endpoints, viewpoint));
             }

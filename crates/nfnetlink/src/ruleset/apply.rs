@@ -129,6 +129,9 @@ impl Transaction for Ruleset {
     }
 
     fn add_elements(&mut self, table: &Table, set: &str, elements: &[Element]) {
+        if let Some(held) = self.sets.get_mut(set) {
+            held.elements.reserve(elements.len());
+        }
         for element in elements {
             let outcome = self.add_element(table, set, element);
             self.record(outcome, || about_element("add", table, set, element));

@@ -14,6 +14,10 @@
 //!
 //! `random` and `least-connections` take a slot by a random number; `source-hash` and `maglev` by jhash of the
 //! client's address with seed 0, so that all nodes agree. Their tables follow from the list alone.
+//!
+//! A client of a Service with session affinity that is not known yet takes a slot by hashes of its address with
+//! `random` too. So it meets the same endpoint at all addresses of the Service, unless the list changed since it was at
+//! the first.
 
 mod apportion;
 mod load;
@@ -32,9 +36,10 @@ use apportion::{Share, apportion};
 /// The most slots that weights are made of.
 pub const MOST_SLOTS: usize = 256;
 
-/// How a slot is chosen with this way of balancing.
-pub fn chooser(balance: Balance) -> Chooser {
+/// How a slot is chosen with this way of balancing, by clients that stay with their endpoint or by others.
+pub fn chooser(balance: Balance, affinity: bool) -> Chooser {
     match balance {
+        Balance::Random if affinity => Chooser::ClientHash,
         Balance::Random | Balance::LeastConnections => Chooser::Chance,
         Balance::SourceHash | Balance::Maglev => Chooser::ClientHash,
     }

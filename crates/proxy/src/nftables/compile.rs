@@ -2,14 +2,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use service::objects::{Balance, Protocol, SessionAffinity};
 use service::{Cidr, Client, Endpoint, Entrance, List, Outcome, PortView};
 
 use super::balance::{self, Load};
-use super::front::{Front, ServiceKey};
+use super::front::Front;
 use super::ruleset::{Plan, Range};
-use super::wish::{Affinity, Fragment, FrontValue, Way};
+use super::wish::{Fragment, FrontValue, Way};
 use crate::sight::NodeFacts;
 
 /// Ranks of fronts: an allocated address or port goes before one that its Service merely names.
@@ -25,6 +26,7 @@ pub fn compile(ports: &[PortView<'_>], node: &NodeFacts, load: &Load, before: Op
     }
     fragment.cluster_ips = sorted(ports.iter().map(|view| view.cluster_ip));
     fragment.hairpins = sorted(fragment.hairpins);
+    fragment.fronts.shrink_to_fit();
     fragment
 }
 
@@ -41,12 +43,13 @@ fn compile_port(
     let node_port = view.port.node_port.map(|port| Front::NodePort { family: view.family, protocol, port });
 
     let old_slots = before.and_then(|before| before.front(&internal)).map(|value| value.slots.clone());
+    let timeout = affinity(view);
     let plan = plan(view, load, old_slots.as_deref().unwrap_or_default());
     let served = FrontValue {
         rank: ALLOCATED,
         way: internal_way(view, &plan),
-        chooser: balance::chooser(view.service.balance),
-        affinity: affinity(view, &plan),
+        chooser: balance::chooser(view.service.balance, timeout.is_some()),
+        affinity: timeout,
         sources: None,
         slots: plan.slots.clone().into(),
         // Only UDP connections outlive their endpoint unnoticed.
@@ -96,8 +99,7 @@ fn plan(view: &PortView<'_>, load: &Load, before: &[SocketAddr]) -> Plan {
     let local = used(&view.choice.local, view.uses_local_endpoints());
     let cluster = used(&view.choice.cluster, view.uses_cluster_endpoints());
     let balance = view.service.balance;
-    let remembered = view.service.session_affinity != SessionAffinity::None;
-    if !remembered && balance::is_plain(balance, local.iter().chain(&cluster)) {
+    if balance::is_plain(balance, local.iter().chain(&cluster)) {
         let addresses = |list: &[Endpoint]| list.iter().map(|endpoint| endpoint.address).collect::<Vec<_>>();
         return Plan::new(&addresses(&local), &addresses(&cluster), before);
     }
@@ -108,13 +110,12 @@ fn plan(view: &PortView<'_>, load: &Load, before: &[SocketAddr]) -> Plan {
     }
 }
 
-/// How clients are remembered: by Service port, since that is what has an affinity, whatever address of it they
-/// came to.
-fn affinity(view: &PortView<'_>, plan: &Plan) -> Option<Affinity> {
-    let SessionAffinity::ClientIp(timeout) = view.service.session_affinity else { return None };
-    let (protocol, port) = (view.port.protocol, view.port.port);
-    let service = ServiceKey { address: view.cluster_ip, protocol, port };
-    Some(Affinity { service, timeout, local_slots: plan.local.count })
+/// For how long clients are remembered.
+fn affinity(view: &PortView<'_>) -> Option<Duration> {
+    match view.service.session_affinity {
+        SessionAffinity::ClientIp(timeout) => Some(timeout),
+        SessionAffinity::None => None,
+    }
 }
 
 /// Who may come in at the load balancer's addresses. What this node sends to such an address may come back to it

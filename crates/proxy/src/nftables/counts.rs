@@ -1,8 +1,7 @@
 //! Connections as the elements of the maps count them.
 //!
 //! Rules that translate see only the first packet of a connection, so packets there are connections. An element
-//! that changes begins anew. Endpoints with session affinity are not told apart: a client that is remembered passes
-//! any of their slots.
+//! that changes begins anew.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;

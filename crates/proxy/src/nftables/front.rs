@@ -56,15 +56,3 @@ impl fmt::Display for Front {
         }
     }
 }
-
-/// What all fronts of a Service port have in common: its cluster IP, protocol and port. No two Service ports have
-/// the same.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ServiceKey {
-    /// The cluster IP.
-    pub address: IpAddr,
-    /// The protocol.
-    pub protocol: Protocol,
-    /// The Service port.
-    pub port: u16,
-}

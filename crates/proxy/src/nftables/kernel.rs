@@ -3,6 +3,7 @@
 mod chains;
 mod clients;
 mod difference;
+mod flows;
 mod wanted;
 
 use nfnetlink::{Batch, Error as NetlinkError, Monitor, Ruleset as Held, Socket, Table, Transaction};
@@ -69,6 +70,9 @@ impl Kernel {
             let changes = ruleset.take_changes();
             match self.change(settings, surroundings, &changes) {
                 Ok(elements) => {
+                    if clients::concerned(&changes) {
+                        self.forget_clients(ruleset);
+                    }
                     let flows = self.forget_flows(ruleset, &changes);
                     return Ok(Report { elements, full: false, flows });
                 }
@@ -82,7 +86,10 @@ impl Kernel {
         let (elements, full) = self.establish(settings, surroundings, &all).map_err(Error::load)?;
         self.settings = Some(settings.clone());
         self.surroundings = surroundings.clone();
-        self.forget_clients();
+        self.forget_clients(ruleset);
+        if elements > 0 {
+            self.forget_untranslated(ruleset);
+        }
         let flows = self.forget_flows(ruleset, &all);
         Ok(Report { elements, full, flows })
     }
@@ -186,9 +193,6 @@ impl Kernel {
         self.socket.commit(before)?;
         self.socket.commit(with)?;
         self.surroundings = surroundings.clone();
-        if edits.left.iter().any(|chain| chain.remembers().is_some()) {
-            self.forget_clients();
-        }
         Ok(edits.len())
     }
 
@@ -204,10 +208,22 @@ impl Kernel {
         })
     }
 
+    /// Makes the kernel forget connections that began while rules were missing. A failure only leaves them to time
+    /// out.
+    fn forget_untranslated(&mut self, ruleset: &Ruleset) {
+        match flows::forget_untranslated(&mut self.socket, ruleset) {
+            Ok(0) => {}
+            Ok(count) => tracing::info!(count, "connections that began without rules were forgotten"),
+            Err(error) => {
+                tracing::warn!(%error, "connections that began without rules were not forgotten");
+            }
+        }
+    }
+
     /// Makes the kernel forget which clients stay with endpoints that are gone. A failure only leaves them to time
     /// out.
-    fn forget_clients(&mut self) {
-        if let Err(error) = clients::forget(&mut self.socket, &self.chains.remembering()) {
+    fn forget_clients(&mut self, ruleset: &Ruleset) {
+        if let Err(error) = clients::forget(&mut self.socket, ruleset) {
             tracing::warn!(%error, "clients of endpoints that are gone were not forgotten");
         }
     }

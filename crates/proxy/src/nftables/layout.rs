@@ -8,12 +8,15 @@
 //!   ├─ address . protocol . port  ──▶ service-ips  ─┐  verdict map, one element per front
 //!   └─ protocol . port, if local  ──▶ node-ports   ─┤
 //!                                                   ▼
-//!                            service-3, node-port-3, …   one chain per COUNT of slots, not per Service
-//!                              key . random number below 3  ──▶ service-endpoints, node-port-endpoints
+//!                            service-1-4, node-port-5-8, …   one chain per four COUNTS of slots, not per Service
+//!                              key . random number below 4, 3, 2, 1  ──▶ service-endpoints, node-port-endpoints
 //!                                                               data map: endpoint address . port
-//!                            service-sticky-3, …             ──▶ service-sticky, node-port-sticky
-//!                                                               verdict map: stick-…, one chain per endpoint
-//!                                                               of a Service port with session affinity
+//!                            service-hashed-sticky-1-4, …  first looks in affinity
+//!                              client . address . protocol . port  ──▶ endpoint of this client
+//! remember (nat postrouting and input, before masquerading; what was translated)
+//!   address . protocol . port, or protocol . port  ──▶ remembering-ips, remembering-node-ports
+//!                            remember-10800s, …     one chain per TIMEOUT
+//!                              front . endpoint in sticky-endpoints: update affinity
 //! no-node-port-endpoints (filter input), no-endpoints (filter input, forward, output), new connections
 //!   sets of fronts without endpoints  ──▶ reject
 //! no-such-port (filter forward, output; new connections)
@@ -23,33 +26,32 @@
 //! ```
 //!
 //! All sets exist once per family; those of IPv6 end in `6`. The number of sets, chains and rules does not grow
-//! with the cluster, but for Services with session affinity (a chain of three rules for each endpoint) and for
-//! different lists of source ranges (a chain and a set for each). So a packet's way and a change's cost do not
-//! either: one endpoint is one element of a map.
+//! with the cluster, but for different timeouts of session affinity (a chain for each) and different lists of source
+//! ranges (a chain and a set for each). So a packet's way and a change's cost do not either: one endpoint is one element
+//! of a map.
 //!
 //! The endpoints hang on the front (address, protocol, port, index) and not on a number of the Service, although
 //! that repeats them for a Service with a node port: a key made of a looked-up number and a random one works in
 //! the kernel but makes `nft list` abort (1.0.6), and a table that cannot be listed cannot be trusted. For the same
-//! reason clients are remembered by chains whose endpoint is a constant: what was looked up cannot be listed as
-//! what is remembered.
+//! reason clients are remembered after translation: what was looked up cannot be listed as what is remembered.
 //!
 //! A packet may do its two lookups on both sides of a commit and miss its slot. Each chain therefore ends with
-//! the first slot as a second try.
+//! the first slot as a last try.
 
 mod base;
 mod chain;
 mod elements;
 mod guard;
 mod pick;
+mod remember;
 mod sets;
-mod stick;
 mod surroundings;
 
 pub(super) use base::ct_bits;
 pub use base::{base, bridge_table, table};
 pub use chain::ServiceChain;
 pub use elements::{Edits, counting_elements, counting_sets, edits};
-pub use stick::{affinity_maps, remembered};
+pub use remember::{affinity_maps, remembered};
 pub use surroundings::surroundings;
 
 use std::net::IpAddr;

@@ -88,6 +88,11 @@ impl Ruleset {
         self.fronts.iter().filter_map(|(front, claims)| Some((front, &claims.first()?.1)))
     }
 
+    /// Whether an address is a cluster IP.
+    pub fn has_cluster_ip(&self, address: IpAddr) -> bool {
+        self.cluster_ips.contains(&address)
+    }
+
     /// Replaces what a Service wants; an empty fragment removes it.
     pub fn replace(&mut self, name: &ServiceName, fragment: Fragment) {
         let old = self.services.remove(name).unwrap_or_default();
@@ -112,7 +117,8 @@ impl Ruleset {
     fn claim(&mut self, front: &Front, name: &ServiceName, value: Option<&Arc<FrontValue>>) {
         let holds = self.front(front).cloned();
         self.touched.entry(*front).or_insert(holds);
-        let claims = self.fronts.entry(*front).or_default();
+        // Seldom more than one wants it.
+        let claims = self.fronts.entry(*front).or_insert_with(|| Vec::with_capacity(1));
         claims.retain(|(other, _)| other != name);
         if let Some(value) = value {
             let place = claims.partition_point(|(other, held)| (held.rank, other) < (value.rank, name));

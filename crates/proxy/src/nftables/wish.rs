@@ -7,7 +7,7 @@ use std::time::Duration;
 use service::Cidr;
 use service::objects::Protocol;
 
-use super::front::{Front, ServiceKey};
+use super::front::Front;
 use super::ruleset::Range;
 
 /// What happens to connections at a front.
@@ -43,15 +43,18 @@ pub enum Chooser {
     ClientHash,
 }
 
-/// That connections of a client stay with an endpoint.
+/// Clients of a front that have one list of endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct Affinity {
-    /// By what the clients of this Service port are remembered, whatever front they came to.
-    pub service: ServiceKey,
-    /// For how long after the beginning of the last connection.
-    pub timeout: Duration,
-    /// The first slots, of the list for traffic that stays on the node. Clients are remembered apart for it.
-    pub local_slots: u32,
+pub enum Audience {
+    /// All, but those for whom there is another list.
+    Most,
+    /// Those outside the cluster at a front that keeps them on this node ([`Way::Split`]).
+    Outside,
+}
+
+impl Audience {
+    /// Both.
+    pub const ALL: [Self; 2] = [Self::Most, Self::Outside];
 }
 
 /// What a front leads to.
@@ -63,8 +66,8 @@ pub struct FrontValue {
     pub way: Way,
     /// How one of the slots is chosen.
     pub chooser: Chooser,
-    /// Whether clients stay with the endpoint they got.
-    pub affinity: Option<Affinity>,
+    /// For how long after the beginning of its last connection a client stays with its endpoint, if at all.
+    pub affinity: Option<Duration>,
     /// Who may come in, if not everybody (`loadBalancerSourceRanges`).
     pub sources: Option<Arc<[Cidr]>>,
     /// The endpoints, each in its slot.
@@ -74,6 +77,21 @@ pub struct FrontValue {
     pub serving: Arc<[SocketAddr]>,
     /// `namespace/name:port`, for people who look at the rules.
     pub comment: Arc<str>,
+}
+
+impl FrontValue {
+    /// The slots of the endpoints that clients stay with, if they do.
+    pub fn sticky(&self, audience: Audience) -> &[SocketAddr] {
+        let range = match (self.way, audience) {
+            _ if self.affinity.is_none() => None,
+            (Way::Serve { range, .. } | Way::Split { inside: range, .. }, Audience::Most) => Some(range),
+            (Way::Split { outside, .. }, Audience::Outside) => Some(outside),
+            _ => None,
+        };
+        let run =
+            range.and_then(|Range { first, count }| self.slots.get(first as usize..(first + count) as usize));
+        run.unwrap_or_default()
+    }
 }
 
 /// What one Service wants of the kernel.

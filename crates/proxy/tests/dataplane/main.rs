@@ -7,6 +7,7 @@ mod server;
 
 mod cases;
 mod connections;
+mod damage;
 mod follow;
 mod iptables;
 mod kube_proxy_layout;

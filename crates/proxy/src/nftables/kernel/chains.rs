@@ -1,11 +1,9 @@
 //! Which chains are in the kernel, and who uses them.
 
 use std::collections::{HashMap, HashSet};
-use std::net::SocketAddr;
 
 use nfnetlink::{Table, Transaction};
 
-use crate::nftables::front::ServiceKey;
 use crate::nftables::layout::{Edits, ServiceChain};
 use crate::nftables::settings::Settings;
 
@@ -67,12 +65,6 @@ impl Chains {
             };
         }
         made
-    }
-
-    /// The endpoints that remember clients; see [`ServiceChain::remembers`].
-    pub(super) fn remembering(&self) -> HashSet<(ServiceKey, SocketAddr, bool)> {
-        let used = self.users.iter().filter(|(_, users)| **users > 0);
-        used.filter_map(|(chain, _)| chain.remembers()).collect()
     }
 
     /// The chains that elements lead to, in order.

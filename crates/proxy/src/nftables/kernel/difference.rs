@@ -3,8 +3,6 @@
 //! What the kernel holds may have been written by an earlier run, or changed by somebody else. It is compared
 //! object by object, so a restart changes nothing and a repair only what is broken.
 
-use std::collections::HashSet;
-
 use nfnetlink::{Element, HeldChain, HeldSet, Ruleset, SetContent, Table, Transaction};
 
 /// Two states of a table, of which the first can be turned into the second.
@@ -13,6 +11,8 @@ pub(super) struct Difference<'a> {
     table: &'a Table,
     held: &'a Ruleset,
     wanted: &'a Ruleset,
+    /// For each set that both have: its name, the elements to delete and those to add.
+    edits: Vec<(&'a str, Vec<Element>, Vec<Element>)>,
 }
 
 impl<'a> Difference<'a> {
@@ -24,7 +24,7 @@ impl<'a> Difference<'a> {
         let set_fits = |set: &HeldSet| held.set(&set.set.name).is_none_or(|other| other.set == set.set);
         let fits =
             held.table() == Some(table) && wanted.chains().all(chain_fits) && wanted.sets().all(set_fits);
-        fits.then_some(Self { table, held, wanted })
+        fits.then(|| Self { table, held, wanted, edits: edits(held, wanted) })
     }
 
     /// Makes the chains and sets that are missing, before anything leads to them.
@@ -43,11 +43,10 @@ impl<'a> Difference<'a> {
 
     /// Changes the chains and sets that are there: rules that are not the wanted ones, and elements.
     pub(super) fn edit<T: Transaction>(&self, transaction: &mut T) {
-        let edits: Vec<_> = self.edits().collect();
-        for (set, gone, _) in &edits {
+        for (set, gone, _) in &self.edits {
             transaction.delete_elements(self.table, set, gone);
         }
-        for (set, _, come) in &edits {
+        for (set, _, come) in &self.edits {
             transaction.add_elements(self.table, set, come);
         }
         for chain in self.damaged() {
@@ -76,23 +75,23 @@ impl<'a> Difference<'a> {
 
     /// How many elements differ, and chains that are there.
     pub(super) fn len(&self) -> usize {
-        let elements = self.edits().map(|(_, gone, come)| gone.len() + come.len());
+        let elements = self.edits.iter().map(|(_, gone, come)| gone.len() + come.len());
         elements.sum::<usize>() + self.damaged().count()
     }
+}
 
-    /// For each set that both have: its name, the elements to delete and those to add.
-    fn edits(&self) -> impl Iterator<Item = (&str, Vec<Element>, Vec<Element>)> {
-        // What packets write is theirs.
-        let followed = self.wanted.sets().filter(|set| !set.set.dynamic);
-        followed.filter_map(|wanted| {
-            let held = self.held.set(&wanted.set.name)?;
-            let (gone, come) = match wanted.set.content {
-                SetContent::Ranges => whole(held, wanted),
-                _ => single(held, wanted),
-            };
-            Some((&*wanted.set.name, gone, come))
-        })
-    }
+fn edits<'a>(held: &Ruleset, wanted: &'a Ruleset) -> Vec<(&'a str, Vec<Element>, Vec<Element>)> {
+    // What packets write is theirs.
+    let followed = wanted.sets().filter(|set| !set.set.dynamic);
+    let edits = followed.filter_map(|wanted| {
+        let held = held.set(&wanted.set.name)?;
+        let (gone, come) = match wanted.set.content {
+            SetContent::Ranges => whole(held, wanted),
+            _ => (missing(held, wanted), missing(wanted, held)),
+        };
+        Some((&*wanted.set.name, gone, come))
+    });
+    edits.collect()
 }
 
 /// Ranges hang together by start and end, so they are changed all or not at all.
@@ -101,14 +100,9 @@ fn whole(held: &HeldSet, wanted: &HeldSet) -> (Vec<Element>, Vec<Element>) {
     if held == wanted { (Vec::new(), Vec::new()) } else { (owned(held), owned(wanted)) }
 }
 
-fn single(held: &HeldSet, wanted: &HeldSet) -> (Vec<Element>, Vec<Element>) {
-    let same: HashSet<&[u8]> = wanted
-        .elements()
-        .filter(|element| held.get(&element.key) == Some(element))
-        .map(|element| &*element.key)
-        .collect();
-    let differing = |set: &HeldSet| set.elements().filter(|e| !same.contains(&*e.key)).cloned().collect();
-    (differing(held), differing(wanted))
+/// The elements of a set that another one does not have.
+fn missing(set: &HeldSet, other: &HeldSet) -> Vec<Element> {
+    set.elements().filter(|element| other.get(&element.key) != Some(element)).cloned().collect()
 }
 
 fn owned(elements: Vec<&Element>) -> Vec<Element> {

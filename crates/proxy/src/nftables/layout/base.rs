@@ -4,6 +4,7 @@ use nfnetlink::expr::{CtKey, FibAddress, LookupResult, MetaKey, RTN_LOCAL, Rejec
 use nfnetlink::{Chain, ChainType, Expr, Hook, Rule, Table, Transaction, Verdict, priority};
 use service::Family;
 
+use super::remember::find_remember_chain;
 use super::sets::{
     CLUSTER_IPS, GUARDED_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_IPS, NODE_PORTS,
     SERVICE_CIDRS, SERVICE_IPS, all_sets,
@@ -21,6 +22,7 @@ const NO_ENDPOINTS: &str = "no-endpoints";
 const NO_NODE_PORT_ENDPOINTS: &str = "no-node-port-endpoints";
 const NO_SUCH_PORT: &str = "no-such-port";
 const REJECT: &str = "reject-now";
+const REMEMBER: &str = "remember";
 
 /// The proxy's table; nobody else may write to it.
 pub fn table() -> Table {
@@ -58,10 +60,14 @@ fn chains() -> Vec<Chain> {
         Chain::regular(NO_NODE_PORT_ENDPOINTS),
         Chain::regular(NO_SUCH_PORT),
         Chain::regular(REJECT),
+        Chain::regular(REMEMBER),
         filter("filter-prerouting", Hook::Prerouting, before_dnat),
         filter("filter-output-early", Hook::Output, before_dnat),
         nat("nat-prerouting", Hook::Prerouting, priority::DSTNAT),
         nat("nat-output", Hook::Output, priority::DSTNAT),
+        // Before anybody's rules may give the packet another source.
+        nat("nat-input", Hook::Input, priority::SRCNAT - 10),
+        nat("nat-postrouting-early", Hook::Postrouting, priority::SRCNAT - 10),
         nat("nat-postrouting", Hook::Postrouting, priority::SRCNAT),
         filter("filter-input", Hook::Input, priority::FILTER),
         filter("filter-forward", Hook::Forward, priority::FILTER),
@@ -88,6 +94,11 @@ fn rules(settings: &Settings) -> Vec<Rule> {
     for chain in ["nat-prerouting", "nat-output"] {
         rules.push(Rule::new(chain, vec![jump(SERVICES)]));
     }
+    for chain in ["nat-input", "nat-postrouting-early"] {
+        let mut expressions = ct_bits(CtKey::Status, ct_status::DST_NAT).to_vec();
+        expressions.push(jump(REMEMBER));
+        rules.push(Rule::new(chain, expressions));
+    }
     for (chain, target) in NEW_CONNECTIONS {
         let mut expressions = ct_bits(CtKey::State, ct_state::NEW).to_vec();
         expressions.push(jump(target));
@@ -102,6 +113,7 @@ fn rules(settings: &Settings) -> Vec<Rule> {
             Rule::new(SERVICES, look_up(to_node_port(settings, family), node_port, NODE_PORTS.name(family))),
             Rule::new(GUARD, look_up(family_only(), load_service_ip(family), GUARDED_IPS.name(family))),
         ]);
+        rules.extend(find_remember_chain(REMEMBER, family));
         rules.extend(reject_without_endpoints(settings, family));
     }
     rules.extend(reject());

@@ -1,13 +1,10 @@
 //! Chains that come and go with Services.
 
-use std::net::SocketAddr;
-
 use nfnetlink::{Chain, Rule, Table, Transaction};
 
 use super::guard::GuardChain;
 use super::pick::PickChain;
-use super::stick::StickChain;
-use crate::nftables::front::ServiceKey;
+use super::remember::RememberChain;
 use crate::nftables::settings::Settings;
 
 /// A chain that elements lead to. It is there while any does.
@@ -15,8 +12,8 @@ use crate::nftables::settings::Settings;
 pub enum ServiceChain {
     /// Picks a slot.
     Pick(PickChain),
-    /// Serves an endpoint and remembers the client.
-    Stick(StickChain),
+    /// Remembers clients.
+    Remember(RememberChain),
     /// Drops clients that may not come in.
     Guard(GuardChain),
 }
@@ -26,7 +23,7 @@ impl ServiceChain {
     pub fn name(&self) -> String {
         match self {
             Self::Pick(chain) => chain.name(),
-            Self::Stick(chain) => chain.name(),
+            Self::Remember(chain) => chain.name(),
             Self::Guard(chain) => chain.name(),
         }
     }
@@ -40,20 +37,11 @@ impl ServiceChain {
         }
         let (chain, rules): (Chain, Vec<Rule>) = match self {
             Self::Pick(chain) => (chain.chain(), chain.rules(settings)),
-            Self::Stick(chain) => (chain.chain(), chain.rules()),
+            Self::Remember(chain) => (chain.chain(), chain.rules(settings)),
             Self::Guard(chain) => (chain.chain(), chain.rules()),
         };
         transaction.add_chain(table, &chain);
         rules.iter().for_each(|rule| transaction.add_rule(table, rule));
-    }
-
-    /// The Service port and the endpoint for which it remembers clients, and whether that is for traffic that stays
-    /// on the node.
-    pub fn remembers(&self) -> Option<(ServiceKey, SocketAddr, bool)> {
-        match self {
-            Self::Stick(chain) => Some((chain.service, chain.endpoint, chain.local)),
-            Self::Pick(_) | Self::Guard(_) => None,
-        }
     }
 
     /// Removes it. Nothing may lead to it any more.

@@ -1,6 +1,6 @@
 //! Changes of the ruleset as elements of sets.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use nfnetlink::{Element, ElementData, Table, Transaction, Verdict};
@@ -11,16 +11,16 @@ use super::chain::ServiceChain;
 use super::guard::GuardChain;
 use super::octets;
 use super::pick::PickChain;
+use super::remember::{RememberChain, sticky};
 use super::sets::{
     CLUSTER_IPS, GUARDED_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_ENDPOINTS,
-    NODE_PORTS, SERVICE_ENDPOINTS, SERVICE_IPS,
+    NODE_PORTS, REMEMBERING_IPS, REMEMBERING_NODE_PORTS, SERVICE_ENDPOINTS, SERVICE_IPS,
 };
-use super::stick::StickChain;
 use super::surroundings::surroundings;
 use crate::nftables::front::Front;
 use crate::nftables::ruleset::Change;
 use crate::nftables::settings::Surroundings;
-use crate::nftables::wish::{FrontValue, Way};
+use crate::nftables::wish::{Audience, FrontValue, Way};
 
 /// Elements to delete and to add, by set. Deletions come first: an element is changed by both.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -125,11 +125,12 @@ fn front_edits(front: &Front, old: Option<&FrontValue>, new: Option<&FrontValue>
         old.and_then(|value| guard_element(front, value)),
         new.and_then(|value| guard_element(front, value)),
     );
+    if [old, new].into_iter().flatten().any(|value| value.affinity.is_some()) {
+        remember_edits(front, old, new, edits);
+    }
     let slots = |value: Option<&FrontValue>| value.map_or(0, |value| value.slots.len());
     let alike = |index: usize| match (old, new) {
-        (Some(old), Some(new)) => {
-            old.affinity == new.affinity && old.slots.get(index) == new.slots.get(index)
-        }
+        (Some(old), Some(new)) => old.slots.get(index) == new.slots.get(index),
         _ => false,
     };
     for index in (0..slots(old).max(slots(new))).filter(|index| !alike(*index)) {
@@ -137,6 +138,25 @@ fn front_edits(front: &Front, old: Option<&FrontValue>, new: Option<&FrontValue>
             old.and_then(|value| slot_element(front, value, index)),
             new.and_then(|value| slot_element(front, value, index)),
         );
+    }
+}
+
+/// What clients of a front may be remembered for: the element that leads to the chain with the right time, and the
+/// endpoints.
+fn remember_edits(front: &Front, old: Option<&FrontValue>, new: Option<&FrontValue>, edits: &mut Edits) {
+    edits.replace(
+        old.and_then(|value| remember_element(front, value)),
+        new.and_then(|value| remember_element(front, value)),
+    );
+    for audience in Audience::ALL {
+        let endpoints = |value: Option<&FrontValue>| -> BTreeSet<SocketAddr> {
+            value.map(|value| value.sticky(audience).iter().copied().collect()).unwrap_or_default()
+        };
+        let (before, after) = (endpoints(old), endpoints(new));
+        for endpoint in before.symmetric_difference(&after) {
+            let (set, key) = sticky_endpoint(front, audience, *endpoint);
+            edits.toggle(set, Element::key(key), after.contains(endpoint));
+        }
     }
 }
 
@@ -170,35 +190,43 @@ fn guard_element(front: &Front, value: &FrontValue) -> Option<Placed> {
     })
 }
 
-/// The element of a slot: its endpoint, or the chain that remembers the endpoint's clients.
+/// The element that leads clients of a front to where they are remembered.
+fn remember_element(front: &Front, value: &FrontValue) -> Option<Placed> {
+    let chain = RememberChain::new(front, value)?;
+    let map = match front {
+        Front::ServiceIp { .. } => &REMEMBERING_IPS,
+        Front::NodePort { .. } => &REMEMBERING_NODE_PORTS,
+    };
+    let data = ElementData::Verdict(Verdict::Goto(chain.name()));
+    Some(Placed {
+        set: map.name(front.family()),
+        element: Element::new(front_key(front), data, ""),
+        chain: Some(ServiceChain::Remember(chain)),
+    })
+}
+
+/// Set and key that say that clients of a front may stay with an endpoint.
+fn sticky_endpoint(front: &Front, audience: Audience, endpoint: SocketAddr) -> (&'static str, Vec<u8>) {
+    let set = sticky(matches!(front, Front::NodePort { .. }), audience).name(front.family());
+    (set, [front_key(front), address_and_port(endpoint)].concat())
+}
+
+/// The element of a slot: its endpoint.
 fn slot_element(front: &Front, value: &FrontValue, index: usize) -> Option<Placed> {
     let endpoint = *value.slots.get(index)?;
     let map = PickChain::new(front, value)?.map();
     let mut key = front_key(front);
     key.extend((index as u32).to_ne_bytes());
-    let chain = value.affinity.map(|affinity| StickChain {
-        service: affinity.service,
-        timeout: affinity.timeout,
-        local: index < affinity.local_slots as usize,
-        endpoint,
-    });
-    let data = match &chain {
-        Some(chain) => ElementData::Verdict(Verdict::Goto(chain.name())),
-        None => {
-            let mut data = octets(endpoint.ip());
-            data.extend(endpoint.port().to_be_bytes());
-            data.extend([0; 2]);
-            ElementData::Value(data)
-        }
-    };
-    let element = Element::new(key, data, "");
-    Some(Placed { set: map.name(front.family()), element, chain: chain.map(ServiceChain::Stick) })
+    let element = Element::new(key, ElementData::Value(address_and_port(endpoint)), "");
+    Some(Placed { set: map.name(front.family()), element, chain: None })
 }
 
 /// The maps whose elements count connections.
 pub fn counting_sets() -> impl Iterator<Item = &'static str> {
     let pairs = [&SERVICE_IPS, &NODE_PORTS, &SERVICE_ENDPOINTS, &NODE_PORT_ENDPOINTS];
-    pairs.into_iter().flat_map(|pair| Family::ALL.map(|family| pair.name(family)))
+    let sticky =
+        [false, true].into_iter().flat_map(|kind| Audience::ALL.map(|audience| sticky(kind, audience)));
+    pairs.into_iter().chain(sticky).flat_map(|pair| Family::ALL.map(|family| pair.name(family)))
 }
 
 /// Where connections at a front are counted: map and key of the front itself, and of each slot with its endpoint.
@@ -208,12 +236,19 @@ pub fn counting_elements(
 ) -> impl Iterator<Item = ((&'static str, Vec<u8>), Option<SocketAddr>)> {
     let whole = way_element(front, value);
     let served = whole.chain.is_some().then_some(((whole.set, whole.element.key), None));
-    let told_apart = if value.affinity.is_none() { value.slots.len() } else { 0 };
-    let slots = (0..told_apart).filter_map(|index| {
+    // A client that is remembered passes no slot.
+    let slots = if value.affinity.is_none() { value.slots.len() } else { 0 };
+    let slots = (0..slots).filter_map(|index| {
         let slot = slot_element(front, value, index)?;
         Some(((slot.set, slot.element.key), value.slots.get(index).copied()))
     });
-    served.into_iter().chain(slots)
+    let sticky = Audience::ALL.into_iter().flat_map(move |audience| {
+        let endpoints: BTreeSet<_> = value.sticky(audience).iter().copied().collect();
+        endpoints
+            .into_iter()
+            .map(move |endpoint| (sticky_endpoint(front, audience, endpoint), Some(endpoint)))
+    });
+    served.into_iter().chain(slots).chain(sticky)
 }
 
 fn front_key(front: &Front) -> Vec<u8> {
@@ -225,6 +260,14 @@ fn front_key(front: &Front) -> Vec<u8> {
         }
         Front::NodePort { protocol, port, .. } => protocol_and_port(*protocol, *port).to_vec(),
     }
+}
+
+/// Address and port, filled up to a multiple of four bytes.
+fn address_and_port(endpoint: SocketAddr) -> Vec<u8> {
+    let mut bytes = octets(endpoint.ip());
+    bytes.extend(endpoint.port().to_be_bytes());
+    bytes.extend([0; 2]);
+    bytes
 }
 
 /// Both fields, each filled up to four bytes.

@@ -80,23 +80,59 @@ set_pair!(
     counted()
 );
 set_pair!(
-    /// (address . protocol . port . index) to the chain of an endpoint that remembers its clients.
-    SERVICE_STICKY,
-    ["service-sticky", "service-sticky6"],
-    [[Ipv4Addr, InetProto, InetService, Mark], [Ipv6Addr, InetProto, InetService, Mark]],
+    /// (address . protocol . port) to the chain that remembers clients for the right time.
+    REMEMBERING_IPS,
+    ["remembering-ips", "remembering-ips6"],
+    [[Ipv4Addr, InetProto, InetService], [Ipv6Addr, InetProto, InetService]],
     [SetContent::Verdict, SetContent::Verdict],
-    "endpoints of Services with session affinity, numbered"
+    "addresses of Services with session affinity, and for how long"
 );
 set_pair!(
-    /// (protocol . node port . index) to the chain of an endpoint that remembers its clients.
-    NODE_PORT_STICKY,
-    ["node-port-sticky", "node-port-sticky6"],
-    [[InetProto, InetService, Mark], [InetProto, InetService, Mark]],
+    /// (protocol . node port) to the chain that remembers clients for the right time.
+    REMEMBERING_NODE_PORTS,
+    ["remembering-node-ports", "remembering-node-ports6"],
+    [[InetProto, InetService], [InetProto, InetService]],
     [SetContent::Verdict, SetContent::Verdict],
-    "endpoints of node ports with session affinity, numbered"
+    "node ports with session affinity, and for how long"
 );
 set_pair!(
-    /// (client . cluster IP . protocol . port) to endpoint. Packets write it.
+    /// (address . protocol . port . endpoint) of Services with session affinity.
+    STICKY_ENDPOINTS,
+    ["sticky-endpoints", "sticky-endpoints6"],
+    [[Ipv4Addr, InetProto, InetService, Ipv4Addr, InetService], [Ipv6Addr, InetProto, InetService, Ipv6Addr, InetService]],
+    [SetContent::Keys, SetContent::Keys],
+    "endpoints that clients stay with",
+    counted()
+);
+set_pair!(
+    /// (protocol . node port . endpoint) of Services with session affinity.
+    STICKY_NODE_PORT_ENDPOINTS,
+    ["sticky-node-port-endpoints", "sticky-node-port-endpoints6"],
+    [[InetProto, InetService, Ipv4Addr, InetService], [InetProto, InetService, Ipv6Addr, InetService]],
+    [SetContent::Keys, SetContent::Keys],
+    "endpoints that clients of node ports stay with",
+    counted()
+);
+set_pair!(
+    /// The same for clients outside the cluster that stay on the node.
+    STICKY_ENDPOINTS_LOCAL,
+    ["sticky-endpoints-local", "sticky-endpoints-local6"],
+    [[Ipv4Addr, InetProto, InetService, Ipv4Addr, InetService], [Ipv6Addr, InetProto, InetService, Ipv6Addr, InetService]],
+    [SetContent::Keys, SetContent::Keys],
+    "endpoints that clients stay with, from outside",
+    counted()
+);
+set_pair!(
+    /// The same for clients outside the cluster that stay on the node.
+    STICKY_NODE_PORT_ENDPOINTS_LOCAL,
+    ["sticky-node-port-endpoints-local", "sticky-node-port-endpoints-local6"],
+    [[InetProto, InetService, Ipv4Addr, InetService], [InetProto, InetService, Ipv6Addr, InetService]],
+    [SetContent::Keys, SetContent::Keys],
+    "endpoints that clients of node ports stay with, from outside",
+    counted()
+);
+set_pair!(
+    /// (client . address . protocol . port) to endpoint, of node ports too. Packets write it.
     AFFINITY,
     ["affinity", "affinity6"],
     [[Ipv4Addr, Ipv4Addr, InetProto, InetService], [Ipv6Addr, Ipv6Addr, InetProto, InetService]],
@@ -105,7 +141,7 @@ set_pair!(
     dynamic(Duration::ZERO, MOST_CLIENTS)
 );
 set_pair!(
-    /// The same for traffic that stays on the node.
+    /// The same for clients outside the cluster that stay on the node.
     AFFINITY_LOCAL,
     ["affinity-local", "affinity-local6"],
     [[Ipv4Addr, Ipv4Addr, InetProto, InetService], [Ipv6Addr, Ipv6Addr, InetProto, InetService]],
@@ -183,10 +219,14 @@ pub(super) fn all_sets() -> impl Iterator<Item = &'static Set> {
     let pairs = [
         &SERVICE_IPS,
         &SERVICE_ENDPOINTS,
-        &SERVICE_STICKY,
         &NODE_PORTS,
         &NODE_PORT_ENDPOINTS,
-        &NODE_PORT_STICKY,
+        &REMEMBERING_IPS,
+        &REMEMBERING_NODE_PORTS,
+        &STICKY_ENDPOINTS,
+        &STICKY_ENDPOINTS_LOCAL,
+        &STICKY_NODE_PORT_ENDPOINTS,
+        &STICKY_NODE_PORT_ENDPOINTS_LOCAL,
         &AFFINITY,
         &AFFINITY_LOCAL,
         &GUARDED_IPS,

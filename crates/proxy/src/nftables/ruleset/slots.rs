@@ -11,7 +11,7 @@
 //! so that every list is a run of slots without holes. The lists differ only with traffic policies, hints or
 //! terminating endpoints; most ports have the cluster list alone.
 //!
-//! Lists whose endpoints have different shares, or whose clients are remembered, stand one after the other.
+//! Lists whose endpoints have different shares stand one after the other.
 
 use std::collections::{HashMap, HashSet};
 use std::net::SocketAddr;

@@ -50,6 +50,11 @@ impl<T: Copy + Eq + Hash + Ord> Tally<T> {
             .collect()
     }
 
+    /// Whether this is there.
+    pub(crate) fn contains(&self, thing: &T) -> bool {
+        self.counts.contains_key(thing)
+    }
+
     /// What is there.
     pub(crate) fn iter(&self) -> impl Iterator<Item = &T> {
         self.counts.keys()

@@ -65,8 +65,8 @@ fn steps_say_what_each_rule_did() {
     println!("{steps}");
     for expected in [
         "services marks the packet to be masqueraded: ip saddr != @cluster-cidrs ip daddr @cluster-ips meta mark set",
-        "services goes on in chain service-1: ip daddr . meta l4proto . th dport vmap @service-ips",
-        "service-1 sends the packet to endpoint 10.180.0.1:8080: dnat ip to",
+        "services goes on in chain service-1-4: ip daddr . meta l4proto . th dport vmap @service-ips",
+        "service-1-4 sends the packet to endpoint 10.180.0.1:8080: dnat ip to",
         "puts the node's address in place of the client's",
     ] {
         assert!(steps.contains(expected), "{expected} is missing in:\n{steps}");

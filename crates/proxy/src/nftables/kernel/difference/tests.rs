@@ -63,7 +63,7 @@ fn what_is_right_is_left_alone() {
     let held = ruleset(&[(0, 9)], &[(1, "a"), (2, "b")], &[]);
     let wanted = ruleset(&[(0, 9)], &[(1, "b"), (2, "b"), (4, "b")], &[]);
     let difference = Difference::between(&held, &wanted).unwrap();
-    let edits: Vec<_> = difference.edits().map(|(_, gone, come)| (gone.len(), come.len())).collect();
+    let edits: Vec<_> = difference.edits.iter().map(|(_, gone, come)| (gone.len(), come.len())).collect();
     assert_eq!(edits, [(1, 2), (0, 0)], "one leads elsewhere, one is new");
 }
 
