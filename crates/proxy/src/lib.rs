@@ -8,6 +8,7 @@ pub mod configuration;
 pub mod explain;
 pub mod iptables;
 pub mod nftables;
+pub mod userspace;
 
 mod config;
 mod conntrack;

@@ -12,6 +12,7 @@ use crate::mode::Mode;
 use crate::nftables::{self, Kernel, Nftables};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
 use crate::sight::{NodeFacts, Sight};
+use crate::userspace;
 
 /// How many lines a difference shows around each change.
 const CONTEXT: usize = 2;
@@ -29,6 +30,7 @@ pub struct Compiled {
 enum Rules {
     Nftables(nfnetlink::Ruleset),
     Iptables(Vec<(Family, iptables::text::Tables)>),
+    Userspace(userspace::Rules, userspace::Endpoints),
 }
 
 /// Compiles the rules that the configured mode would load.
@@ -42,6 +44,7 @@ pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
             let tables = |family| iptables::compile(sight, family, iptables::Platform::default()).tables();
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
         }
+        ModeName::Userspace => Rules::Userspace(userspace::compile(sight), userspace::endpoints(sight)),
         other => return Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
     };
     Ok(Compiled { rules, node: sight.node.clone(), families: families(sight) })
@@ -70,6 +73,9 @@ impl Compiled {
                     .map(|(family, tables)| (*family, iptables::trace::Walker::new(tables, &self.node)))
                     .collect(),
             )),
+            Rules::Userspace(rules, endpoints) => {
+                Box::new(userspace::Walker::new(rules, endpoints, &self.node))
+            }
         }
     }
 
@@ -88,7 +94,7 @@ impl Compiled {
                     None => Rules::Nftables(nfnetlink::Ruleset::default()),
                 }
             }
-            Rules::Iptables(tables) => {
+            Rules::Iptables(tables) | Rules::Userspace(userspace::Rules { tables, .. }, _) => {
                 let place = iptables::Place::here();
                 let held = tables.iter().map(|(family, _)| Ok((*family, iptables::held(&place, *family)?)));
                 Rules::Iptables(held.collect::<Result<_, Error>>()?)
@@ -99,8 +105,8 @@ impl Compiled {
 
     /// What loading these rules would change where `before` is loaded; empty for nothing.
     pub fn difference(&self, before: &Self) -> String {
-        match (&before.rules, &self.rules) {
-            (Rules::Iptables(before), Rules::Iptables(after)) => {
+        match (before.rules.tables(), self.rules.tables()) {
+            (Some(before), Some(after)) => {
                 let mut text = String::new();
                 for ((family, before), (_, after)) in before.iter().zip(after) {
                     let difference = iptables::Difference::new(before, after);
@@ -119,11 +125,21 @@ impl Compiled {
     }
 }
 
+impl Rules {
+    /// Those of iptables, by family.
+    fn tables(&self) -> Option<&[(Family, iptables::text::Tables)]> {
+        match self {
+            Self::Nftables(_) => None,
+            Self::Iptables(tables) | Self::Userspace(userspace::Rules { tables, .. }, _) => Some(tables),
+        }
+    }
+}
+
 impl fmt::Display for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rules {
             Rules::Nftables(table) => write!(f, "{table}"),
-            Rules::Iptables(tables) => {
+            Rules::Iptables(tables) | Rules::Userspace(userspace::Rules { tables, .. }, _) => {
                 for (family, tables) in tables.iter().filter(|(family, _)| self.families.contains(family)) {
                     if *family == Family::V6 {
                         writeln!(f, "# for ip6tables-restore")?;
@@ -157,6 +173,7 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
     match config.mode {
         ModeName::Nftables => Ok(Box::new(Nftables::new(Kernel::new(socket()?)))),
         ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(iptables::Place::here()))),
+        ModeName::Userspace => Ok(Box::new(userspace::Userspace::new(iptables::Place::here()))),
         other => Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
     }
 }
@@ -174,9 +191,10 @@ pub fn cleanup_all(kept: &[ModeName]) -> Result<(), Error> {
     for mode in ModeName::ALL.into_iter().filter(|mode| !kept.contains(mode)) {
         let done = match mode {
             ModeName::Nftables => socket().and_then(|mut socket| nftables::cleanup(&mut socket)),
-            ModeName::Iptables if kept.iter().any(|mode| *mode != ModeName::Nftables) => Ok(()),
+            ModeName::Iptables if kept.contains(&ModeName::Ipvs) => Ok(()),
             ModeName::Iptables => iptables::cleanup(&iptables::Place::here()).map_err(Error::from),
-            ModeName::Ipvs | ModeName::Userspace => Ok(()),
+            ModeName::Ipvs => Ok(()),
+            ModeName::Userspace => userspace::cleanup(&iptables::Place::here()).map_err(Error::from),
         };
         failed.extend(done.err().map(|error| error.to_string()));
     }
