@@ -78,7 +78,7 @@ for word; do
             install_kubectl ;;
         tests)
             install_packages $(missing_package nft nftables; missing_package dig bind9-dnsutils
-                missing_package script bsdutils) ;;
+                missing_package script bsdutils; missing_package iptables-restore iptables) ;;
         bench)
             install_packages $(missing_package etcd etcd-server) ;;
         *)

@@ -84,7 +84,7 @@ fn iptables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyh
         verdicts.differences.extend(compare::rules(&theirs, &ours));
         walkers.push((family, TablesWalker::new(&theirs, sight.node)));
     }
-    namespace.run(|| proxy::cleanup_all(&[]))??;
+    namespace.run(proxy::cleanup_all)??;
     let compiled = proxy::compile(&sight)?;
     ask(&mut verdicts, still, &ByFamily(walkers), &*compiled.tracer(), |_, _, _| None);
     Ok(verdicts)
@@ -135,6 +135,15 @@ fn nftables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyh
     ensure!(!theirs.is_empty(), "the recording has no table of kube-proxy");
     verdicts.rules = theirs.iter().flat_map(Ruleset::chains).map(|chain| chain.rules.len()).sum();
     let walker = Walker::new(&theirs, sight.node);
+    for table in &theirs {
+        let family = if table.table().is_some_and(|table| table.family == nfnetlink::Family::Ip6) {
+            Family::V6
+        } else {
+            Family::V4
+        };
+        let ours = proxy::nftables::kube_proxy::compile(&sight, family);
+        verdicts.differences.extend(compare::lines(&table.to_string(), &ours.to_string()));
+    }
     let compiled = proxy::compile(&sight)?;
     ask(&mut verdicts, still, &walker, &*compiled.tracer(), |packet, theirs, ours| {
         meets_itself(packet, theirs, ours).then_some("an endpoint without a node may be on this one")

@@ -116,3 +116,42 @@ fn by_chain(tables: &Tables) -> BTreeMap<(String, String), Vec<String>> {
     }
     chains
 }
+
+/// Compares two listings of a table as bags of lines: the order of sets and chains says nothing, nor do ways of
+/// writing one thing.
+pub fn lines(theirs: &str, ours: &str) -> Differences {
+    let bag = |text: &str| {
+        let lines = text.lines().map(str::trim).filter(|line| !line.starts_with("size "));
+        let mut lines: Vec<_> = lines.map(one_way).collect();
+        lines.sort();
+        lines
+    };
+    let (theirs, ours) = (bag(theirs), bag(ours));
+    let missing =
+        theirs.iter().filter(|line| !ours.contains(line)).map(|line| format!("our layout lacks: {line}"));
+    let extra = ours
+        .iter()
+        .filter(|line| !theirs.contains(line))
+        .map(|line| format!("our layout has too much: {line}"));
+    missing.chain(extra).collect()
+}
+
+/// A set of one element is written as that element once it was listed; numbers of endpoints are by chance.
+fn one_way(line: &str) -> String {
+    let Some((before, rest)) = line.split_once("{ ") else { return line.to_owned() };
+    let Some((elements, after)) = rest.rsplit_once(" }") else { return line.to_owned() };
+    let mut elements: Vec<_> = elements.split(", ").collect();
+    if before.ends_with("map ") {
+        let mut values: Vec<_> = elements
+            .iter()
+            .map(|element| element.split_once(" : ").map_or(*element, |pair| pair.1))
+            .collect();
+        values.sort_unstable();
+        return format!("{before}{{{}}}{after}", values.join(", "));
+    }
+    elements.sort_unstable();
+    match elements.as_slice() {
+        [one] => format!("{before}{one}{after}"),
+        many => format!("{before}{{{}}}{after}", many.join(", ")),
+    }
+}

@@ -5,6 +5,7 @@ pub(crate) mod mirroring;
 mod packing;
 mod selection;
 pub(crate) mod slices;
+mod weights;
 
 use std::collections::BTreeMap;
 

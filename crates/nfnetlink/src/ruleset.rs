@@ -12,6 +12,7 @@ use crate::chain::Chain;
 use crate::element::{Element, ElementData};
 use crate::error::{Error, Refusal};
 use crate::expr::Expr;
+use crate::live::Live;
 use crate::rule::Rule;
 use crate::set::Set;
 use crate::table::Table;
@@ -87,6 +88,16 @@ impl Ruleset {
     /// Nothing: no table yet.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Forgets what the kernel counts and how long elements still live, so that only what was written is left.
+    pub fn forget_live(&mut self) {
+        for set in self.sets.iter_mut() {
+            for element in set.elements.values_mut() {
+                element.counter = Live::default();
+                element.expires = Live::default();
+            }
+        }
     }
 
     /// The table, if there is one.

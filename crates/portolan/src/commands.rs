@@ -6,4 +6,5 @@ pub(crate) mod down;
 pub(crate) mod explain;
 pub(crate) mod parts;
 pub(crate) mod proxy;
+pub(crate) mod trace;
 pub(crate) mod up;

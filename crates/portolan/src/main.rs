@@ -36,6 +36,8 @@ enum Command {
     Proxy(commands::proxy::Options),
     /// Say which endpoints a packet may reach, and why
     Explain(commands::explain::Options),
+    /// Show live packets of a Service, and the rules they take
+    Trace(commands::trace::Options),
     /// Serve the cluster's names
     Dns(commands::parts::DnsOptions),
 }
@@ -46,7 +48,10 @@ fn main() -> ExitCode {
         return node::cni::main();
     }
     let cli = Cli::parse();
-    log::start(matches!(cli.command, Command::Demo(_) | Command::Down(_) | Command::Explain(_)));
+    log::start(matches!(
+        cli.command,
+        Command::Demo(_) | Command::Down(_) | Command::Explain(_) | Command::Trace(_)
+    ));
     let done = match cli.command {
         Command::Up(options) => commands::up::main(&options),
         Command::Demo(options) => commands::demo::main(&options),
@@ -56,6 +61,7 @@ fn main() -> ExitCode {
         Command::Node(options) => commands::parts::node(options),
         Command::Proxy(options) => commands::proxy::main(&options),
         Command::Explain(options) => commands::explain::main(&options),
+        Command::Trace(options) => commands::trace::main(&options),
         Command::Dns(options) => commands::parts::dns(&options),
     };
     match done {

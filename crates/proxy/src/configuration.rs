@@ -66,6 +66,8 @@ pub struct Duties {
     pub conntrack: Limits,
     /// `/proc/self/oom_score_adj`.
     pub oom_score_adj: i64,
+    /// Whether what other modes and kube-proxy left in the kernel is removed once the rules are in place.
+    pub take_over: bool,
     /// The configuration as `/configz` shows it.
     pub configz: Value,
 }
@@ -80,6 +82,7 @@ impl Duties {
             sync_period: Duration::from_secs(30),
             conntrack: Limits::default(),
             oom_score_adj: 0,
+            take_over: false,
             configz: Value::Null,
         }
     }
@@ -302,6 +305,7 @@ impl Configuration {
                 udp_stream: self.duration("conntrack.udpStreamTimeout"),
             },
             oom_score_adj: self.int("oomScoreAdj"),
+            take_over: true,
             configz: self.complete(),
         })
     }

@@ -28,7 +28,8 @@ pub struct Compiled {
 
 #[derive(Debug)]
 enum Rules {
-    Nftables(nfnetlink::Ruleset),
+    /// One table for each ruleset.
+    Nftables(Vec<nfnetlink::Ruleset>),
     Iptables(Vec<(Family, iptables::text::Tables)>),
     Userspace(userspace::Rules, userspace::Endpoints),
 }
@@ -39,7 +40,10 @@ enum Rules {
 /// [`Error::Mode`] when the mode has no rules to show.
 pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
     let rules = match sight.config.mode {
-        ModeName::Nftables => Rules::Nftables(nftables::compile_rules(sight)),
+        ModeName::Nftables if sight.config.kube_proxy_layout => {
+            Rules::Nftables(Family::ALL.map(|family| nftables::kube_proxy::compile(sight, family)).to_vec())
+        }
+        ModeName::Nftables => Rules::Nftables(vec![nftables::compile_rules(sight)]),
         ModeName::Iptables => {
             let tables = |family| iptables::compile(sight, family, iptables::Platform::default()).tables();
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
@@ -62,11 +66,55 @@ fn families(sight: &Sight<'_>) -> Vec<Family> {
     }
 }
 
+/// What the kernel of the calling thread's network namespace holds of the configured mode, and what it should hold.
+///
+/// # Errors
+/// [`Error`] says what could not be read.
+pub fn held_and_wanted(sight: &Sight<'_>) -> Result<(Compiled, Compiled), Error> {
+    let mut wanted = compile(sight)?;
+    let rules = match &mut wanted.rules {
+        Rules::Nftables(ours) => {
+            let mut socket = socket()?;
+            let tables = socket.tables().map_err(Error::Load)?;
+            let same = |held: &nfnetlink::Table, table: &nfnetlink::Table| {
+                held.family == table.family && held.name == table.name
+            };
+            let ours = ours.iter().filter_map(nfnetlink::Ruleset::table);
+            let known = ours.filter(|table| tables.iter().any(|held| same(held, table)));
+            let held = known.map(|table| {
+                let mut ruleset = socket.ruleset(table).map_err(Error::Load)?;
+                ruleset.forget_live();
+                Ok(ruleset)
+            });
+            Rules::Nftables(held.collect::<Result<_, Error>>()?)
+        }
+        Rules::Iptables(tables) => {
+            let place = iptables::Place::here();
+            let mut all = Vec::new();
+            for (family, wanted) in tables {
+                let held = iptables::held(&place, *family)?;
+                *wanted = iptables::compile(sight, *family, iptables::Platform::of(&held)).tables();
+                all.push((*family, held));
+            }
+            Rules::Iptables(all)
+        }
+        Rules::Userspace(rules, _) => {
+            let place = iptables::Place::here();
+            let held = Family::ALL.map(|family| Ok((family, iptables::held(&place, family)?)));
+            let held: Vec<_> = held.into_iter().collect::<Result<_, Error>>()?;
+            *rules = userspace::compile_like(sight, &held);
+            Rules::Iptables(held)
+        }
+    };
+    let held = Compiled { rules, node: wanted.node.clone(), families: wanted.families.clone() };
+    Ok((held, wanted))
+}
+
 impl Compiled {
     /// Walks packets through these rules.
     pub fn tracer(&self) -> Box<dyn Tracer + '_> {
         match &self.rules {
-            Rules::Nftables(table) => Box::new(nftables::Walker::new([table], &self.node)),
+            Rules::Nftables(tables) => Box::new(nftables::Walker::new(tables, &self.node)),
             Rules::Iptables(tables) => Box::new(ByFamily(
                 tables
                     .iter()
@@ -77,30 +125,6 @@ impl Compiled {
                 Box::new(userspace::Walker::new(rules, endpoints, &self.node))
             }
         }
-    }
-
-    /// What the kernel of the calling thread's network namespace holds in their place.
-    ///
-    /// # Errors
-    /// [`Error`] says what could not be read.
-    pub fn held(&self) -> Result<Self, Error> {
-        let rules = match &self.rules {
-            Rules::Nftables(ours) => {
-                let mut socket = socket()?;
-                let tables = socket.tables().map_err(Error::Load)?;
-                let known = |table: &&nfnetlink::Table| tables.iter().any(|held| held.name == table.name);
-                match ours.table().filter(known) {
-                    Some(table) => Rules::Nftables(socket.ruleset(table).map_err(Error::Load)?),
-                    None => Rules::Nftables(nfnetlink::Ruleset::default()),
-                }
-            }
-            Rules::Iptables(tables) | Rules::Userspace(userspace::Rules { tables, .. }, _) => {
-                let place = iptables::Place::here();
-                let held = tables.iter().map(|(family, _)| Ok((*family, iptables::held(&place, *family)?)));
-                Rules::Iptables(held.collect::<Result<_, Error>>()?)
-            }
-        };
-        Ok(Self { rules, node: self.node.clone(), families: self.families.clone() })
     }
 
     /// What loading these rules would change where `before` is loaded; empty for nothing.
@@ -138,7 +162,7 @@ impl Rules {
 impl fmt::Display for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rules {
-            Rules::Nftables(table) => write!(f, "{table}"),
+            Rules::Nftables(tables) => tables.iter().try_for_each(|table| write!(f, "{table}")),
             Rules::Iptables(tables) | Rules::Userspace(userspace::Rules { tables, .. }, _) => {
                 for (family, tables) in tables.iter().filter(|(family, _)| self.families.contains(family)) {
                     if *family == Family::V6 {
@@ -171,6 +195,9 @@ impl<T: Tracer> Tracer for ByFamily<T> {
 /// [`Error`] says what the kernel lacks, and which mode would work.
 pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
     match config.mode {
+        ModeName::Nftables if config.kube_proxy_layout => {
+            Ok(Box::new(nftables::kube_proxy::KubeProxy::new(socket()?)))
+        }
         ModeName::Nftables => Ok(Box::new(Nftables::new(Kernel::new(socket()?)))),
         ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(iptables::Place::here()))),
         ModeName::Userspace => Ok(Box::new(userspace::Userspace::new(iptables::Place::here()))),
@@ -182,21 +209,61 @@ fn socket() -> Result<nfnetlink::Socket, Error> {
     nfnetlink::Socket::open().map_err(Error::Load)
 }
 
-/// Removes what modes put into the kernel, except what `kept` use. It is no error if there is nothing.
+/// What modes leave in the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Leftover {
+    /// Table `inet portolan`.
+    OurTable,
+    /// Tables `ip kube-proxy` and `ip6 kube-proxy`.
+    KubeProxyTables,
+    /// Chains of iptables.
+    Chains,
+    /// Chains of iptables that lead to a proxy in a process.
+    Portals,
+}
+
+impl Leftover {
+    const ALL: [Self; 4] = [Self::OurTable, Self::KubeProxyTables, Self::Chains, Self::Portals];
+
+    /// What the configured mode itself works with.
+    fn used(config: &Config) -> Self {
+        match config.mode {
+            ModeName::Nftables if config.kube_proxy_layout => Self::KubeProxyTables,
+            ModeName::Nftables => Self::OurTable,
+            ModeName::Iptables | ModeName::Ipvs => Self::Chains,
+            ModeName::Userspace => Self::Portals,
+        }
+    }
+
+    fn remove(self) -> Result<(), Error> {
+        match self {
+            Self::OurTable => nftables::cleanup(&mut socket()?),
+            Self::KubeProxyTables => nftables::kube_proxy::cleanup(&mut socket()?),
+            Self::Chains => iptables::cleanup(&iptables::Place::here()).map_err(Error::from),
+            Self::Portals => userspace::cleanup(&iptables::Place::here()).map_err(Error::from),
+        }
+    }
+}
+
+/// Removes what all modes put into the kernel, and nothing else. It is no error if there is nothing.
 ///
 /// # Errors
 /// All that failed; the rest is removed.
-pub fn cleanup_all(kept: &[ModeName]) -> Result<(), Error> {
-    let mut failed = Vec::new();
-    for mode in ModeName::ALL.into_iter().filter(|mode| !kept.contains(mode)) {
-        let done = match mode {
-            ModeName::Nftables => socket().and_then(|mut socket| nftables::cleanup(&mut socket)),
-            ModeName::Iptables if kept.contains(&ModeName::Ipvs) => Ok(()),
-            ModeName::Iptables => iptables::cleanup(&iptables::Place::here()).map_err(Error::from),
-            ModeName::Ipvs => Ok(()),
-            ModeName::Userspace => userspace::cleanup(&iptables::Place::here()).map_err(Error::from),
-        };
-        failed.extend(done.err().map(|error| error.to_string()));
-    }
+pub fn cleanup_all() -> Result<(), Error> {
+    remove(Leftover::ALL.into_iter())
+}
+
+/// Removes what other modes than the configured one left, once its rules are in place: so no new connection finds
+/// none. Connections that are established go on in any case.
+///
+/// # Errors
+/// As [`cleanup_all`].
+pub fn cleanup_others(config: &Config) -> Result<(), Error> {
+    remove(Leftover::ALL.into_iter().filter(|leftover| *leftover != Leftover::used(config)))
+}
+
+fn remove(leftovers: impl Iterator<Item = Leftover>) -> Result<(), Error> {
+    let failed: Vec<_> =
+        leftovers.filter_map(|leftover| leftover.remove().err()).map(|error| error.to_string()).collect();
     if failed.is_empty() { Ok(()) } else { Err(Error::Mode(failed.join("; "))) }
 }

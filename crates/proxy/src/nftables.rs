@@ -5,6 +5,7 @@
 //! the kernel is described in [`layout`], the shares of endpoints in [`balance`].
 
 pub mod balance;
+pub mod kube_proxy;
 pub mod layout;
 
 mod compile;
@@ -12,6 +13,8 @@ mod counts;
 mod front;
 mod kernel;
 mod ruleset;
+#[cfg(test)]
+mod scene;
 mod settings;
 mod trace;
 mod watcher;

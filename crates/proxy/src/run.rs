@@ -71,7 +71,8 @@ pub async fn run(
     let reporter = Reporter::start(client, &config.node_name);
     let (asks, asked) = mpsc::channel(4);
     let _servers = observers::start(&duties, config.mode, health.clone(), metrics.clone(), asks).await?;
-    let proxy = Proxy::new(config, mode, health, metrics, reporter);
+    let mut proxy = Proxy::new(config, mode, health, metrics, reporter);
+    proxy.take_over = duties.take_over;
     follow(stream::select_all(inputs), proxy, asked, shutdown).await
 }
 
@@ -129,6 +130,8 @@ struct Proxy {
     health_checks: HealthChecks,
     /// Changes that began earlier are not counted: nobody was there to program them.
     born: Timestamp,
+    /// Whether to remove what others left once rules are loaded.
+    take_over: bool,
     /// Whether rules were loaded at all.
     started: bool,
     /// Whether all Services must be looked at: the node changed, or the kernel refused the last rules.
@@ -158,6 +161,7 @@ impl Proxy {
             metrics,
             reporter,
             born: Timestamp::now(),
+            take_over: false,
             started: false,
             all: true,
             behind: false,
@@ -273,6 +277,9 @@ impl Proxy {
                 self.health_checks.follow(&sight, &touched).await;
                 count_without_local_endpoints(&sight, &self.metrics, &touched);
                 if !self.started {
+                    if self.take_over {
+                        remove_leftovers(self.config.clone());
+                    }
                     tracing::info!(
                         elements = report.elements,
                         milliseconds = took.as_millis() as u64,
@@ -304,6 +311,15 @@ impl Proxy {
             Err(error) => Err(error),
         }
     }
+}
+
+/// Removes what other modes left, beside the work of following changes.
+fn remove_leftovers(config: Config) {
+    std::thread::spawn(move || {
+        if let Err(error) = crate::modes::cleanup_others(&config) {
+            tracing::warn!(%error, "rules of other modes stay; portolan proxy --cleanup removes all");
+        }
+    });
 }
 
 /// Counts the Services that drop traffic here, when everything is looked at anyway.

@@ -17,6 +17,6 @@ pub(crate) mod proxy;
 mod trace;
 
 pub use apply::{Userspace, cleanup};
-pub use compile::{Rules, compile};
+pub use compile::{Rules, compile, compile_like};
 pub use doors::{Door, Doors, Scope, Target};
 pub use trace::{Endpoints, Walker, endpoints};

@@ -13,6 +13,7 @@ use kube::api::DeleteParams;
 
 use super::packing::{self, Group, Plan};
 use super::selection::{self, address_in, has_ended, is_ready, publishes_not_ready, selects, target_port};
+use super::weights::Weights;
 use super::{MANAGED_BY, SERVICE_NAME, TRIGGER_TIME, inherited_labels, selector_of};
 use crate::runtime::cache::{Cache, Key};
 use crate::runtime::context::{Context, namespace_goes, owned_by};
@@ -55,7 +56,8 @@ pub(crate) async fn reconcile(context: &Context, key: Key) -> kube::Result<()> {
     }
     let desired = groups(service, &pods, context.cache::<Node>());
     let plan = packing::plan(&desired, &own);
-    let written = carry_out(context, service, plan, &own, trigger_time(service, &pods)).await;
+    let written =
+        carry_out(context, service, plan, &own, trigger_time(service, &pods), &Weights::of(&pods)).await;
     match written {
         Err(error) if namespace_goes(&error) => Ok(()),
         result => result,
@@ -68,20 +70,24 @@ async fn carry_out(
     plan: Plan,
     own: &[EndpointSlice],
     trigger: String,
+    weights: &Weights,
 ) -> kube::Result<()> {
     for group in plan.create {
-        context.create(&new_slice(service, group, &trigger)).await?;
+        let mut slice = new_slice(service, group, &trigger);
+        weights.put_into(&mut slice);
+        context.create(&slice).await?;
     }
     let mut updated: Vec<EndpointSlice> = plan.update;
     let kept = own.iter().filter(|slice| {
         !updated.iter().chain(&plan.delete).any(|other| other.name_any() == slice.name_any())
     });
-    let relabelled: Vec<EndpointSlice> =
-        kept.filter(|slice| *slice.labels() != labels(service)).cloned().collect();
-    updated.extend(relabelled);
+    let outdated = kept.filter(|slice| *slice.labels() != labels(service) || !weights.are_in(slice));
+    let outdated: Vec<EndpointSlice> = outdated.cloned().collect();
+    updated.extend(outdated);
     for mut slice in updated {
         slice.metadata.labels = Some(labels(service));
         slice.annotations_mut().insert(TRIGGER_TIME.to_owned(), trigger.clone());
+        weights.put_into(&mut slice);
         context.replace(&slice).await?;
     }
     for slice in &plan.delete {

@@ -25,6 +25,10 @@ impl<T> Ordered<T> {
         self.items.values()
     }
 
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.items.iter_mut().map(|(_, item)| item)
+    }
+
     pub(super) fn get(&self, name: &str) -> Option<&T> {
         self.items.get(self.places.get(name)?)
     }

@@ -54,7 +54,7 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     }
     if options.cleanup {
         host::require_root("proxy --cleanup")?;
-        return Ok(proxy::cleanup_all(&[])?);
+        return Ok(proxy::cleanup_all()?);
     }
     let duties = configuration.duties()?;
     if options.init_only {
@@ -77,7 +77,7 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
             let still = settings.still(&options.filename, interfaces).await?;
             let mut mode = proxy::start(&config)?;
             let report = mode.sync(&still.sight(), &Touched::Everything)?;
-            proxy::cleanup_all(&[config.mode])?;
+            proxy::cleanup_others(&config)?;
             tracing::info!(mode = %config.mode, elements = report.elements, "Service rules loaded");
             Ok(())
         });
@@ -100,17 +100,18 @@ fn show(options: &Options) -> anyhow::Result<()> {
     let Some(against) = &options.diff else {
         return write(&rules.to_string());
     };
-    let before = match against {
+    let difference = match against {
         Some(file) => {
             let other = parts::run(options.settings.still(std::slice::from_ref(file), Vec::new()))?;
-            proxy::compile(&other.sight())?
+            rules.difference(&proxy::compile(&other.sight())?)
         }
         None => {
             host::require_root("proxy --diff")?;
-            rules.held()?
+            let (held, wanted) = proxy::held_and_wanted(&still.sight())?;
+            wanted.difference(&held)
         }
     };
-    write(&rules.difference(&before))
+    write(&difference)
 }
 
 /// Writes to standard output; a reader that has seen enough is no error.

@@ -207,7 +207,7 @@ impl Kernel {
     /// Makes the kernel forget which clients stay with endpoints that are gone. A failure only leaves them to time
     /// out.
     fn forget_clients(&mut self) {
-        if let Err(error) = clients::forget(&mut self.socket, &self.chains.used()) {
+        if let Err(error) = clients::forget(&mut self.socket, &self.chains.remembering()) {
             tracing::warn!(%error, "clients of endpoints that are gone were not forgotten");
         }
     }

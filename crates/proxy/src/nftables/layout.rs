@@ -1,26 +1,37 @@
 //! The layout in the kernel: table `inet portolan`.
 //!
 //! ```text
+//! guard (filter prerouting and output, before translation; new connections)
+//!   address . protocol . port  ──▶ guarded-ips ──▶ let-in-…: drops who is not in loadBalancerSourceRanges
 //! services (nat prerouting, output)
-//!   │  cluster IP, client not in the cluster: mark for masquerading
+//!   │  cluster IP, client not a pod: mark for masquerading
 //!   ├─ address . protocol . port  ──▶ service-ips  ─┐  verdict map, one element per front
 //!   └─ protocol . port, if local  ──▶ node-ports   ─┤
 //!                                                   ▼
-//!                            service-3, node-port-3, …   one chain per COUNT of endpoints, not per Service
+//!                            service-3, node-port-3, …   one chain per COUNT of slots, not per Service
 //!                              key . random number below 3  ──▶ service-endpoints, node-port-endpoints
 //!                                                               data map: endpoint address . port
-//! no-endpoints (filter forward, input, output; new connections)
-//!   sets of fronts without endpoints, and the cluster IPs for ports that do not exist  ──▶ reject
-//! masquerade (nat postrouting)
-//!   marked connections, and endpoints that met themselves
+//!                            service-sticky-3, …             ──▶ service-sticky, node-port-sticky
+//!                                                               verdict map: stick-…, one chain per endpoint
+//!                                                               of a Service port with session affinity
+//! no-node-port-endpoints (filter input), no-endpoints (filter input, forward, output), new connections
+//!   sets of fronts without endpoints  ──▶ reject
+//! no-such-port (filter forward, output; new connections)
+//!   cluster IPs, for ports that do not exist  ──▶ reject; other addresses of the ServiceCIDRs  ──▶ drop
+//! nat-postrouting
+//!   marked connections, and endpoints that met themselves: masquerade
 //! ```
 //!
 //! All sets exist once per family; those of IPv6 end in `6`. The number of sets, chains and rules does not grow
-//! with the cluster, so a packet's way and a change's cost do not either: one endpoint is one element of a map.
+//! with the cluster, but for Services with session affinity (a chain of three rules for each endpoint) and for
+//! different lists of source ranges (a chain and a set for each). So a packet's way and a change's cost do not
+//! either: one endpoint is one element of a map.
 //!
 //! The endpoints hang on the front (address, protocol, port, index) and not on a number of the Service, although
 //! that repeats them for a Service with a node port: a key made of a looked-up number and a random one works in
-//! the kernel but makes `nft list` abort (1.0.6), and a table that cannot be listed cannot be trusted.
+//! the kernel but makes `nft list` abort (1.0.6), and a table that cannot be listed cannot be trusted. For the same
+//! reason clients are remembered by chains whose endpoint is a constant: what was looked up cannot be listed as
+//! what is remembered.
 //!
 //! A packet may do its two lookups on both sides of a commit and miss its slot. Each chain therefore ends with
 //! the first slot as a second try.
@@ -34,6 +45,7 @@ mod sets;
 mod stick;
 mod surroundings;
 
+pub(super) use base::ct_bits;
 pub use base::{base, bridge_table, table};
 pub use chain::ServiceChain;
 pub use elements::{Edits, counting_elements, counting_sets, edits};
@@ -53,10 +65,10 @@ use crate::nftables::settings::{Pods, Settings};
 /// `IFNAMSIZ`: bytes of an interface's name.
 const INTERFACE_NAME: usize = 16;
 /// First register of a lookup's key.
-const KEY: Register = Register(0);
+pub(super) const KEY: Register = Register(0);
 
 /// The register `words` 32-bit registers after the first of the key.
-fn key_register(words: u8) -> Register {
+pub(super) fn key_register(words: u8) -> Register {
     Register(KEY.0 + words)
 }
 
@@ -105,7 +117,7 @@ fn load_address(family: Family, address: Address, to: Register) -> Expr {
 }
 
 /// Loads protocol and destination port into two registers.
-fn load_protocol_and_port(to: Register) -> [Expr; 2] {
+pub(super) fn load_protocol_and_port(to: Register) -> [Expr; 2] {
     [
         Expr::Meta { key: MetaKey::L4Proto, to },
         // TCP, UDP and SCTP have the destination port at the same place.
@@ -140,7 +152,7 @@ fn pods(settings: &Settings, family: Family, wanted: bool) -> Option<Vec<Expr>> 
 }
 
 /// Translates the destination to the address and port that begin in this register.
-fn dnat(family: Family, endpoint: Register) -> Expr {
+pub(super) fn dnat(family: Family, endpoint: Register) -> Expr {
     Expr::Dnat {
         family: match family {
             Family::V4 => nfnetlink::Family::Ip,
@@ -152,7 +164,7 @@ fn dnat(family: Family, endpoint: Register) -> Expr {
 }
 
 /// An address in network order.
-fn octets(address: IpAddr) -> Vec<u8> {
+pub(super) fn octets(address: IpAddr) -> Vec<u8> {
     match address {
         IpAddr::V4(address) => address.octets().to_vec(),
         IpAddr::V6(address) => address.octets().to_vec(),
@@ -167,7 +179,7 @@ fn load_service_ip(family: Family) -> Vec<Expr> {
 }
 
 /// Sets or turns bits of the packet mark.
-fn change_mark(mask: u32, xor: u32) -> [Expr; 3] {
+pub(super) fn change_mark(mask: u32, xor: u32) -> [Expr; 3] {
     [
         Expr::Meta { key: MetaKey::Mark, to: KEY },
         Expr::bitwise(KEY, KEY, mask, xor),

@@ -23,8 +23,11 @@ pub(super) struct Reporter {
     events: mpsc::Sender<Event>,
     node: Arc<str>,
     /// What was said about each object, so that it is said once.
-    said: Arc<Mutex<HashMap<(&'static str, Arc<str>, Arc<str>), u64>>>,
+    said: Arc<Mutex<HashMap<ObjectName, u64>>>,
 }
+
+/// Kind, namespace and name.
+type ObjectName = (&'static str, Arc<str>, Arc<str>);
 
 impl Reporter {
     /// Starts the task.

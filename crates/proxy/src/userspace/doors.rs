@@ -1,6 +1,6 @@
 //! Doors: where redirected packets enter the proxy.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -86,10 +86,16 @@ pub(super) fn address(protocol: Protocol, primary: Option<IpAddr>) -> Option<IpA
     primary.filter(|_| protocol == Protocol::Udp)
 }
 
-/// Ports in order, for rules that are only shown. Doors beyond the last port have none.
-pub(super) fn numbered(doors: impl IntoIterator<Item = (Door, Option<IpAddr>)>) -> Doors {
-    let ports = FIRST_SHOWN..=u16::MAX;
-    doors.into_iter().zip(ports).map(|((door, address), port)| (door, Target { port, address })).collect()
+/// Ports for rules that are only shown: those that are known, and free ones in order. Doors beyond the last port
+/// have none.
+pub(super) fn numbered(doors: Vec<(Door, Option<IpAddr>)>, known: impl Fn(&Door) -> Option<u16>) -> Doors {
+    let taken: BTreeSet<_> = doors.iter().filter_map(|(door, _)| known(door)).collect();
+    let mut free = (FIRST_SHOWN..=u16::MAX).filter(|port| !taken.contains(port));
+    let number = |(door, address)| {
+        let port = known(&door).or_else(|| free.next())?;
+        Some((door, Target { port, address }))
+    };
+    doors.into_iter().filter_map(number).collect()
 }
 
 impl fmt::Display for Target {

@@ -25,7 +25,7 @@ fn place(node: &Namespace) -> Place {
     Place::namespace(File::open(format!("/run/netns/{}", node.name)).unwrap())
 }
 
-fn mode(node: &Namespace) -> Box<dyn Mode> {
+pub(crate) fn mode(node: &Namespace) -> Box<dyn Mode> {
     Box::new(Iptables::new(place(node)))
 }
 

@@ -5,9 +5,11 @@ mod namespace;
 mod scene;
 mod server;
 
+mod cases;
 mod connections;
 mod follow;
 mod iptables;
+mod kube_proxy_layout;
 mod policies;
 mod scale;
 mod updates;

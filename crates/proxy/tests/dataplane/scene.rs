@@ -89,6 +89,11 @@ impl Scene {
         })
     }
 
+    /// Puts the node into a zone; counts from the next transaction.
+    pub(crate) fn set_zone(&mut self, zone: &str) {
+        self.node_facts.viewpoint.zone = Some(zone.into());
+    }
+
     /// Takes in new or changed objects as one transaction.
     pub(crate) fn apply(&mut self, objects: &[Value]) -> Report {
         self.take_in(objects, Event::Apply, Event::Apply);
@@ -221,7 +226,7 @@ impl Scene {
     }
 }
 
-fn nftables(node: &Namespace) -> Box<dyn Mode> {
+pub(crate) fn nftables(node: &Namespace) -> Box<dyn Mode> {
     node.run(|| -> Box<dyn Mode> { Box::new(Nftables::new(Kernel::new(nfnetlink::Socket::open().unwrap()))) })
 }
 

@@ -67,8 +67,12 @@ pub(crate) struct Connection(TcpStream);
 
 impl Connection {
     pub(crate) fn open(from: &Namespace, to: &str) -> io::Result<Self> {
+        Self::open_within(from, to, PATIENCE)
+    }
+
+    fn open_within(from: &Namespace, to: &str, patience: Duration) -> io::Result<Self> {
         let to: SocketAddr = to.parse().unwrap();
-        let stream = from.run(|| TcpStream::connect_timeout(&to, PATIENCE))?;
+        let stream = from.run(|| TcpStream::connect_timeout(&to, patience))?;
         stream.set_read_timeout(Some(PATIENCE))?;
         Ok(Self(stream))
     }
@@ -87,7 +91,12 @@ impl Connection {
 
 /// Asks once over TCP.
 pub(crate) fn ask(from: &Namespace, to: &str) -> io::Result<Answer> {
-    Connection::open(from, to)?.ask()
+    ask_within(from, to, PATIENCE)
+}
+
+/// Asks once over TCP and waits no longer than this for the connection.
+pub(crate) fn ask_within(from: &Namespace, to: &str, patience: Duration) -> io::Result<Answer> {
+    Connection::open_within(from, to, patience)?.ask()
 }
 
 /// A UDP socket that asks one address again and again, always from the same port.

@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use service::{Cidr, Family};
 
 use crate::config::NodePortAddresses;
+use crate::iptables::text::{Table, Tables};
 use crate::sight::{Interface, LocalPods, NodePortIps, Sight};
 
 /// What the node's kernel and programs can do. The default gives rules that load everywhere.
@@ -18,6 +19,20 @@ pub struct Platform {
     pub counts_localhost: bool,
     /// Whether the kernel takes packets out of a connection's window for valid, so that none need be dropped.
     pub conntrack_liberal: bool,
+}
+
+impl Platform {
+    /// What the one who loaded these tables knew of the same machine.
+    pub fn of(held: &Tables) -> Self {
+        let rules = || held.iter().flat_map(Table::chains).flat_map(|chain| &chain.rules);
+        let said = |word: &str| rules().any(|rule| rule.as_str().contains(word));
+        Self {
+            random_fully: rules().count() == 0 || said("--random-fully"),
+            counts_invalid: said("ct_state_invalid_dropped_pkts"),
+            counts_localhost: said("localhost_nps_accepted_pkts"),
+            conntrack_liberal: rules().count() > 0 && !said("--ctstate INVALID"),
+        }
+    }
 }
 
 impl Default for Platform {

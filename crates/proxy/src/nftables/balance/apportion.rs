@@ -31,7 +31,8 @@ mod tests {
 
     #[test]
     fn slots_follow_shares_and_everybody_has_one() {
-        let cases: [(&[(u64, u64)], usize, &[usize]); 5] = [
+        type Case = (&'static [(u64, u64)], usize, &'static [usize]);
+        let cases: [Case; 5] = [
             (&[(1, 1), (1, 1)], 5, &[3, 2]),
             (&[(3, 1), (1, 1)], 8, &[6, 2]),
             (&[(1, 1), (1, 100)], 10, &[9, 1]),

@@ -1,16 +1,22 @@
 //! Which chains are in the kernel, and who uses them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::net::SocketAddr;
 
 use nfnetlink::{Table, Transaction};
 
+use crate::nftables::front::ServiceKey;
 use crate::nftables::layout::{Edits, ServiceChain};
 use crate::nftables::settings::Settings;
 
 /// How many elements lead to each chain. All chains in the kernel are here; one without users goes with the next
 /// change.
 #[derive(Debug, Default)]
-pub(crate) struct Chains(HashMap<ServiceChain, usize>);
+pub(crate) struct Chains {
+    users: HashMap<ServiceChain, usize>,
+    /// Those without users.
+    idle: HashSet<ServiceChain>,
+}
 
 impl Chains {
     /// The chains that elements lead to where nothing was before.
@@ -25,13 +31,14 @@ impl Chains {
     /// Chains come in a transaction before the one whose elements lead to them, and go in one after it: a packet
     /// that meets the commit may find the element on one side of it and the rules of the chain on the other.
     pub(crate) fn follow(&mut self, edits: &Edits) -> Step {
-        let mut remove: Vec<_> =
-            self.0.iter().filter(|(_, users)| **users == 0).map(|(chain, _)| chain.clone()).collect();
+        let idle = std::mem::take(&mut self.idle);
         let make = self.count(edits);
-        remove.retain(|chain| self.0.get(chain) == Some(&0));
-        remove.iter().for_each(|chain| {
-            self.0.remove(chain);
-        });
+        let unused = |chain: &ServiceChain| self.users.get(chain) == Some(&0);
+        let remove: Vec<_> = idle.into_iter().filter(unused).collect();
+        for chain in &remove {
+            self.users.remove(chain);
+            self.idle.remove(chain);
+        }
         Step { make, remove }
     }
 
@@ -39,26 +46,39 @@ impl Chains {
     fn count(&mut self, edits: &Edits) -> Vec<ServiceChain> {
         let mut made = Vec::new();
         for chain in &edits.used {
-            match self.0.get_mut(chain) {
+            match self.users.get_mut(chain) {
                 Some(users) => *users += 1,
                 None => {
                     made.push(chain.clone());
-                    self.0.insert(chain.clone(), 1);
+                    self.users.insert(chain.clone(), 1);
                 }
             }
         }
         for chain in &edits.left {
-            if let Some(users) = self.0.get_mut(chain) {
+            if let Some(users) = self.users.get_mut(chain) {
                 *users -= 1;
             }
         }
+        let touched = edits.used.iter().chain(&edits.left);
+        for chain in touched {
+            match self.users.get(chain) {
+                Some(0) => self.idle.insert(chain.clone()),
+                _ => self.idle.remove(chain),
+            };
+        }
         made
+    }
+
+    /// The endpoints that remember clients; see [`ServiceChain::remembers`].
+    pub(super) fn remembering(&self) -> HashSet<(ServiceKey, SocketAddr, bool)> {
+        let used = self.users.iter().filter(|(_, users)| **users > 0);
+        used.filter_map(|(chain, _)| chain.remembers()).collect()
     }
 
     /// The chains that elements lead to, in order.
     pub(super) fn used(&self) -> Vec<&ServiceChain> {
         let mut used: Vec<_> =
-            self.0.iter().filter(|(_, users)| **users > 0).map(|(chain, _)| chain).collect();
+            self.users.iter().filter(|(_, users)| **users > 0).map(|(chain, _)| chain).collect();
         used.sort_unstable();
         used
     }

@@ -1,17 +1,22 @@
 //! Clients that the kernel remembers for session affinity.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 
 use nfnetlink::{Batch, Element, Error, Ruleset as Held, Socket, Table, Transaction};
 
-use crate::nftables::layout::{self, ServiceChain};
+use crate::nftables::front::ServiceKey;
+use crate::nftables::layout;
 
 /// How often elements are listed again when some of those to delete expired meanwhile.
 const TRIES: usize = 4;
 
-/// Forgets the clients of all endpoints but those that have a chain.
-pub(super) fn forget(socket: &mut Socket, chains: &[&ServiceChain]) -> Result<(), Error> {
-    let live: HashSet<_> = chains.iter().filter_map(|chain| chain.remembers()).collect();
+/// Forgets the clients of all endpoints but those in `live`: Service port, endpoint, and whether that is for traffic
+/// that stays on the node.
+pub(super) fn forget(
+    socket: &mut Socket,
+    live: &HashSet<(ServiceKey, SocketAddr, bool)>,
+) -> Result<(), Error> {
     let mut outcome = Ok(());
     for _ in 0..TRIES {
         let mut batch = Batch::new();

@@ -243,7 +243,7 @@ fn jump(chain: &str) -> Expr {
 }
 
 /// The rule goes on if any of these bits of a fact about the connection is set.
-fn ct_bits(key: CtKey, bits: u32) -> [Expr; 3] {
+pub(in crate::nftables) fn ct_bits(key: CtKey, bits: u32) -> [Expr; 3] {
     [
         Expr::Ct { key, to: KEY },
         Expr::bitwise(KEY, KEY, bits, 0),

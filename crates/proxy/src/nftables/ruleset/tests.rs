@@ -7,9 +7,13 @@ use service::objects::Protocol;
 use service::{Cidr, Family, ServiceName};
 
 use super::*;
+use crate::explain::outcome;
+use crate::nftables::balance::Load;
 use crate::nftables::kernel::{Chains, Wanted};
 use crate::nftables::layout::{edits, table};
 use crate::nftables::{Affinity, Chooser, ServiceKey, Settings, Surroundings, Way};
+use crate::nftables::{Walker, compile, compile_rules, scene};
+use crate::packet::Tracer;
 use crate::{Config, NodeFacts, Sight};
 
 fn settings() -> Settings {
@@ -161,6 +165,36 @@ fn any_sequence_of_differences_equals_one_fresh_load() {
             fresh.replace(&name(number), ruleset.fragment(&name(number)).cloned().unwrap_or_default());
         }
         assert!(kernel.table == whole(&mut fresh), "seed {seed}: the order of Services does not matter");
+    }
+}
+
+#[test]
+fn a_cluster_that_was_followed_sends_packets_as_one_that_was_loaded_afresh() {
+    for seed in 1..=6 {
+        let mut numbers = scene::Numbers(seed);
+        let mut scene = scene::Scene::new(&[]);
+        let mut kernel = Kernel { settings: Settings::of(&scene.sight()), ..Kernel::new() };
+        kernel.table = compile_rules(&scene.sight());
+        let mut ruleset = Ruleset::new();
+        for _ in 0..40 {
+            let number = numbers.below(6);
+            for object in numbers.service(number) {
+                for name in scene.apply(&object) {
+                    let sight = scene.sight();
+                    let before = ruleset.fragment(&name);
+                    let fragment = compile(&sight.ports(&name), &scene.node, &Load::default(), before);
+                    ruleset.replace(&name, fragment);
+                }
+            }
+            kernel.apply(&ruleset.take_changes());
+        }
+        let fresh = compile_rules(&scene.sight());
+        let [followed, fresh] = [&kernel.table, &fresh].map(|table| Walker::new([table], &scene.node));
+        for packet in scene::packets(6) {
+            let [followed, fresh] =
+                [&followed, &fresh].map(|walker| outcome(&walker.trace(&packet).unwrap()));
+            assert_eq!(followed, fresh, "seed {seed}: {packet:?}");
+        }
     }
 }
 

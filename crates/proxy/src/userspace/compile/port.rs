@@ -8,6 +8,7 @@ use super::base::{
     NODE_PORT_CONTAINER, NODE_PORT_HOST, NON_LOCAL, PORTALS_CONTAINER, PORTALS_HOST, REFUSED,
     node_port_places,
 };
+use super::guard;
 use crate::iptables::{Lines, Settings, port_name, span};
 use crate::userspace::doors::{Door, Doors, Scope, Target};
 
@@ -101,8 +102,8 @@ impl Port<'_> {
     fn guard_doors(&mut self) {
         for scope in [Scope::Cluster, Scope::Local] {
             let Some(target) = self.target(scope) else { continue };
-            let (comment, protocol) = (self.comment("proxy port"), self.protocol());
-            let at = format!("{comment} {protocol} --dport {}", target.port);
+            let (comment, protocol) = (guard::comment(&self.name, scope), self.protocol());
+            let at = format!("-m comment --comment \"{comment}\" {protocol} --dport {}", target.port);
             self.rules.filter.append(NON_LOCAL, format_args!("{at} -m conntrack ! --ctstate DNAT -j REJECT"));
             self.rules.filter.append(NON_LOCAL, format_args!("{at} -j ACCEPT"));
         }

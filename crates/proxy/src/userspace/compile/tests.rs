@@ -74,6 +74,18 @@ fn each_list_of_endpoints_has_a_door_of_its_own() {
 }
 
 #[test]
+fn doors_have_the_ports_that_are_held() {
+    let scene = scene(json!({"externalTrafficPolicy": "Local"}), &BOTH);
+    let mut rules = compile(&scene.sight());
+    let ports = [51000, 51001];
+    rules.doors.values_mut().zip(ports).for_each(|(target, port)| target.port = port);
+    let held = tables(&scene.sight(), &rules.doors);
+    let like = compile_like(&scene.sight(), &held);
+    assert_eq!(like.doors.values().map(|target| target.port).collect::<Vec<_>>(), ports);
+    assert_eq!(like.tables, held);
+}
+
+#[test]
 fn udp_is_sent_to_the_address_that_answers_leave_from() {
     let udp = json!({"ports": [{"name": "p80", "port": 80, "protocol": "UDP"}]});
     let mut scene = scene(udp, &[]);
