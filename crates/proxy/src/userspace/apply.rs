@@ -85,7 +85,14 @@ impl Userspace {
 
 impl Mode for Userspace {
     fn sync(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) -> Result<Report, Error> {
-        self.load(sight, touched)
+        let loaded = self.loaded;
+        match self.load(sight, touched) {
+            Err(Error::Iptables(failure @ Failure::Refused { .. })) if loaded => {
+                tracing::warn!(%failure, "a change does not fit the rules that are there; loading all of them");
+                self.load(sight, &Touched::Everything)
+            }
+            outcome => outcome,
+        }
     }
 
     fn next_tend(&self) -> Option<Duration> {

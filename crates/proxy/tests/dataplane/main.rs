@@ -13,3 +13,4 @@ mod kube_proxy_layout;
 mod policies;
 mod scale;
 mod updates;
+mod userspace;

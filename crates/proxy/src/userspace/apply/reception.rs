@@ -31,7 +31,7 @@ pub(super) struct Open {
     target: Target,
     /// The address that was asked for, whether or not it could be had.
     wanted: Option<IpAddr>,
-    _serving: Serving,
+    _serving: Vec<Serving>,
 }
 
 impl Reception {
@@ -127,24 +127,27 @@ fn serve(
     door: &Door,
     wanted: Option<IpAddr>,
     pool: Arc<Pool>,
-) -> io::Result<(Target, Serving)> {
-    let any = match door.family {
-        Family::V4 => IpAddr::from(Ipv4Addr::UNSPECIFIED),
-        Family::V6 => IpAddr::from(Ipv6Addr::UNSPECIFIED),
+) -> io::Result<(Target, Vec<Serving>)> {
+    let (any, loopback): (IpAddr, IpAddr) = match door.family {
+        Family::V4 => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
+        Family::V6 => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
     };
     if door.protocol != Protocol::Udp {
         let listener = listen::tcp(SocketAddr::new(any, 0))?;
         let port = listener.local_addr()?.port();
-        return Ok((Target { port, address: None }, proxy.serve_tcp(listener, pool)?));
+        return Ok((Target { port, address: None }, vec![proxy.serve_tcp(listener, pool)?]));
     }
-    let at_its_own = wanted.and_then(|address| {
-        let socket = listen::udp(SocketAddr::new(address, 0)).ok()?;
-        Some((socket, Some(address)))
-    });
-    let (socket, address) = match at_its_own {
-        Some(there) => there,
-        None => (listen::udp(SocketAddr::new(any, 0))?, None),
-    };
+    if let Some(address) = wanted
+        && let Ok(socket) = listen::udp(SocketAddr::new(address, 0))
+    {
+        let port = socket.local_addr()?.port();
+        return Ok((Target { port, address: Some(address) }, vec![proxy.serve_udp(socket, pool)?]));
+    }
+    // Packets from elsewhere are redirected to the address that is nearest to their sender, which answers leave from
+    // too. Those of the node itself are redirected to loopback.
+    let socket = listen::udp(SocketAddr::new(any, 0))?;
+    let beside = listen::udp_beside(&socket, loopback)?;
     let port = socket.local_addr()?.port();
-    Ok((Target { port, address }, proxy.serve_udp(socket, pool)?))
+    let serving = vec![proxy.serve_udp(socket, pool.clone())?, proxy.serve_udp(beside, pool)?];
+    Ok((Target { port, address: None }, serving))
 }

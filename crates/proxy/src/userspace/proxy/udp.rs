@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use rustix::net::RecvFlags;
+use tokio::io::Interest;
 use tokio::net::UdpSocket;
 use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
@@ -144,17 +146,17 @@ async fn connect(endpoint: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-/// The next packet of a connected socket. Memory for it is taken only once it is there.
+/// The next packet of a connected socket, or the word that nobody listens at its other end. Memory for a packet is
+/// taken only once it is there.
 async fn receive(socket: &UdpSocket) -> io::Result<Datagram> {
-    loop {
-        socket.readable().await?;
+    // A refusal by ICMP is an error of the socket and nothing to read.
+    let either = Interest::READABLE | Interest::ERROR;
+    let receive = || {
         let mut datagram = Vec::with_capacity(LARGEST);
-        match socket.try_recv_buf(&mut datagram) {
-            Ok(_) => return Ok(fitted(datagram)),
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
+        rustix::net::recv(socket, rustix::buffer::spare_capacity(&mut datagram), RecvFlags::empty())?;
+        Ok(fitted(datagram))
+    };
+    socket.async_io(either, receive).await
 }
 
 /// The same with who sent it.
