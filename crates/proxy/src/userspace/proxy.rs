@@ -13,7 +13,7 @@ mod tcp;
 mod udp;
 
 use std::io;
-use std::net::{TcpListener, UdpSocket};
+use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
@@ -47,7 +47,7 @@ struct Shared {
 #[derive(Debug)]
 pub(crate) struct Serving {
     task: AbortHandle,
-    _permit: Permit,
+    _permit: Option<Permit>,
 }
 
 impl Drop for Serving {
@@ -83,7 +83,13 @@ impl Proxy {
         let _inside = self.runtime.enter();
         let listener = tokio::net::TcpListener::from_std(listener)?;
         let task = self.runtime.spawn(tcp::serve(listener, pool, self.shared.clone()));
-        Ok(Serving { task: task.abort_handle(), _permit: permit })
+        Ok(Serving { task: task.abort_handle(), _permit: Some(permit) })
+    }
+
+    /// Serves TCP connections at an address as soon as nobody else does, which is logged.
+    pub(crate) fn serve_tcp_at(&self, address: SocketAddr, pool: Arc<Pool>) -> Serving {
+        let task = self.runtime.spawn(tcp::serve_at(address, pool, self.shared.clone()));
+        Serving { task: task.abort_handle(), _permit: None }
     }
 
     /// Serves UDP at a socket. Answers leave from its address, so it must be bound to that which clients' packets
@@ -97,7 +103,7 @@ impl Proxy {
         let _inside = self.runtime.enter();
         let socket = tokio::net::UdpSocket::from_std(socket)?;
         let task = self.runtime.spawn(udp::serve(socket, pool, self.shared.clone()));
-        Ok(Serving { task: task.abort_handle(), _permit: permit })
+        Ok(Serving { task: task.abort_handle(), _permit: Some(permit) })
     }
 
     fn permit(&self) -> io::Result<Permit> {

@@ -10,6 +10,7 @@ mod connections;
 mod follow;
 mod iptables;
 mod kube_proxy_layout;
+mod localhost;
 mod policies;
 mod scale;
 mod updates;
