@@ -29,7 +29,7 @@ fn place(node: &Namespace) -> Place {
     Place::namespace(File::open(format!("/run/netns/{}", node.name)).unwrap())
 }
 
-fn mode(node: &Namespace) -> Box<dyn Mode> {
+pub(crate) fn mode(node: &Namespace) -> Box<dyn Mode> {
     Box::new(Userspace::new(place(node)))
 }
 
