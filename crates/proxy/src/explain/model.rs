@@ -160,7 +160,7 @@ impl<'a> Model<'a> {
             NodePortIps::Only(addresses) => addresses.contains(&address),
         };
         let at_localhost = address.is_loopback()
-            && address.is_ipv4()
+            && (address.is_ipv4() || self.sight.config.mode == ModeName::Userspace)
             && self.sight.config.localhost_node_ports
             && self.sight.node_port_ips(family) == NodePortIps::AnyLocal
             && matches!(self.sight.config.mode, ModeName::Iptables | ModeName::Userspace);

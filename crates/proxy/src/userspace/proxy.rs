@@ -62,8 +62,12 @@ impl Proxy {
     /// # Errors
     /// Those of making a thread and what it waits with.
     pub(crate) fn start() -> io::Result<Self> {
+        Self::with(Allowance::of_process())
+    }
+
+    fn with(allowance: Allowance) -> io::Result<Self> {
         let runtime = Builder::new_current_thread().enable_all().build()?;
-        let shared = Arc::new(Shared { allowance: Allowance::of_process(), pipes: Pipes::default() });
+        let shared = Arc::new(Shared { allowance, pipes: Pipes::default() });
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
         let thread = std::thread::Builder::new().name("userspace-proxy".to_owned()).spawn(move || {
@@ -120,3 +124,6 @@ impl Drop for Proxy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

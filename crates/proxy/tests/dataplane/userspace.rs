@@ -216,6 +216,19 @@ fn ipv6_works_like_ipv4() {
         }
         assert!(Asker::new(from, "[fd00:96::20]:53").ask().is_ok(), "{}", from.name);
     }
+    assert!(ask(&scene.node, "[::1]:31688").is_ok());
+    assert!(Asker::new(&scene.node, "[::1]:31653").ask().is_ok());
+    // Now the node has an address of this family, so the doors of UDP move there.
+    scene.node_facts.addresses.push("2001:db8::1".parse().unwrap());
+    scene.restart();
+    for (from, front) in [
+        (&scene.pod1, "[fd00:96::20]:53"),
+        (&scene.node, "[fd00:96::20]:53"),
+        (&scene.client, "[2001:db8::1]:31653"),
+        (&scene.node, "[::1]:31653"),
+    ] {
+        assert!(Asker::new(from, front).ask().is_ok(), "{} -> {front}", from.name);
+    }
 }
 
 /// Serves each connection at a port of the namespace by `work`.

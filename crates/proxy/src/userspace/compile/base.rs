@@ -76,8 +76,8 @@ pub(super) fn node_port_places(settings: &Settings) -> Vec<String> {
     match &settings.node_port_ips {
         NodePortIps::AnyLocal => vec![
             match (settings.family, settings.localhost_node_ports) {
-                (Family::V6, _) => "-m addrtype --dst-type LOCAL ! -d ::1/128",
-                (Family::V4, true) => "-m addrtype --dst-type LOCAL",
+                (_, true) => "-m addrtype --dst-type LOCAL",
+                (Family::V6, false) => "-m addrtype --dst-type LOCAL ! -d ::1/128",
                 (Family::V4, false) => "-m addrtype --dst-type LOCAL ! -d 127.0.0.0/8",
             }
             .to_owned(),

@@ -12,7 +12,7 @@ use super::port::{self, PortRules};
 use crate::iptables::text::{Rule, Tables};
 use crate::iptables::{Platform, Script, Settings};
 use crate::mode::Touched;
-use crate::sight::Sight;
+use crate::sight::{NodePortIps, Sight};
 use crate::userspace::doors::Doors;
 
 /// Built-in chains that lead to ours.
@@ -36,7 +36,7 @@ impl Chains {
     /// Looks at Services again; some of them may be gone. Looks at all if what they share changed. Says whether any
     /// rule changed: other endpoints behind the same doors change none.
     pub(crate) fn update(&mut self, sight: &Sight<'_>, touched: &Touched<'_>, doors: &Doors) -> bool {
-        let settings = Settings::of(sight, self.family, Platform::default());
+        let settings = settings(sight, self.family);
         let everything = matches!(touched, Touched::Everything) || self.settings.as_ref() != Some(&settings);
         let names: BTreeSet<_> = match everything {
             true => self.services.keys().chain(sight.cluster.names()).cloned().collect(),
@@ -95,4 +95,14 @@ impl Chains {
         self.script().load_into(&mut tables);
         tables
     }
+}
+
+/// What Services share. Unlike rules that send packets to endpoints, a proxy can serve ::1 as well.
+fn settings(sight: &Sight<'_>, family: Family) -> Settings {
+    let settings = Settings::of(sight, family, Platform::default());
+    let localhost_node_ports = match family {
+        Family::V4 => settings.localhost_node_ports,
+        Family::V6 => sight.config.localhost_node_ports && settings.node_port_ips == NodePortIps::AnyLocal,
+    };
+    Settings { localhost_node_ports, ..settings }
 }

@@ -36,7 +36,7 @@ impl Allowance {
         Self::of(files.unwrap_or(MOST).min(MOST) / 4 * 3)
     }
 
-    fn of(files: u64) -> Self {
+    pub(super) fn of(files: u64) -> Self {
         let files = usize::try_from(files).unwrap_or(Semaphore::MAX_PERMITS);
         Self { left: Arc::new(Semaphore::new(files)), logged: Mutex::new(None) }
     }
