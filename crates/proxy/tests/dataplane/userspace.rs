@@ -445,6 +445,31 @@ fn throughput_beside_a_direct_connection() {
     println!("direct {direct:.0} connections/s, through the proxy {proxied:.0}: {:.2}", proxied / direct);
 }
 
+#[test]
+#[ignore = "prints times and takes a while"]
+fn thousands_of_services_have_doors_and_a_new_endpoint_costs_no_rule() {
+    const SERVICES: u16 = 5000;
+    let Some(mut scene) = scene() else { return };
+    let objects: Vec<_> = (0..SERVICES)
+        .flat_map(|number| {
+            let [high, low] = number.to_be_bytes();
+            let name = format!("svc{number}");
+            let endpoints = [1, 2, 3].map(|pod| format!("10.245.{high}.{}", low.wrapping_add(pod)));
+            let endpoints = endpoints.each_ref().map(|address| (address.as_str(), "elsewhere"));
+            let slice = slice(&format!("{name}-1"), &name, &endpoints);
+            [service(&name, &format!("10.97.{high}.{low}"), json!({})), slice]
+        })
+        .collect();
+    println!("{SERVICES} Services with 3 endpoints each: {}", scene.timed(&objects));
+    println!("one more Service: {}", scene.timed(&[web(json!({})), slice("web-1", "web", &BOTH[..1])]));
+    assert_eq!(ask(&scene.client, FRONT).unwrap().server, "pod1");
+    println!("one endpoint changes: {}", scene.timed(&[slice("web-1", "web", &BOTH[1..])]));
+    assert_eq!(ask(&scene.client, FRONT).unwrap().server, "pod2");
+    let start = Instant::now();
+    scene.tend();
+    println!("a look at whether all is there: {:?}", start.elapsed());
+}
+
 fn count_and_say_fast(mut stream: TcpStream) {
     let mut buffer = vec![0; 1 << 18];
     while let Ok(1..) = stream.read(&mut buffer) {}
