@@ -67,7 +67,7 @@ impl Userspace {
         }
         let touched = if self.loaded { touched } else { &Touched::Everything };
         let closing = self.reception.follow(&self.place, sight, touched)?;
-        let mut report = Report { full: !self.loaded, ..Report::default() };
+        let mut report = Report { full: matches!(touched, Touched::Everything), ..Report::default() };
         self.loaded = false;
         for half in &mut self.halves {
             if half.chains.update(sight, touched, self.reception.doors()) {

@@ -66,15 +66,24 @@ impl Proxy {
     }
 
     fn with(allowance: Allowance) -> io::Result<Self> {
-        let runtime = Builder::new_current_thread().enable_all().build()?;
-        let shared = Arc::new(Shared { allowance, pipes: Pipes::default() });
-        let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
-        let thread = std::thread::Builder::new().name("userspace-proxy".to_owned()).spawn(move || {
-            // The sender says nothing; it only goes.
-            let _ = runtime.block_on(stopped);
-        })?;
-        Ok(Self { runtime: handle, shared, stop: Some(stop), thread: Some(thread) })
+        let (tell, told) = std::sync::mpsc::channel();
+        // The runtime is made and dropped on its own thread, as the calling one may belong to another runtime.
+        let serve = move || match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                // Whoever asked waits for this.
+                let _ = tell.send(Ok(runtime.handle().clone()));
+                // The sender says nothing; it only goes.
+                let _ = runtime.block_on(stopped);
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
+        };
+        let thread = std::thread::Builder::new().name("userspace-proxy".to_owned()).spawn(serve)?;
+        let runtime = told.recv().map_err(io::Error::other)??;
+        let shared = Arc::new(Shared { allowance, pipes: Pipes::default() });
+        Ok(Self { runtime, shared, stop: Some(stop), thread: Some(thread) })
     }
 
     /// Serves TCP connections at a listener.

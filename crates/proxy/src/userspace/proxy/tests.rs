@@ -52,7 +52,10 @@ fn a_reset_reaches_the_other_end() {
     let (listener, address) = endpoint();
     let (_proxy, _serving, door) = proxy(100, address);
     let mut client = connect(door);
-    let (server, _) = listener.accept().unwrap();
+    let (mut server, _) = listener.accept().unwrap();
+    // An endpoint that resets before the proxy knows it as connected would be tried again.
+    server.write_all(b"!").unwrap();
+    client.read_exact(&mut [0]).unwrap();
     sockopt::set_socket_linger(&server, Some(Duration::ZERO)).unwrap();
     drop(server);
     assert_eq!(client.read(&mut [0]).unwrap_err().kind(), ErrorKind::ConnectionReset);
@@ -108,4 +111,15 @@ fn a_taken_address_is_served_once_it_is_free() {
         TcpStream::connect(door).ok()
     });
     assert!(client.is_some() && listener.accept().is_ok());
+}
+
+#[test]
+fn it_starts_and_ends_inside_another_runtime() {
+    let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (listener, address) = endpoint();
+        let (_proxy, _serving, door) = proxy(100, address);
+        let _client = connect(door);
+        assert!(listener.accept().is_ok());
+    });
 }
