@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 
 use service::PortView;
+use service::objects::Protocol;
 
 use super::base::{
     NODE_PORT_CONTAINER, NODE_PORT_HOST, NON_LOCAL, PORTALS_CONTAINER, PORTALS_HOST, REFUSED,
@@ -89,6 +90,9 @@ impl Port<'_> {
             Scope::Cluster => &choice.cluster,
             Scope::Local => &choice.local,
         };
+        if self.view.port.protocol == Protocol::Sctp {
+            return Way::Refused("REJECT", "is SCTP, which userspace mode does not have");
+        }
         match (choice.any, list.endpoints.is_empty(), self.target(scope)) {
             (false, ..) => Way::Refused("REJECT", "has no endpoints"),
             (true, true, _) => Way::Refused("DROP", "has no local endpoints"),
