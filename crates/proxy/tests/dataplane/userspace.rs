@@ -8,13 +8,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use proxy::iptables::Place;
+use proxy::iptables::{self, Iptables, Place};
 use proxy::userspace::{self, Userspace};
-use proxy::{Config, Mode, ModeName};
+use proxy::{Config, Mode, ModeName, Touched};
 use serde_json::{Value, json};
 
 use crate::namespace::Namespace;
-use crate::scene::{NODE, POD1, POD1_V6, POD2, POD2_V6, Scene, TARGET, config, service, slice, slice_of};
+use crate::scene::{
+    MakeMode, NODE, POD1, POD1_V6, POD2, POD2_V6, Scene, TARGET, config, service, slice, slice_of,
+};
 use crate::server::{Asker, Connection, ask};
 
 const VIP: &str = "10.96.0.20";
@@ -33,12 +35,22 @@ pub(crate) fn mode(node: &Namespace) -> Box<dyn Mode> {
     Box::new(Userspace::new(place(node)))
 }
 
+/// A node with old tables in use, as a kubelet shows it.
+fn legacy(node: &Namespace) -> Box<dyn Mode> {
+    run(node, "iptables-legacy", "-w 5 -t mangle -N KUBE-IPTABLES-HINT");
+    mode(node)
+}
+
 fn scene() -> Option<Scene> {
+    scene_of(mode)
+}
+
+fn scene_of(make: MakeMode) -> Option<Scene> {
     if Command::new("iptables-restore").arg("--version").output().is_err() {
         println!("skipped: the package iptables is not installed");
         return None;
     }
-    let scene = Scene::in_mode(mode, Config { mode: ModeName::Userspace, ..config() })?;
+    let scene = Scene::in_mode(make, Config { mode: ModeName::Userspace, ..config() })?;
     scene.client.ip(&format!("route add 198.51.100.7 via {NODE}"));
     Some(scene)
 }
@@ -62,19 +74,26 @@ fn web(spec: Value) -> Value {
 }
 
 #[test]
-fn tcp_reaches_all_endpoints_from_everywhere_and_they_see_the_node() {
-    let Some(mut scene) = scene() else { return };
-    scene.apply(&[web(json!({})), slice("web-1", "web", &BOTH)]);
-    for from in [&scene.pod1, &scene.node, &scene.client] {
-        for front in [FRONT, NODE_PORT, EXTERNAL] {
-            let spread = scene.spread(from, front, 10);
-            assert_eq!(spread.values().collect::<Vec<_>>(), [&5, &5], "{} -> {front}: in turn", from.name);
+fn tcp_reaches_all_endpoints_from_everywhere_with_both_kinds_of_tables_and_they_see_the_node() {
+    for make in [mode as MakeMode, legacy] {
+        let Some(mut scene) = scene_of(make) else { return };
+        scene.apply(&[web(json!({})), slice("web-1", "web", &BOTH)]);
+        for from in [&scene.pod1, &scene.node, &scene.client] {
+            for front in [FRONT, NODE_PORT, EXTERNAL] {
+                let spread = scene.spread(from, front, 10);
+                assert_eq!(
+                    spread.values().collect::<Vec<_>>(),
+                    [&5, &5],
+                    "{} -> {front}: in turn",
+                    from.name
+                );
+            }
         }
-    }
-    assert_eq!(scene.spread(&scene.node, "127.0.0.1:31688", 4).len(), 2, "localhost");
-    for from in [&scene.pod2, &scene.client] {
-        let client = ask(from, FRONT).unwrap().client.to_string();
-        assert!(["10.244.1.1", "10.244.2.1"].contains(&client.as_str()), "{client}");
+        assert_eq!(scene.spread(&scene.node, "127.0.0.1:31688", 4).len(), 2, "localhost");
+        for from in [&scene.pod2, &scene.client] {
+            let client = ask(from, FRONT).unwrap().client.to_string();
+            assert!(["10.244.1.1", "10.244.2.1"].contains(&client.as_str()), "{client}");
+        }
     }
 }
 
@@ -382,6 +401,33 @@ fn a_new_process_replaces_rules_that_lead_to_a_dead_one() {
     for front in [FRONT, NODE_PORT] {
         assert_eq!(scene.spread(&scene.client, front, 6).len(), 2);
     }
+}
+
+#[test]
+fn a_change_between_iptables_and_userspace_mode_leaves_no_rule_and_breaks_no_connection() {
+    let Some(mut scene) = scene() else { return };
+    scene.note_only(&[web(json!({})), slice("web-1", "web", &BOTH)]);
+    let mut before = Iptables::new(place(&scene.node));
+    scene.with_sight(|sight| before.sync(sight, &Touched::Everything)).unwrap();
+    let kernel_rules = |scene: &Scene| run(&scene.node, "iptables-save", "-t nat").contains("KUBE-SERVICES");
+    let portals = |scene: &Scene| run(&scene.node, "iptables-save", "-t nat").contains("KUBE-PORTALS");
+    let mut lasting = Connection::open(&scene.client, FRONT).unwrap();
+    lasting.ask().unwrap();
+
+    scene.restart();
+    iptables::cleanup(&place(&scene.node)).unwrap();
+    assert!(portals(&scene) && !kernel_rules(&scene));
+    assert_eq!(scene.spread(&scene.client, FRONT, 10).values().collect::<Vec<_>>(), [&5, &5]);
+    lasting.ask().unwrap();
+
+    scene.with_sight(|sight| before.sync(sight, &Touched::Everything)).unwrap();
+    let mut proxied = Connection::open(&scene.client, NODE_PORT).unwrap();
+    userspace::cleanup(&place(&scene.node)).unwrap();
+    assert!(!portals(&scene) && kernel_rules(&scene));
+    for connection in [&mut lasting, &mut proxied] {
+        connection.ask().unwrap();
+    }
+    assert!(ask(&scene.client, FRONT).is_ok());
 }
 
 #[test]
