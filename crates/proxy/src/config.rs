@@ -24,7 +24,8 @@ pub struct Config {
     pub masquerade_mark: u32,
     /// Whether all ClusterIP traffic is masqueraded.
     pub masquerade_all: bool,
-    /// Whether NodePorts are open at 127.0.0.1 (iptables mode; kernel setting `route_localnet`).
+    /// Whether NodePorts are open at 127.0.0.1, and at ::1 where the mode can do that (nftables and userspace mode).
+    /// iptables mode sets `route_localnet` in the kernel for it.
     pub localhost_node_ports: bool,
     /// Whether packets that belong to no connection are dropped (iptables and ipvs mode); not with
     /// `conntrack.tcpBeLiberal`.

@@ -16,11 +16,15 @@ mod name;
 mod ours;
 mod rules;
 #[cfg(test)]
-mod scene;
+pub(crate) mod scene;
 mod script;
 
 pub use apply::{Failure, Iptables, Place, cleanup, held};
+pub(crate) use apply::{Programs, Variant, programs_in_use, same};
 pub use compile::{Platform, compile};
+pub(crate) use compile::{Settings, is_writable, span};
 pub use difference::Difference;
+pub(crate) use lines::Lines;
 pub use name::{chain_name, endpoint_chain_name, hashed_name, port_name};
 pub use rules::{Change, Rules};
+pub(crate) use script::Script;

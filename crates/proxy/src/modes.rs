@@ -12,6 +12,7 @@ use crate::mode::Mode;
 use crate::nftables::{self, Kernel, Nftables};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
 use crate::sight::{NodeFacts, Sight};
+use crate::userspace;
 
 /// How many lines a difference shows around each change.
 const CONTEXT: usize = 2;
@@ -30,6 +31,7 @@ enum Rules {
     /// One table for each ruleset.
     Nftables(Vec<nfnetlink::Ruleset>),
     Iptables(Vec<(Family, iptables::text::Tables)>),
+    Userspace(userspace::Rules, userspace::Endpoints),
 }
 
 /// Compiles the rules that the configured mode would load.
@@ -46,6 +48,7 @@ pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
             let tables = |family| iptables::compile(sight, family, iptables::Platform::default()).tables();
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
         }
+        ModeName::Userspace => Rules::Userspace(userspace::compile(sight), userspace::endpoints(sight)),
         other => return Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
     };
     Ok(Compiled { rules, node: sight.node.clone(), families: families(sight) })
@@ -95,6 +98,13 @@ pub fn held_and_wanted(sight: &Sight<'_>) -> Result<(Compiled, Compiled), Error>
             }
             Rules::Iptables(all)
         }
+        Rules::Userspace(rules, _) => {
+            let place = iptables::Place::here();
+            let held = Family::ALL.map(|family| Ok((family, iptables::held(&place, family)?)));
+            let held: Vec<_> = held.into_iter().collect::<Result<_, Error>>()?;
+            *rules = userspace::compile_like(sight, &held);
+            Rules::Iptables(held)
+        }
     };
     let held = Compiled { rules, node: wanted.node.clone(), families: wanted.families.clone() };
     Ok((held, wanted))
@@ -111,13 +121,16 @@ impl Compiled {
                     .map(|(family, tables)| (*family, iptables::trace::Walker::new(tables, &self.node)))
                     .collect(),
             )),
+            Rules::Userspace(rules, endpoints) => {
+                Box::new(userspace::Walker::new(rules, endpoints, &self.node))
+            }
         }
     }
 
     /// What loading these rules would change where `before` is loaded; empty for nothing.
     pub fn difference(&self, before: &Self) -> String {
-        match (&before.rules, &self.rules) {
-            (Rules::Iptables(before), Rules::Iptables(after)) => {
+        match (before.rules.tables(), self.rules.tables()) {
+            (Some(before), Some(after)) => {
                 let mut text = String::new();
                 for ((family, before), (_, after)) in before.iter().zip(after) {
                     let difference = iptables::Difference::new(before, after);
@@ -136,11 +149,21 @@ impl Compiled {
     }
 }
 
+impl Rules {
+    /// Those of iptables, by family.
+    fn tables(&self) -> Option<&[(Family, iptables::text::Tables)]> {
+        match self {
+            Self::Nftables(_) => None,
+            Self::Iptables(tables) | Self::Userspace(userspace::Rules { tables, .. }, _) => Some(tables),
+        }
+    }
+}
+
 impl fmt::Display for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rules {
             Rules::Nftables(tables) => tables.iter().try_for_each(|table| write!(f, "{table}")),
-            Rules::Iptables(tables) => {
+            Rules::Iptables(tables) | Rules::Userspace(userspace::Rules { tables, .. }, _) => {
                 for (family, tables) in tables.iter().filter(|(family, _)| self.families.contains(family)) {
                     if *family == Family::V6 {
                         writeln!(f, "# for ip6tables-restore")?;
@@ -177,6 +200,7 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
         }
         ModeName::Nftables => Ok(Box::new(Nftables::new(Kernel::new(socket()?)))),
         ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(iptables::Place::here()))),
+        ModeName::Userspace => Ok(Box::new(userspace::Userspace::new(iptables::Place::here()))),
         other => Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
     }
 }
@@ -194,17 +218,20 @@ enum Leftover {
     KubeProxyTables,
     /// Chains of iptables.
     Chains,
+    /// Chains of iptables that lead to a proxy in a process.
+    Portals,
 }
 
 impl Leftover {
-    const ALL: [Self; 3] = [Self::OurTable, Self::KubeProxyTables, Self::Chains];
+    const ALL: [Self; 4] = [Self::OurTable, Self::KubeProxyTables, Self::Chains, Self::Portals];
 
     /// What the configured mode itself works with.
     fn used(config: &Config) -> Self {
         match config.mode {
             ModeName::Nftables if config.kube_proxy_layout => Self::KubeProxyTables,
             ModeName::Nftables => Self::OurTable,
-            ModeName::Iptables | ModeName::Ipvs | ModeName::Userspace => Self::Chains,
+            ModeName::Iptables | ModeName::Ipvs => Self::Chains,
+            ModeName::Userspace => Self::Portals,
         }
     }
 
@@ -213,6 +240,7 @@ impl Leftover {
             Self::OurTable => nftables::cleanup(&mut socket()?),
             Self::KubeProxyTables => nftables::kube_proxy::cleanup(&mut socket()?),
             Self::Chains => iptables::cleanup(&iptables::Place::here()).map_err(Error::from),
+            Self::Portals => userspace::cleanup(&iptables::Place::here()).map_err(Error::from),
         }
     }
 }

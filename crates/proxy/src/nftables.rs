@@ -14,7 +14,7 @@ mod front;
 mod kernel;
 mod ruleset;
 #[cfg(test)]
-mod scene;
+pub(crate) mod scene;
 mod settings;
 mod trace;
 mod watcher;

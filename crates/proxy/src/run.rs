@@ -16,10 +16,11 @@ use service::objects::{EndpointSlice, Node, Object, Service, ServiceCidr};
 use service::{Changed, Cluster, Event, Family, Outcome, Viewpoint, watch};
 use tokio::sync::mpsc;
 
-use crate::config::{Config, NodePortAddresses};
+use crate::config::{Config, ModeName, NodePortAddresses};
 use crate::configuration::Duties;
 use crate::error::Error;
 use crate::health::Health;
+use crate::localhost::Localhost;
 use crate::metrics::{ChangeOf, Metrics};
 use crate::mode::{Mode, Touched};
 use crate::sight::{NodeFacts, Sight};
@@ -128,6 +129,7 @@ struct Proxy {
     metrics: Arc<Metrics>,
     reporter: Reporter,
     health_checks: HealthChecks,
+    localhost: Localhost,
     /// Changes that began earlier are not counted: nobody was there to program them.
     born: Timestamp,
     /// Whether to remove what others left once rules are loaded.
@@ -157,6 +159,7 @@ impl Proxy {
             config,
             mode,
             health_checks: HealthChecks::new(health.clone(), reporter.clone()),
+            localhost: Localhost::new(),
             health,
             metrics,
             reporter,
@@ -275,6 +278,9 @@ impl Proxy {
                 self.metrics.synced(&report, took, &std::mem::take(&mut self.triggers));
                 self.health.updated();
                 self.health_checks.follow(&sight, &touched).await;
+                if self.config.mode == ModeName::Nftables {
+                    self.localhost.follow(&sight, &touched);
+                }
                 count_without_local_endpoints(&sight, &self.metrics, &touched);
                 if !self.started {
                     if self.take_over {

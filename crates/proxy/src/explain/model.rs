@@ -111,6 +111,10 @@ impl<'a> Model<'a> {
             reasons.push(format!("{} is in none of loadBalancerSourceRanges", packet.source));
             return Expected { verdict: Verdict::Drop, endpoints: Vec::new(), reasons };
         }
+        if self.sight.config.mode == ModeName::Userspace && packet.protocol == Protocol::Sctp {
+            reasons.push("userspace mode has no SCTP".to_owned());
+            return Expected { verdict: Verdict::Reject, endpoints: Vec::new(), reasons };
+        }
         let answer = view.choice.answer(door.entrance(), client);
         let list = match answer.outcome {
             Outcome::Serve(list) => list,
@@ -130,7 +134,7 @@ impl<'a> Model<'a> {
         let masquerade = match door.entrance() {
             Entrance::Internal => self.sight.config.masquerade_all || self.foreign(client, view.family),
             Entrance::External => answer.masquerade,
-        };
+        } || self.sight.config.mode == ModeName::Userspace;
         reasons.push(match masquerade {
             true => {
                 "the source address is replaced by the node's, so that answers come back this way".to_owned()
@@ -156,7 +160,7 @@ impl<'a> Model<'a> {
             NodePortIps::Only(addresses) => addresses.contains(&address),
         };
         let at_localhost = address.is_loopback()
-            && address.is_ipv4()
+            && (address.is_ipv4() || self.sight.config.mode == ModeName::Userspace)
             && self.sight.config.localhost_node_ports
             && self.sight.node_port_ips(family) == NodePortIps::AnyLocal
             && matches!(self.sight.config.mode, ModeName::Iptables | ModeName::Userspace);

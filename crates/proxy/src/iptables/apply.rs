@@ -10,14 +10,15 @@ mod switches;
 
 pub use cleanup::cleanup;
 pub use failure::Failure;
+pub(crate) use half::same;
 pub use place::Place;
+pub(crate) use programs::{Programs, Variant, in_use as programs_in_use};
 
 use std::time::{Duration, Instant};
 
 use service::Family;
 
 use self::half::Half;
-use self::programs::Programs;
 use super::compile::{Platform, Settings};
 use super::rules::Rules;
 use super::text::Tables;

@@ -8,8 +8,9 @@ mod settings;
 
 pub(super) use base::{FILTER_CHAINS, JUMPS, NAT_CHAINS, SHARED_CHAIN};
 pub(super) use fragment::Fragment;
+pub(crate) use fragment::is_writable;
 pub use settings::Platform;
-pub(super) use settings::Settings;
+pub(crate) use settings::{Settings, span};
 
 use service::Family;
 

@@ -12,15 +12,15 @@ const NODE: &str = "192.168.0.2";
 const NODE6: &str = "fd00:1::2";
 
 /// A node that looks at a cluster.
-pub(super) struct Scene {
-    pub(super) cluster: Cluster,
-    pub(super) node: NodeFacts,
-    pub(super) config: Config,
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
+    pub(crate) node: NodeFacts,
+    pub(crate) config: Config,
 }
 
 impl Scene {
     /// A cluster of these objects, seen from a node with pods in 10.0.0.0/8 and fd00:10::/64.
-    pub(super) fn new(objects: &[Value]) -> Self {
+    pub(crate) fn new(objects: &[Value]) -> Self {
         let addresses = [NODE, NODE6].map(|address| address.parse().unwrap());
         let node = NodeFacts {
             viewpoint: Viewpoint { node: "test-node".into(), zone: None },
@@ -40,7 +40,7 @@ impl Scene {
     }
 
     /// Takes in an object.
-    pub(super) fn apply(&mut self, object: &Value) -> Changed {
+    pub(crate) fn apply(&mut self, object: &Value) -> Changed {
         let mut changed = Changed::new();
         match object["kind"].as_str() {
             Some("Service") => {
@@ -55,16 +55,16 @@ impl Scene {
         changed
     }
 
-    pub(super) fn sight(&self) -> Sight<'_> {
+    pub(crate) fn sight(&self) -> Sight<'_> {
         Sight { cluster: &self.cluster, node: &self.node, config: &self.config }
     }
 }
 
 /// Numbers that look random and are the same each time (xorshift).
-pub(super) struct Numbers(pub(super) u64);
+pub(crate) struct Numbers(pub(crate) u64);
 
 impl Numbers {
-    pub(super) fn below(&mut self, bound: u64) -> u64 {
+    pub(crate) fn below(&mut self, bound: u64) -> u64 {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
         self.0 ^= self.0 << 17;
@@ -76,7 +76,7 @@ impl Numbers {
     }
 
     /// A Service with this number and its slices, one of each family.
-    pub(super) fn service(&mut self, number: u64) -> Vec<Value> {
+    pub(crate) fn service(&mut self, number: u64) -> Vec<Value> {
         let name = format!("svc{number}");
         let protocol = self.one(&["TCP", "UDP", "SCTP"]);
         let kind = self.one(&["ClusterIP", "NodePort", "LoadBalancer"]);
@@ -130,7 +130,7 @@ impl Numbers {
 }
 
 /// Packets of all kinds of clients to all addresses of Services with numbers below this.
-pub(super) fn packets(services: u64) -> Vec<Packet> {
+pub(crate) fn packets(services: u64) -> Vec<Packet> {
     let mut packets = Vec::new();
     for number in 0..=services {
         let v4 = [

@@ -16,6 +16,7 @@ use crate::iptables;
 use crate::namespace::{Namespace, join};
 use crate::scene::{CLIENT, MakeMode, NODE, POD1, POD1_V6, POD2, POD2_V6, Scene, TARGET, config, nftables};
 use crate::server::ask_within;
+use crate::userspace;
 
 /// The table itself.
 const TABLE: &str = include_str!("cases.txt");
@@ -215,8 +216,8 @@ fn source(client: Client, v6: bool) -> IpAddr {
 /// itself sends to external addresses, since their chain is not in OUTPUT.
 fn in_this_mode(mode: ModeName, client: Client, door: Door, expected: &Expected) -> Option<&Expected> {
     let external = matches!(door, Door::ExternalIp | Door::LoadBalancer);
-    let passes =
-        mode != ModeName::Nftables && client == Client::Node && external && *expected == Expected::Reject;
+    let iptables = matches!(mode, ModeName::Iptables | ModeName::Ipvs);
+    let passes = iptables && client == Client::Node && external && *expected == Expected::Reject;
     (!passes).then_some(expected)
 }
 
@@ -372,6 +373,11 @@ fn packets_of_the_table_go_their_way_through_iptables_rules() {
 }
 
 #[test]
+fn packets_of_the_table_go_their_way_through_userspace_rules() {
+    assert_eq!(walk(ModeName::Userspace), 1920);
+}
+
+#[test]
 fn connections_of_the_table_go_their_way_in_nftables_mode() {
     println!(
         "{} connections",
@@ -385,5 +391,14 @@ fn connections_of_the_table_go_their_way_in_iptables_mode() {
         "{} connections",
         connect(ModeName::Iptables, iptables::mode, false, 1)
             + connect(ModeName::Iptables, iptables::mode, true, 5)
+    );
+}
+
+#[test]
+fn connections_of_the_table_go_their_way_in_userspace_mode() {
+    println!(
+        "{} connections",
+        connect(ModeName::Userspace, userspace::mode, false, 1)
+            + connect(ModeName::Userspace, userspace::mode, true, 5)
     );
 }

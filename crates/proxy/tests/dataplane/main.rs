@@ -11,6 +11,8 @@ mod damage;
 mod follow;
 mod iptables;
 mod kube_proxy_layout;
+mod localhost;
 mod policies;
 mod scale;
 mod updates;
+mod userspace;

@@ -44,7 +44,12 @@ pub(crate) struct Scene {
 impl Scene {
     /// `None`, with a printed sentence, when not root.
     pub(crate) fn new() -> Option<Self> {
-        Self::in_mode(nftables, config())
+        Self::in_nftables_mode(config())
+    }
+
+    /// The same with another configuration.
+    pub(crate) fn in_nftables_mode(config: Config) -> Option<Self> {
+        Self::in_mode(nftables, config)
     }
 
     /// The same with another mode.

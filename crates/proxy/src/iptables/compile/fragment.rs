@@ -54,7 +54,7 @@ impl Fragment {
 
 /// Whether a port's name can stand in a comment: no API server lets others in, but a file of objects may have
 /// them, and one would spoil the rules of all.
-fn is_writable(view: &PortView<'_>) -> bool {
+pub(crate) fn is_writable(view: &PortView<'_>) -> bool {
     /// Three DNS labels and what separates them.
     const LONGEST: usize = 3 * 63 + 2;
     let name = port_name(&view.service.name(), &view.port.name);

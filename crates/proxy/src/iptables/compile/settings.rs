@@ -140,7 +140,7 @@ fn pattern(interface: &Interface) -> String {
 }
 
 /// First and last address of a range as `iprange` takes them.
-fn span(range: &Cidr) -> String {
+pub(crate) fn span(range: &Cidr) -> String {
     let (_, last) = range.bounds();
     let last = match range.address() {
         // An IPv4 range's bounds have 32 bits.

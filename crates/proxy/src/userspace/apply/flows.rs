@@ -1,0 +1,100 @@
+//! UDP connections of the kernel that lead past the doors: to those of an earlier process, or to none.
+//!
+//! The kernel translates all packets of a connection as it translated the first, so a client that goes on sending
+//! would never come to a door that opened since.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+
+use service::Family;
+use service::objects::Protocol;
+
+use crate::error::Error;
+use crate::mode::Touched;
+use crate::sight::Sight;
+use crate::userspace::doors::{Door, Doors, Scope};
+
+/// Where UDP clients of some Services knock, each with the ports of the doors behind.
+#[derive(Debug, Default)]
+struct Knocks {
+    addresses: HashMap<SocketAddr, BTreeSet<u16>>,
+    node_ports: HashMap<u16, BTreeSet<u16>>,
+}
+
+/// Forgets UDP connections of one family to the touched Services that no door answers; returns how many.
+pub(super) fn forget(
+    sight: &Sight<'_>,
+    touched: &Touched<'_>,
+    doors: &Doors,
+    family: Family,
+) -> Result<usize, Error> {
+    let knocks = Knocks::of(sight, touched, doors, family);
+    if knocks.addresses.is_empty() {
+        return Ok(0);
+    }
+    let mut socket = nfnetlink::Socket::open().map_err(Error::Load)?;
+    let mut forgotten = 0;
+    for flow in socket.flows(Protocol::Udp.number()).map_err(Error::Load)? {
+        if knocks.is_stale(flow.destination, flow.reply_source) {
+            socket.delete_flow(&flow).map_err(Error::Load)?;
+            forgotten += 1;
+        }
+    }
+    Ok(forgotten)
+}
+
+impl Knocks {
+    fn of(sight: &Sight<'_>, touched: &Touched<'_>, doors: &Doors, family: Family) -> Self {
+        let mut knocks = Self::default();
+        for name in touched.names(sight) {
+            let views = sight.ports(&name);
+            for view in
+                views.iter().filter(|view| view.family == family && view.port.protocol == Protocol::Udp)
+            {
+                let targets = [Scope::Cluster, Scope::Local].map(|scope| doors.get(&Door::of(view, scope)));
+                let ports: BTreeSet<_> = targets.into_iter().flatten().map(|target| target.port).collect();
+                let addresses = std::iter::once(view.cluster_ip)
+                    .chain(view.external_ips())
+                    .chain(view.load_balancer_ips());
+                for address in addresses {
+                    let at = SocketAddr::new(address, view.port.port);
+                    knocks.addresses.entry(at).or_default().extend(&ports);
+                }
+                if let Some(node_port) = view.port.node_port {
+                    knocks.node_ports.entry(node_port).or_default().extend(&ports);
+                }
+            }
+        }
+        knocks
+    }
+
+    /// Whether a connection to this destination is answered from where no door is.
+    fn is_stale(&self, destination: SocketAddr, answering: SocketAddr) -> bool {
+        if let Some(ports) = self.addresses.get(&destination) {
+            return !ports.contains(&answering.port());
+        }
+        // What only has the number of a NodePort and is not translated is somebody else's.
+        let ports = self.node_ports.get(&destination.port()).filter(|_| answering != destination);
+        ports.is_some_and(|ports| !ports.contains(&answering.port()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn connections_that_no_door_answers_are_stale() {
+        let at = |text: &str| text.parse::<SocketAddr>().unwrap();
+        let knocks = Knocks {
+            addresses: [(at("10.96.0.10:53"), [40000].into())].into(),
+            node_ports: [(30053, [40000].into())].into(),
+        };
+        for front in ["10.96.0.10:53", "192.0.2.1:30053"] {
+            assert!(!knocks.is_stale(at(front), at("192.0.2.1:40000")), "{front}");
+            assert!(knocks.is_stale(at(front), at("192.0.2.1:39999")), "{front}: of an earlier process");
+        }
+        assert!(knocks.is_stale(at("10.96.0.10:53"), at("10.96.0.10:53")), "begun before there was a door");
+        assert!(!knocks.is_stale(at("203.0.113.9:30053"), at("203.0.113.9:30053")), "somebody else's");
+    }
+}

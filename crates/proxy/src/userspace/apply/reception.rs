@@ -1,0 +1,153 @@
+//! The doors that are open.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+
+use service::objects::Protocol;
+use service::{Family, ServiceName};
+
+use crate::error::Error;
+use crate::iptables::Place;
+use crate::mode::Touched;
+use crate::sight::Sight;
+use crate::userspace::doors::{self, Door, Doors, Target};
+use crate::userspace::proxy::{Behind, Pool, Proxy, Serving, listen};
+
+/// The doors that are open, with what is behind them.
+#[derive(Debug, Default)]
+pub(super) struct Reception {
+    services: BTreeMap<ServiceName, BTreeMap<Door, Open>>,
+    doors: Doors,
+    /// Started for the first door.
+    proxy: Option<Proxy>,
+}
+
+/// An open door. It closes when this is dropped.
+#[derive(Debug)]
+pub(super) struct Open {
+    pool: Arc<Pool>,
+    target: Target,
+    /// The address that was asked for, whether or not it could be had.
+    wanted: Option<IpAddr>,
+    _serving: Vec<Serving>,
+}
+
+impl Reception {
+    /// Where each door is.
+    pub(super) fn doors(&self) -> &Doors {
+        &self.doors
+    }
+
+    /// Opens doors that are needed, and tells all which endpoints they lead to. Returns those that nothing needs
+    /// any more. A door that cannot be opened is logged and has no place among [`Reception::doors`].
+    ///
+    /// # Errors
+    /// Those of starting the proxy.
+    pub(super) fn follow(
+        &mut self,
+        place: &Place,
+        sight: &Sight<'_>,
+        touched: &Touched<'_>,
+    ) -> Result<Vec<Open>, Error> {
+        let mut names: BTreeSet<_> = touched.names(sight);
+        if matches!(touched, Touched::Everything) {
+            names.extend(self.services.keys().cloned());
+        }
+        let mut closing = Vec::new();
+        for name in names {
+            let mut held = self.services.remove(&name).unwrap_or_default();
+            held.keys().for_each(|door| {
+                self.doors.remove(door);
+            });
+            let mut open = BTreeMap::new();
+            for view in sight.ports(&name) {
+                let wanted = doors::address(view.port.protocol, sight.node.primary(view.family));
+                for (door, list) in doors::doors(&view) {
+                    let behind = Behind::of(&view, list);
+                    let there = match held.remove(&door) {
+                        Some(there) if there.wanted == wanted => {
+                            there.pool.replace(behind);
+                            Some(there)
+                        }
+                        other => {
+                            closing.extend(other);
+                            self.open(place, &door, wanted, behind)?
+                        }
+                    };
+                    if let Some(there) = there {
+                        self.doors.insert(door.clone(), there.target);
+                        open.insert(door, there);
+                    }
+                }
+            }
+            closing.extend(held.into_values());
+            if !open.is_empty() {
+                self.services.insert(name, open);
+            }
+        }
+        Ok(closing)
+    }
+
+    fn open(
+        &mut self,
+        place: &Place,
+        door: &Door,
+        wanted: Option<IpAddr>,
+        behind: Behind,
+    ) -> Result<Option<Open>, Error> {
+        let cannot_start =
+            |error: io::Error| Error::Mode(format!("cannot start the proxy of userspace mode: {error}"));
+        let proxy = match &self.proxy {
+            Some(proxy) => proxy,
+            None => {
+                let proxy = place.run(Proxy::start).and_then(|proxy| proxy).map_err(cannot_start)?;
+                self.proxy.insert(proxy)
+            }
+        };
+        let pool = Arc::new(Pool::new(behind));
+        let opened = place.run(|| serve(proxy, door, wanted, pool.clone())).and_then(|opened| opened);
+        Ok(match opened {
+            Ok((target, serving)) => Some(Open { pool, target, wanted, _serving: serving }),
+            Err(error) => {
+                tracing::error!(
+                    service = %door.service, port = &*door.port, protocol = %door.protocol, %error,
+                    "the proxy cannot open a port for a Service; its clients are refused"
+                );
+                None
+            }
+        })
+    }
+}
+
+/// Opens a door at this address; at all if it has none, or the node does not have it.
+fn serve(
+    proxy: &Proxy,
+    door: &Door,
+    wanted: Option<IpAddr>,
+    pool: Arc<Pool>,
+) -> io::Result<(Target, Vec<Serving>)> {
+    let (any, loopback): (IpAddr, IpAddr) = match door.family {
+        Family::V4 => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
+        Family::V6 => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
+    };
+    if door.protocol != Protocol::Udp {
+        let listener = listen::tcp(SocketAddr::new(any, 0))?;
+        let port = listener.local_addr()?.port();
+        return Ok((Target { port, address: None }, vec![proxy.serve_tcp(listener, pool)?]));
+    }
+    if let Some(address) = wanted
+        && let Ok(socket) = listen::udp(SocketAddr::new(address, 0))
+    {
+        let port = socket.local_addr()?.port();
+        return Ok((Target { port, address: Some(address) }, vec![proxy.serve_udp(socket, pool)?]));
+    }
+    // Packets from elsewhere are redirected to the address that is nearest to their sender, which answers leave from
+    // too. Those of the node itself are redirected to loopback.
+    let socket = listen::udp(SocketAddr::new(any, 0))?;
+    let beside = listen::udp_beside(&socket, loopback)?;
+    let port = socket.local_addr()?.port();
+    let serving = vec![proxy.serve_udp(socket, pool.clone())?, proxy.serve_udp(beside, pool)?];
+    Ok((Target { port, address: None }, serving))
+}

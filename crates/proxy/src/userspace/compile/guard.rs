@@ -1,0 +1,50 @@
+//! The rules that guard doors. They say which door they guard, so that its port can be read from tables that are held.
+
+use std::collections::HashMap;
+
+use service::Family;
+
+use super::base::NON_LOCAL;
+use crate::iptables::port_name;
+use crate::iptables::text::{Rule, Tables};
+use crate::userspace::doors::{Door, Scope};
+
+/// The ports of doors by family, protocol and what the rules that guard them have as their comment.
+#[derive(Debug, Default)]
+pub(super) struct Guarded(HashMap<(Family, String, String), u16>);
+
+/// What the rules that guard a door have as their comment.
+pub(super) fn comment(port_name: &str, scope: Scope) -> String {
+    match scope {
+        Scope::Cluster => format!("{port_name} proxy port"),
+        Scope::Local => format!("{port_name} proxy port of local endpoints"),
+    }
+}
+
+impl Guarded {
+    /// Reads the rules of tables that are held.
+    pub(super) fn read(held: &[(Family, Tables)]) -> Self {
+        let mut guarded = Self::default();
+        for (family, tables) in held {
+            let rules = tables.chain("filter", NON_LOCAL).into_iter().flat_map(|chain| &chain.rules);
+            guarded.0.extend(rules.filter_map(|rule| {
+                let (protocol, comment, port) = guard(rule)?;
+                Some(((*family, protocol, comment), port))
+            }));
+        }
+        guarded
+    }
+
+    /// The port of a door, if a rule guards it.
+    pub(super) fn port(&self, door: &Door) -> Option<u16> {
+        let comment = comment(&port_name(&door.service, &door.port), door.scope);
+        self.0.get(&(door.family, door.protocol.to_string(), comment)).copied()
+    }
+}
+
+/// Protocol, comment and port of a rule.
+fn guard(rule: &Rule) -> Option<(String, String, u16)> {
+    let options = rule.options().ok()?;
+    let value = |name: &str| options.iter().find(|option| option.name == name)?.values.first().cloned();
+    Some((value("-p")?, value("--comment")?, value("--dport")?.parse().ok()?))
+}

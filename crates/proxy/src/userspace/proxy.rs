@@ -1,0 +1,138 @@
+//! The proxy itself: connections in at a door, out to an endpoint. It knows nothing of rules or Services.
+//!
+//! All connections are served on one thread, which stays in the network namespace it was started from. A
+//! [`Pool`] says which endpoints a door leads to; whoever holds it may change that at any time.
+
+mod affinity;
+mod allowance;
+mod dial;
+pub(crate) mod listen;
+mod pipes;
+mod pool;
+mod tcp;
+mod udp;
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio::runtime::{Builder, Handle};
+use tokio::sync::oneshot;
+use tokio::task::AbortHandle;
+
+pub(crate) use pool::{Behind, Pool};
+
+use allowance::{Allowance, Permit};
+use pipes::Pipes;
+
+/// The thread that serves connections. They end with it.
+#[derive(Debug)]
+pub(crate) struct Proxy {
+    runtime: Handle,
+    shared: Arc<Shared>,
+    /// Dropped to end the thread.
+    stop: Option<oneshot::Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What all doors have in common.
+#[derive(Debug)]
+struct Shared {
+    allowance: Allowance,
+    pipes: Pipes,
+}
+
+/// An open door. It closes when this is dropped; TCP connections that came in by it go on.
+#[derive(Debug)]
+pub(crate) struct Serving {
+    task: AbortHandle,
+    _permit: Option<Permit>,
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Proxy {
+    /// Starts the thread in the network namespace of the calling one.
+    ///
+    /// # Errors
+    /// Those of making a thread and what it waits with.
+    pub(crate) fn start() -> io::Result<Self> {
+        Self::with(Allowance::of_process())
+    }
+
+    fn with(allowance: Allowance) -> io::Result<Self> {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (tell, told) = std::sync::mpsc::channel();
+        // The runtime is made and dropped on its own thread, as the calling one may belong to another runtime.
+        let serve = move || match Builder::new_current_thread().enable_all().build() {
+            Ok(runtime) => {
+                // Whoever asked waits for this.
+                let _ = tell.send(Ok(runtime.handle().clone()));
+                // The sender says nothing; it only goes.
+                let _ = runtime.block_on(stopped);
+            }
+            Err(error) => {
+                let _ = tell.send(Err(error));
+            }
+        };
+        let thread = std::thread::Builder::new().name("userspace-proxy".to_owned()).spawn(serve)?;
+        let runtime = told.recv().map_err(io::Error::other)??;
+        let shared = Arc::new(Shared { allowance, pipes: Pipes::default() });
+        Ok(Self { runtime, shared, stop: Some(stop), thread: Some(thread) })
+    }
+
+    /// Serves TCP connections at a listener.
+    ///
+    /// # Errors
+    /// Those of a socket that cannot be waited for, and of a process that may open no more files.
+    pub(crate) fn serve_tcp(&self, listener: TcpListener, pool: Arc<Pool>) -> io::Result<Serving> {
+        listener.set_nonblocking(true)?;
+        let permit = self.permit()?;
+        let _inside = self.runtime.enter();
+        let listener = tokio::net::TcpListener::from_std(listener)?;
+        let task = self.runtime.spawn(tcp::serve(listener, pool, self.shared.clone()));
+        Ok(Serving { task: task.abort_handle(), _permit: Some(permit) })
+    }
+
+    /// Serves TCP connections at an address as soon as nobody else does, which is logged.
+    pub(crate) fn serve_tcp_at(&self, address: SocketAddr, pool: Arc<Pool>) -> Serving {
+        let task = self.runtime.spawn(tcp::serve_at(address, pool, self.shared.clone()));
+        Serving { task: task.abort_handle(), _permit: None }
+    }
+
+    /// Serves UDP at a socket. Answers leave from its address, so it must be bound to that which clients' packets
+    /// are sent on to.
+    ///
+    /// # Errors
+    /// As [`Proxy::serve_tcp`].
+    pub(crate) fn serve_udp(&self, socket: UdpSocket, pool: Arc<Pool>) -> io::Result<Serving> {
+        socket.set_nonblocking(true)?;
+        let permit = self.permit()?;
+        let _inside = self.runtime.enter();
+        let socket = tokio::net::UdpSocket::from_std(socket)?;
+        let task = self.runtime.spawn(udp::serve(socket, pool, self.shared.clone()));
+        Ok(Serving { task: task.abort_handle(), _permit: Some(permit) })
+    }
+
+    fn permit(&self) -> io::Result<Permit> {
+        self.shared.allowance.take(1).ok_or_else(|| io::Error::from(rustix::io::Errno::MFILE))
+    }
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        self.stop.take();
+        if let Some(thread) = self.thread.take() {
+            // It does not panic; if it did, there is nothing left of it to end.
+            let _ = thread.join();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
