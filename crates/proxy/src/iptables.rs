@@ -8,16 +8,16 @@
 pub mod text;
 pub mod trace;
 
-mod apply;
-mod compile;
+pub(crate) mod apply;
+pub(crate) mod compile;
 mod difference;
-mod lines;
+pub(crate) mod lines;
 mod name;
 mod ours;
 mod rules;
 #[cfg(test)]
-mod scene;
-mod script;
+pub(crate) mod scene;
+pub(crate) mod script;
 
 pub use apply::{Failure, Iptables, Place, cleanup, held};
 pub use compile::{Platform, compile};

@@ -9,7 +9,7 @@ mod settings;
 pub(super) use base::{FILTER_CHAINS, JUMPS, NAT_CHAINS, SHARED_CHAIN};
 pub(super) use fragment::Fragment;
 pub use settings::Platform;
-pub(super) use settings::Settings;
+pub(crate) use settings::Settings;
 
 use service::Family;
 

@@ -9,18 +9,18 @@ use super::{Platform, Rules, compile};
 use crate::{Config, NodeFacts, Sight};
 
 /// A platform with all that kube-proxy's own tests assume.
-pub(super) const COUNTING: Platform =
+pub(crate) const COUNTING: Platform =
     Platform { random_fully: false, counts_invalid: true, counts_localhost: true, conntrack_liberal: false };
 
 /// A node and its objects.
-pub(super) struct Scene {
-    pub(super) cluster: Cluster,
-    pub(super) node: NodeFacts,
-    pub(super) config: Config,
+pub(crate) struct Scene {
+    pub(crate) cluster: Cluster,
+    pub(crate) node: NodeFacts,
+    pub(crate) config: Config,
 }
 
 impl Scene {
-    pub(super) fn new(objects: &[Value]) -> Self {
+    pub(crate) fn new(objects: &[Value]) -> Self {
         let address = ["192.168.0.2".parse().unwrap()];
         let node = NodeFacts {
             viewpoint: Viewpoint { node: "test-node".into(), zone: None },
@@ -35,7 +35,7 @@ impl Scene {
         scene
     }
 
-    pub(super) fn apply(&mut self, objects: &[Value]) -> Changed {
+    pub(crate) fn apply(&mut self, objects: &[Value]) -> Changed {
         let mut changed = Changed::new();
         for object in objects {
             match object["kind"].as_str() {
@@ -52,20 +52,20 @@ impl Scene {
         changed
     }
 
-    pub(super) fn sight(&self) -> Sight<'_> {
+    pub(crate) fn sight(&self) -> Sight<'_> {
         Sight { cluster: &self.cluster, node: &self.node, config: &self.config }
     }
 
-    pub(super) fn rules(&self) -> Rules {
+    pub(crate) fn rules(&self) -> Rules {
         compile(&self.sight(), Family::V4, COUNTING)
     }
 
-    pub(super) fn tables(&self) -> Tables {
+    pub(crate) fn tables(&self) -> Tables {
         self.rules().tables()
     }
 
     /// The rules of a chain.
-    pub(super) fn chain(&self, table: &str, chain: &str) -> Vec<String> {
+    pub(crate) fn chain(&self, table: &str, chain: &str) -> Vec<String> {
         let tables = self.tables();
         let rules = tables.chain(table, chain).map(|chain| chain.rules.clone()).unwrap_or_default();
         rules.iter().map(ToString::to_string).collect()
@@ -73,7 +73,7 @@ impl Scene {
 }
 
 /// A Service with one port `p80`; what `fields` says is added to the object or put in place.
-pub(super) fn service(namespace: &str, name: &str, ip: &str, fields: Value) -> Value {
+pub(crate) fn service(namespace: &str, name: &str, ip: &str, fields: Value) -> Value {
     let mut object = json!({
         "kind": "Service", "metadata": {"name": name, "namespace": namespace},
         "spec": {"clusterIP": ip, "ports": [{"name": "p80", "port": 80, "protocol": "TCP"}]}
@@ -90,7 +90,7 @@ pub(super) fn service(namespace: &str, name: &str, ip: &str, fields: Value) -> V
 }
 
 /// A slice of these endpoints (address, node), with the port `p80`.
-pub(super) fn slice(namespace: &str, service: &str, endpoints: &[(&str, Option<&str>)]) -> Value {
+pub(crate) fn slice(namespace: &str, service: &str, endpoints: &[(&str, Option<&str>)]) -> Value {
     let endpoints: Vec<_> =
         endpoints.iter().map(|(address, node)| json!({"addresses": [address], "nodeName": node})).collect();
     json!({

@@ -14,14 +14,14 @@ use crate::iptables::script::Script;
 use crate::iptables::text::Tables;
 
 /// Since this version the programs know `--random-fully`.
-pub(super) const RANDOM_FULLY: (u32, u32, u32) = (1, 6, 2);
+pub(crate) const RANDOM_FULLY: (u32, u32, u32) = (1, 6, 2);
 
 /// Chains of the mangle table by which the kubelet says what it uses.
 const HINTS: [&str; 2] = [":KUBE-IPTABLES-HINT ", ":KUBE-KUBELET-CANARY "];
 
 /// A kind of programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Variant {
+pub(crate) enum Variant {
     /// For the kernel's old tables.
     Legacy,
     /// For tables made of nf_tables.
@@ -32,12 +32,12 @@ pub(super) enum Variant {
 
 /// The programs of one kind and family.
 #[derive(Debug, Clone)]
-pub(super) struct Programs {
+pub(crate) struct Programs {
     base: String,
 }
 
 impl Programs {
-    pub(super) fn new(variant: Variant, family: Family) -> Self {
+    pub(crate) fn new(variant: Variant, family: Family) -> Self {
         let family = if family == Family::V4 { "iptables" } else { "ip6tables" };
         let variant = match variant {
             Variant::Legacy => "-legacy",
@@ -48,7 +48,7 @@ impl Programs {
     }
 
     /// All tables as text; `None` if there is no such program. A table that nobody used is not made by asking.
-    pub(super) fn save(&self, place: &Place) -> Result<Option<String>, Failure> {
+    pub(crate) fn save(&self, place: &Place) -> Result<Option<String>, Failure> {
         let program = format!("{}-save", self.base);
         match place.program(&program, &[], "")? {
             None => Ok(None),
@@ -60,13 +60,13 @@ impl Programs {
     }
 
     /// All tables.
-    pub(super) fn tables(&self, place: &Place) -> Result<Tables, Failure> {
+    pub(crate) fn tables(&self, place: &Place) -> Result<Tables, Failure> {
         let text = self.save(place)?.ok_or(Failure::NoProgram)?;
         Tables::parse(&text).map_err(|error| Failure::Dump { program: format!("{}-save", self.base), error })
     }
 
     /// Changes tables, each at once, and leaves alone what the script does not name.
-    pub(super) fn restore(&self, place: &Place, script: &Script) -> Result<(), Failure> {
+    pub(crate) fn restore(&self, place: &Place, script: &Script) -> Result<(), Failure> {
         let program = format!("{}-restore", self.base);
         let text = script.to_string();
         let arguments = ["-w", "5", "--noflush", "--counters"];
@@ -80,7 +80,7 @@ impl Programs {
     }
 
     /// The rules of a chain as `iptables -S` prints them; `None` if the chain is not there.
-    pub(super) fn list(&self, place: &Place, table: &str, chain: &str) -> Result<Option<String>, Failure> {
+    pub(crate) fn list(&self, place: &Place, table: &str, chain: &str) -> Result<Option<String>, Failure> {
         /// What the program ends with when somebody holds its lock, or memory is short.
         const PASSING: i32 = 4;
         let arguments = ["-w", "5", "-t", table, "-S", chain];
@@ -93,7 +93,7 @@ impl Programs {
     }
 
     /// Whether the kernel has what the programs need.
-    pub(super) fn check(&self, place: &Place) -> Result<(), Failure> {
+    pub(crate) fn check(&self, place: &Place) -> Result<(), Failure> {
         let arguments = ["-w", "5", "-t", "nat", "-S", "POSTROUTING"];
         let output = place.program(&self.base, &arguments, "")?.ok_or(Failure::NoProgram)?;
         match output.status.success() {
@@ -103,14 +103,14 @@ impl Programs {
     }
 
     /// Their version.
-    pub(super) fn version(&self, place: &Place) -> Result<(u32, u32, u32), Failure> {
+    pub(crate) fn version(&self, place: &Place) -> Result<(u32, u32, u32), Failure> {
         let output = place.program(&self.base, &["--version"], "")?.ok_or(Failure::NoProgram)?;
         Ok(version(&String::from_utf8_lossy(&output.stdout)))
     }
 }
 
 /// The kind that is in use here.
-pub(super) fn in_use(place: &Place) -> Result<Variant, Failure> {
+pub(crate) fn in_use(place: &Place) -> Result<Variant, Failure> {
     let mut found = Vec::new();
     for variant in [Variant::Nft, Variant::Legacy] {
         let mut dumps = Vec::new();
