@@ -13,7 +13,7 @@ pub(crate) mod compile;
 mod difference;
 pub(crate) mod lines;
 mod name;
-mod ours;
+pub(crate) mod ours;
 mod rules;
 #[cfg(test)]
 pub(crate) mod scene;

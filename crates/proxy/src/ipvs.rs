@@ -5,6 +5,7 @@
 //! `pkg/proxy/ipvs` there. What differs from other modes is inherited from IPVS: a virtual server cannot tell
 //! clients apart, so traffic policy Local means the same endpoints for pods and outsiders.
 
+mod apply;
 mod chains;
 mod claims;
 mod fragment;
@@ -16,6 +17,8 @@ mod trace;
 
 use service::Family;
 
+pub(crate) use apply::INTERFACE;
+pub use apply::{Failure, Ipvs, cleanup, cleanup_iptables_mode};
 pub use fragment::Server;
 pub use rules::Rules;
 pub use trace::Walker;

@@ -8,6 +8,7 @@ use service::Family;
 use crate::config::{Config, ModeName};
 use crate::error::Error;
 use crate::iptables;
+use crate::ipvs;
 use crate::mode::Mode;
 use crate::nftables::{self, Kernel, Nftables};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
@@ -30,6 +31,7 @@ enum Rules {
     /// One table for each ruleset.
     Nftables(Vec<nfnetlink::Ruleset>),
     Iptables(Vec<(Family, iptables::text::Tables)>),
+    Ipvs(Vec<(Family, ipvs::Rules)>),
 }
 
 /// Compiles the rules that the configured mode would load.
@@ -45,6 +47,10 @@ pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
         ModeName::Iptables => {
             let tables = |family| iptables::compile(sight, family, iptables::Platform::default()).tables();
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
+        }
+        ModeName::Ipvs => {
+            let rules = |family| ipvs::compile(sight, family, iptables::Platform::default());
+            Rules::Ipvs(Family::ALL.map(|family| (family, rules(family))).to_vec())
         }
         other => return Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
     };
@@ -68,6 +74,9 @@ impl Compiled {
     pub fn tracer(&self) -> Box<dyn Tracer + '_> {
         match &self.rules {
             Rules::Nftables(tables) => Box::new(nftables::Walker::new(tables, &self.node)),
+            Rules::Ipvs(rules) => Box::new(ByFamily(
+                rules.iter().map(|(family, rules)| (*family, ipvs::Walker::new(rules, &self.node))).collect(),
+            )),
             Rules::Iptables(tables) => Box::new(ByFamily(
                 tables
                     .iter()
@@ -99,6 +108,13 @@ impl Compiled {
                 let held = tables.iter().map(|(family, _)| Ok((*family, iptables::held(&place, *family)?)));
                 Rules::Iptables(held.collect::<Result<_, Error>>()?)
             }
+            Rules::Ipvs(_) => {
+                return Err(Error::Mode(
+                    "what the kernel holds of mode ipvs is not read back; see ipvsadm -Sn, ipset save and \
+                     iptables-save, or compare with a file"
+                        .to_owned(),
+                ));
+            }
         };
         Ok(Self { rules, node: self.node.clone(), families: self.families.clone() })
     }
@@ -129,6 +145,10 @@ impl fmt::Display for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rules {
             Rules::Nftables(tables) => tables.iter().try_for_each(|table| write!(f, "{table}")),
+            Rules::Ipvs(rules) => {
+                let mut shown = rules.iter().filter(|(family, _)| self.families.contains(family));
+                shown.try_for_each(|(_, rules)| write!(f, "{rules}"))
+            }
             Rules::Iptables(tables) => {
                 for (family, tables) in tables.iter().filter(|(family, _)| self.families.contains(family)) {
                     if *family == Family::V6 {
@@ -166,6 +186,7 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
         }
         ModeName::Nftables => Ok(Box::new(Nftables::new(Kernel::new(socket()?)))),
         ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(iptables::Place::here()))),
+        ModeName::Ipvs => Ok(Box::new(ipvs::Ipvs::new(iptables::Place::here()))),
         other => Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
     }
 }
@@ -181,27 +202,34 @@ enum Leftover {
     OurTable,
     /// Tables `ip kube-proxy` and `ip6 kube-proxy`.
     KubeProxyTables,
-    /// Chains of iptables.
+    /// Chains of iptables mode.
     Chains,
+    /// Virtual servers, sets, chains and the interface of ipvs mode.
+    VirtualServers,
 }
 
 impl Leftover {
-    const ALL: [Self; 3] = [Self::OurTable, Self::KubeProxyTables, Self::Chains];
+    const ALL: [Self; 4] = [Self::OurTable, Self::KubeProxyTables, Self::VirtualServers, Self::Chains];
 
     /// What the configured mode itself works with.
     fn used(config: &Config) -> Self {
         match config.mode {
             ModeName::Nftables if config.kube_proxy_layout => Self::KubeProxyTables,
             ModeName::Nftables => Self::OurTable,
-            ModeName::Iptables | ModeName::Ipvs | ModeName::Userspace => Self::Chains,
+            ModeName::Ipvs => Self::VirtualServers,
+            ModeName::Iptables | ModeName::Userspace => Self::Chains,
         }
     }
 
-    fn remove(self) -> Result<(), Error> {
+    /// Removes it, but for what has the same name in what is used.
+    fn remove(self, used: Option<Self>) -> Result<(), Error> {
+        let place = iptables::Place::here;
         match self {
             Self::OurTable => nftables::cleanup(&mut socket()?),
             Self::KubeProxyTables => nftables::kube_proxy::cleanup(&mut socket()?),
-            Self::Chains => iptables::cleanup(&iptables::Place::here()).map_err(Error::from),
+            Self::Chains if used == Some(Self::VirtualServers) => Ok(ipvs::cleanup_iptables_mode(&place())?),
+            Self::Chains => Ok(iptables::cleanup(&place())?),
+            Self::VirtualServers => Ok(ipvs::cleanup(&place(), used == Some(Self::Chains))?),
         }
     }
 }
@@ -211,7 +239,7 @@ impl Leftover {
 /// # Errors
 /// All that failed; the rest is removed.
 pub fn cleanup_all() -> Result<(), Error> {
-    remove(Leftover::ALL.into_iter())
+    remove(None)
 }
 
 /// Removes what other modes than the configured one left, once its rules are in place: so no new connection finds
@@ -220,11 +248,12 @@ pub fn cleanup_all() -> Result<(), Error> {
 /// # Errors
 /// As [`cleanup_all`].
 pub fn cleanup_others(config: &Config) -> Result<(), Error> {
-    remove(Leftover::ALL.into_iter().filter(|leftover| *leftover != Leftover::used(config)))
+    remove(Some(Leftover::used(config)))
 }
 
-fn remove(leftovers: impl Iterator<Item = Leftover>) -> Result<(), Error> {
-    let failed: Vec<_> =
-        leftovers.filter_map(|leftover| leftover.remove().err()).map(|error| error.to_string()).collect();
+fn remove(used: Option<Leftover>) -> Result<(), Error> {
+    let leftovers = Leftover::ALL.into_iter().filter(|leftover| Some(*leftover) != used);
+    let failures = leftovers.filter_map(|leftover| leftover.remove(used).err());
+    let failed: Vec<_> = failures.map(|error| error.to_string()).collect();
     if failed.is_empty() { Ok(()) } else { Err(Error::Mode(failed.join("; "))) }
 }

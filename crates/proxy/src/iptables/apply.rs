@@ -10,6 +10,7 @@ mod switches;
 
 pub use cleanup::cleanup;
 pub use failure::Failure;
+pub(crate) use half::same;
 pub use place::Place;
 
 use std::time::{Duration, Instant};

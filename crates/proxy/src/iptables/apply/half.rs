@@ -123,6 +123,6 @@ fn lead_in(held: &Tables, script: &mut Script) {
 }
 
 /// Whether two rules mean the same.
-pub(super) fn same(one: &Rule, other: &Rule) -> bool {
+pub(crate) fn same(one: &Rule, other: &Rule) -> bool {
     one.normal().is_ok_and(|normal| other.normal() == Ok(normal))
 }
