@@ -9,6 +9,7 @@ demo:
 
 test: lint
 	@scripts/need.sh cargo tools tests
+	@scripts/need.sh vm || [ "$$CI" != true ]
 	cargo build --package portolan
 	cargo test --workspace
 

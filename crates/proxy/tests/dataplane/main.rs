@@ -8,6 +8,7 @@ mod server;
 mod connections;
 mod follow;
 mod iptables;
+mod ipvs;
 mod kube_proxy_layout;
 mod policies;
 mod scale;
