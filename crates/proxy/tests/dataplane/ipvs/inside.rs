@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::ErrorKind;
 use std::process::Command;
+use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use proxy::iptables::Place;
@@ -38,8 +39,16 @@ fn settings() -> Config {
     Config { mode: ModeName::Ipvs, ..config() }
 }
 
-fn scene() -> Scene {
-    Scene::in_mode(mode, settings()).expect("the virtual machine runs this as root")
+/// The only scene: to make one takes seconds in an emulated machine, which goes with all that is in it.
+static SCENE: LazyLock<Mutex<Scene>> = LazyLock::new(|| {
+    Mutex::new(Scene::in_mode(mode, settings()).expect("the virtual machine runs this as root"))
+});
+
+/// The scene without objects.
+fn scene() -> MutexGuard<'static, Scene> {
+    let mut scene = SCENE.lock().unwrap_or_else(PoisonError::into_inner);
+    scene.clear();
+    scene
 }
 
 /// A Service with all kinds of addresses.
@@ -309,7 +318,7 @@ fn what_somebody_removed_comes_back_and_connections_survive_a_restart() {
         ("ipset", "flush KUBE-CLUSTER-IP"),
     ] {
         run(&scene.node, program, arguments);
-        scene.restart();
+        scene.sync_all();
         assert_eq!(held(&scene.node), whole, "after {program} {arguments}");
     }
 }
@@ -331,12 +340,15 @@ fn virtual_servers_of_others_stay_and_timeouts_are_set() {
     assert!(others.iter().all(|other| now.contains(other)), "{now:?}");
     scene.delete(&[web(json!({}))]);
     assert_eq!(virtual_servers(&scene.node), others);
+    run(&scene.node, "ipvsadm", "-C");
+    scene.restart_with(settings());
 }
 
 #[test]
 #[ignore = "needs a kernel with IPVS"]
 fn cleanup_leaves_what_is_others() {
     let mut scene = scene();
+    ipvs::cleanup(&place(&scene.node), false).unwrap();
     run(&scene.node, "ipvsadm", "-A -t 203.0.113.5:80 -s rr");
     run(&scene.node, "ipset", "create mine hash:ip");
     run(&scene.node, "iptables", "-w 5 -t nat -N CNI-HOSTPORT");
@@ -345,11 +357,16 @@ fn cleanup_leaves_what_is_others() {
         (held(&scene.node), run(&scene.node, "ipset", "list -n"), chains(&scene.node, "ip6tables-save"))
     };
     let before = state(&scene);
+    scene.restart();
     scene.apply(&[web(json!({"clusterIPs": [VIP, "fd00:96::20"]})), slice("web-1", "web", &BOTH)]);
     assert_ne!(state(&scene), before);
     ipvs::cleanup(&place(&scene.node), false).unwrap();
     assert_eq!(state(&scene), before);
     assert!(!run(&scene.node, "ip", "-o link").contains("kube-ipvs0"));
-    ipvs::cleanup(&place(&scene.node), false).unwrap();
+    ipvs::cleanup(&place(&scene.node), false).expect("there is nothing to remove");
     assert!(ask(&scene.client, &format!("{NODE}:31688")).is_err());
+    run(&scene.node, "ipvsadm", "-C");
+    run(&scene.node, "iptables", "-w 5 -t nat -F PREROUTING");
+    run(&scene.node, "iptables", "-w 5 -t nat -X CNI-HOSTPORT");
+    scene.restart();
 }
