@@ -7,7 +7,7 @@ set -u
 
 # Kernel packages are kept here between runs.
 CACHE=${PORTOLAN_VM_CACHE:-${XDG_CACHE_HOME:-$HOME/.cache}/portolan/vm}
-SECONDS_AT_MOST=${PORTOLAN_VM_SECONDS:-120}
+SECONDS_AT_MOST=${PORTOLAN_VM_SECONDS:-240}
 BOOT_SECONDS=30
 UNAVAILABLE=77
 

@@ -290,7 +290,6 @@ pub(crate) mod ipvs {
     pub(crate) const DEST_ADDR_FAMILY: u16 = 11;
 
     pub(crate) const F_PERSISTENT: u32 = 0x1;
-    pub(crate) const F_HASHED: u32 = 0x2;
     pub(crate) const F_SCHED_2: u32 = 0x10;
 }
 

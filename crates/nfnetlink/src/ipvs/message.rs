@@ -138,7 +138,6 @@ pub(super) fn read_service(message: &Message<'_>) -> Option<VirtualServer> {
     let protocol = u8::try_from(service.find(ipvs::SVC_PROTOCOL)?.ne16()?).ok()?;
     let flags = u32::from_ne_bytes(service.find(ipvs::SVC_FLAGS)?.value.get(..4)?.try_into().ok()?);
     let timeout = Duration::from_secs(service.find(ipvs::SVC_TIMEOUT)?.ne32()?.into());
-    debug_assert_eq!(ipvs::F_HASHED & ipvs::F_SCHED_2, 0);
     Some(VirtualServer {
         front: Front { address, protocol },
         sharing: Sharing {

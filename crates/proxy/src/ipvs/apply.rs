@@ -70,7 +70,8 @@ impl Ipvs {
             works => works.insert(Works::start(&self.place, &sight.config.ipvs)?),
         };
         if full {
-            works.interface = self.place.run(|| Dummy::ensure(INTERFACE))?.map_err(Failure::NoInterface)?;
+            works.interface =
+                self.place.run(|| Dummy::ensure(INTERFACE))?.map_err(Failure::making_interface)?;
         }
         let report = works.sync(&self.place, sight, touched, full)?;
         self.compared = if full { Some(Instant::now()) } else { compared };
@@ -85,8 +86,8 @@ impl Works {
             config.scheduler.parse::<Scheduler>()?;
         }
         let (ipvs, interface, socket) = place.run(|| {
-            let mut ipvs = nfnetlink::ipvs::Ipvs::open().map_err(Failure::NoIpvs)?;
-            let interface = Dummy::ensure(INTERFACE).map_err(Failure::NoInterface)?;
+            let mut ipvs = nfnetlink::ipvs::Ipvs::open().map_err(Failure::opening)?;
+            let interface = Dummy::ensure(INTERFACE).map_err(Failure::making_interface)?;
             switches::set(config.strict_arp)?;
             let timeouts = timeouts(config);
             if timeouts != Timeouts::default() {
@@ -118,7 +119,7 @@ impl Works {
         for (half, change) in both() {
             report.elements += half.add_entries(socket, change)?;
             if change.chains {
-                report.elements += half.write_chains(place)?;
+                report.elements += half.write_chains(place, full)?;
             }
         }
         for wanted in [true, false] {

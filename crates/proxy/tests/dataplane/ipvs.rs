@@ -16,7 +16,7 @@ const UNAVAILABLE: i32 = 77;
 fn in_a_virtual_machine_with_ipvs_all_connections_go_where_they_should() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../scripts/vm.sh");
     let program = std::env::current_exe().unwrap();
-    let arguments = ["ipvs::inside", "--ignored", "--test-threads=1", "--color=never"];
+    let arguments = ["ipvs::inside", "--ignored", "--test-threads=2", "--color=never"];
     let output = match Command::new(script).arg(program).args(arguments).output() {
         Err(error) if error.kind() == ErrorKind::NotFound => panic!("{script} is missing"),
         output => output.unwrap(),

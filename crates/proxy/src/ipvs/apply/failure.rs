@@ -2,6 +2,7 @@
 
 use std::io;
 
+use rustix::io::Errno;
 use service::objects::UnknownScheduler;
 use thiserror::Error;
 
@@ -10,16 +11,15 @@ use thiserror::Error;
 pub enum Failure {
     /// The kernel has no IPVS.
     #[error(
-        "the kernel has no IPVS here ({0}); load its module (modprobe ip_vs), or use --proxy-mode nftables, which \
-         does without"
+        "the kernel has no IPVS; load its module (modprobe ip_vs), or use --proxy-mode nftables, which does without"
     )]
-    NoIpvs(#[source] nfnetlink::Error),
+    NoIpvs,
     /// The kernel has no dummy interfaces.
     #[error(
-        "the interface kube-ipvs0 cannot be made ({0}); load the kernel's module (modprobe dummy), or use \
+        "the kernel has no dummy interfaces, so kube-ipvs0 cannot be made; load their module (modprobe dummy), or use \
          --proxy-mode nftables, which does without"
     )]
-    NoInterface(#[source] nfnetlink::Error),
+    NoInterface,
     /// The kernel has no ipsets, or not of the types that are needed.
     #[error(
         "the kernel lacks ipsets ({0}); load its modules (modprobe -a xt_set ip_set_hash_ipport \
@@ -49,6 +49,25 @@ pub enum Failure {
     /// The network namespace cannot be entered.
     #[error("cannot enter the network namespace: {0}; that needs CAP_SYS_ADMIN")]
     Enter(#[from] io::Error),
+}
+
+impl Failure {
+    /// Why IPVS could not be opened: the kernel does not know the name if it has none.
+    pub(super) fn opening(error: nfnetlink::Error) -> Self {
+        if is(&error, Errno::NOENT) { Self::NoIpvs } else { Self::Kernel(error) }
+    }
+
+    /// Why the interface could not be made: the kernel does not know the type if it has none.
+    pub(super) fn making_interface(error: nfnetlink::Error) -> Self {
+        if is(&error, Errno::OPNOTSUPP) { Self::NoInterface } else { Self::Kernel(error) }
+    }
+}
+
+fn is(error: &nfnetlink::Error, errno: Errno) -> bool {
+    match error {
+        nfnetlink::Error::Refused(refusals) => refusals.iter().any(|refusal| refusal.errno == errno),
+        _ => false,
+    }
 }
 
 impl From<Failure> for crate::Error {

@@ -9,6 +9,7 @@ use super::failure::Failure;
 use crate::iptables::Place;
 use crate::iptables::apply::programs::Programs;
 use crate::iptables::apply::same;
+use crate::iptables::script::Script;
 use crate::iptables::text::Rule;
 use crate::ipvs::chains::JUMPS;
 use crate::ipvs::rules::{Change, Rules};
@@ -76,10 +77,19 @@ impl Half {
         sets
     }
 
-    /// Writes the rules of iptables; returns how many lines those are.
-    pub(super) fn write_chains(&self, place: &Place) -> Result<usize, Failure> {
-        let held = self.programs.tables(place)?;
+    /// Writes the rules of iptables; returns how many lines those are. With `full`, whatever the kernel holds.
+    pub(super) fn write_chains(&self, place: &Place, full: bool) -> Result<usize, Failure> {
         let mut script = self.rules.script().clone();
+        if full {
+            self.lead_in(place, &mut script)?;
+        }
+        self.programs.restore(place, &script)?;
+        Ok(script.len())
+    }
+
+    /// Leads from built-in chains into ours where nothing does so far.
+    fn lead_in(&self, place: &Place, script: &mut Script) -> Result<(), Failure> {
+        let held = self.programs.tables(place)?;
         for jump in JUMPS {
             let wanted = Rule::new(jump.to_string());
             let chain = held.chain(jump.table, jump.from);
@@ -87,8 +97,7 @@ impl Half {
                 script.section(jump.table).rules.line(format_args!("-I {} {wanted}", jump.from));
             }
         }
-        self.programs.restore(place, &script)?;
-        Ok(script.len())
+        Ok(())
     }
 }
 

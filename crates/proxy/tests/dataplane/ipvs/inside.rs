@@ -39,10 +39,12 @@ fn settings() -> Config {
     Config { mode: ModeName::Ipvs, ..config() }
 }
 
-/// The only scene: to make one takes seconds in an emulated machine, which goes with all that is in it.
-static SCENE: LazyLock<Mutex<Scene>> = LazyLock::new(|| {
-    Mutex::new(Scene::in_mode(mode, settings()).expect("the virtual machine runs this as root"))
-});
+/// A scene for most tests: to make one takes seconds in an emulated machine, which goes with all that is in it.
+static SCENE: LazyLock<Mutex<Scene>> = LazyLock::new(|| Mutex::new(new_scene()));
+
+fn new_scene() -> Scene {
+    Scene::in_mode(mode, settings()).expect("the virtual machine runs this as root")
+}
 
 /// The scene without objects.
 fn scene() -> MutexGuard<'static, Scene> {
@@ -88,11 +90,14 @@ fn sets(node: &Namespace) -> Vec<String> {
     sorted(&added(&run(node, "ipset", "save")).join("\n"))
 }
 
-fn chains(node: &Namespace, save: &str) -> Vec<(String, String, Vec<Normal>)> {
+/// Table, chain, and rules.
+type Chains = Vec<(String, String, Vec<Normal>)>;
+
+fn chains(node: &Namespace, save: &str) -> Chains {
     normal(&Tables::parse(&run(node, save, "")).unwrap())
 }
 
-fn normal(tables: &Tables) -> Vec<(String, String, Vec<Normal>)> {
+fn normal(tables: &Tables) -> Chains {
     let mut chains: Vec<_> = tables
         .iter()
         .flat_map(|table| table.chains().iter().map(move |chain| (table, chain)))
@@ -107,7 +112,7 @@ fn normal(tables: &Tables) -> Vec<(String, String, Vec<Normal>)> {
 }
 
 /// All that the kernel holds.
-fn held(node: &Namespace) -> (Vec<String>, Vec<String>, Vec<(String, String, Vec<Normal>)>) {
+fn held(node: &Namespace) -> (Vec<String>, Vec<String>, Chains) {
     (virtual_servers(node), sets(node), chains(node, "iptables-save"))
 }
 
@@ -180,7 +185,8 @@ fn weights_count_with_a_scheduler_that_looks_at_them() {
 #[test]
 #[ignore = "needs a kernel with IPVS"]
 fn a_connection_goes_on_after_its_endpoint_is_gone_and_the_real_server_goes_when_it_ends() {
-    let mut scene = scene();
+    // It waits so long that others go on beside it.
+    let mut scene = new_scene();
     scene.apply(&[web(json!({})), slice("web-1", "web", &BOTH[..1])]);
     let mut connection = Connection::open(&scene.client, FRONT).unwrap();
     assert_eq!(connection.ask().unwrap().server, "pod1");
