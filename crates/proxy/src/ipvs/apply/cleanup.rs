@@ -59,8 +59,11 @@ fn remove_servers() -> Result<(), Failure> {
 /// # Errors
 /// The first failure, after all else was tried.
 pub fn cleanup_iptables_mode(place: &Place) -> Result<(), Failure> {
-    let goes = |table: &str, chain: &str| is_of_iptables_mode(table, chain) && !is_ours(table, chain);
-    change_chains(place, |held, _| removal(held, goes, |_| false))
+    change_chains(place, |held, _| removal(held, of_iptables_mode_alone, |_| false))
+}
+
+fn of_iptables_mode_alone(table: &str, chain: &str) -> bool {
+    is_of_iptables_mode(table, chain) && !is_ours(table, chain)
 }
 
 fn remove_chains(place: &Place, keep_shared: bool) -> Result<(), Failure> {
@@ -193,5 +196,20 @@ mod tests {
             slice("ns1", "svc1", &[("10.180.0.1", None)]),
         ]);
         assert!(our_removal(&scene.tables(), Family::V4, false).is_empty());
+    }
+
+    #[test]
+    fn beside_us_only_what_iptables_mode_has_alone_is_removed() {
+        let scene = Scene::new(&[
+            service("ns1", "svc1", "172.30.0.41", serde_json::json!({})),
+            slice("ns1", "svc1", &[("10.180.0.1", None)]),
+        ]);
+        let both = Tables::parse(&format!("{}{}", scene.tables(), held())).unwrap();
+        let script = removal(&both, of_iptables_mode_alone, |_| false).to_string();
+        for line in ["-X KUBE-SVC-XPGD46QRK7WJZT7O", "-X KUBE-EXTERNAL-SERVICES", "-X KUBE-NODEPORTS"] {
+            assert!(script.lines().any(|other| other == line), "{line} in {script}");
+        }
+        assert_eq!(script.matches("-X KUBE-SERVICES").count(), 1, "that of the filter table: {script}");
+        assert!(!script.contains("-X KUBE-POSTROUTING") && !script.contains("-X KUBE-IPVS-FILTER"));
     }
 }
