@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks what the words name and installs what is missing; says what it installs before it does,
-# and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [bench]
+# and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [vm] [bench]
 set -u
 
 KUBECTL_VERSION=v1.36.0
@@ -79,6 +79,10 @@ for word; do
         tests)
             install_packages $(missing_package nft nftables; missing_package dig bind9-dnsutils
                 missing_package script bsdutils; missing_package iptables-restore iptables) ;;
+        vm)
+            install_packages $(missing_package qemu-system-x86_64 qemu-system-x86; missing_static_busybox
+                missing_package cpio cpio; missing_package modprobe kmod; missing_package ipvsadm ipvsadm
+                missing_package ipset ipset; missing_package iptables iptables) ;;
         bench)
             install_packages $(missing_package etcd etcd-server) ;;
         *)

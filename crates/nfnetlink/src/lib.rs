@@ -1,4 +1,4 @@
-//! nf_tables and conntrack over netlink, in pure Rust. Knows nothing of Kubernetes.
+//! nf_tables, conntrack, ipset and IPVS over netlink, in pure Rust. Knows nothing of Kubernetes.
 //!
 //! The crate has layers, each usable without the one above it:
 //!
@@ -12,17 +12,23 @@
 //! as `nft list table` prints, and [`simulate`] walks packets through it. [`Monitor`] hears what others change,
 //! [`Tracer`] which rules live packets meet.
 //!
+//! Beside nf_tables there are [`ipset`] sets, the virtual servers of [`ipvs`], and [`Dummy`] interfaces, which hold
+//! the addresses of those.
+//!
 //! Nothing here runs a program or needs a C library. What is written prints readably with `nft list table`:
 //! types, byte orders and comments travel with the objects as the user data `nft` itself would store.
 
 pub mod conntrack;
 pub mod expr;
+pub mod ipset;
+pub mod ipvs;
 pub mod simulate;
 pub mod wire;
 
 mod batch;
 mod chain;
 mod datatype;
+mod dummy;
 mod dump;
 mod element;
 mod error;
@@ -45,6 +51,7 @@ mod verdict;
 pub use batch::Batch;
 pub use chain::{BaseChain, Chain, ChainType, Hook, priority};
 pub use datatype::{DataType, KeyType};
+pub use dummy::Dummy;
 pub use element::{Element, ElementData};
 pub use error::{Error, Refusal};
 pub use expr::Expr;

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname,
+    AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType, bind, getsockname,
     netlink as rustix_netlink, recv, send, socket_with, sockopt,
 };
 
@@ -42,13 +42,16 @@ impl Socket {
     /// # Errors
     /// [`Error::Open`] when the kernel has no netfilter netlink.
     pub fn open() -> Result<Self, Error> {
+        Self::open_protocol(Some(rustix_netlink::NETFILTER))
+    }
+
+    /// Opens a socket for another netlink protocol.
+    ///
+    /// # Errors
+    /// [`Error::Open`] when the kernel does not have it.
+    pub(crate) fn open_protocol(protocol: Option<Protocol>) -> Result<Self, Error> {
         let open = || {
-            let fd = socket_with(
-                AddressFamily::NETLINK,
-                SocketType::RAW,
-                SocketFlags::CLOEXEC,
-                Some(rustix_netlink::NETFILTER),
-            )?;
+            let fd = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, protocol)?;
             bind(&fd, &rustix_netlink::SocketAddrNetlink::new(0, 0))?;
             sys::ask_for_short_errors_with_words(fd.as_fd())?;
             // Without CAP_NET_ADMIN the buffer stays at the system's default, which serves small dumps.
@@ -173,15 +176,28 @@ impl Socket {
 
     /// Sends one message that asks for an acknowledgement and waits for it.
     pub(crate) fn request(&mut self, writer: &Writer) -> Result<(), (Errno, String)> {
+        self.query(writer, |_| None::<()>).map(drop)
+    }
+
+    /// Sends one message that asks for an acknowledgement and reads what comes before that.
+    pub(crate) fn query<T>(
+        &mut self,
+        writer: &Writer,
+        mut read: impl FnMut(&Message<'_>) -> Option<T>,
+    ) -> Result<Option<T>, (Errno, String)> {
         self.drain();
         self.send(writer.bytes()).map_err(|error| match error {
             Error::Send { errno, .. } => (errno, String::new()),
             other => (Errno::IO, other.to_string()),
         })?;
+        let mut found = None;
         loop {
             let length = self.receive(RecvFlags::empty()).map_err(|errno| (errno, String::new()))?;
-            if let Some(answer) = Messages::new(&self.buffer[..length]).find_map(|message| answer(&message)) {
-                return answer;
+            for message in Messages::new(&self.buffer[..length]) {
+                match answer(&message) {
+                    Some(outcome) => return outcome.map(|()| found),
+                    None => found = found.or_else(|| read(&message)),
+                }
             }
         }
     }

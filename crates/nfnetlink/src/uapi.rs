@@ -9,6 +9,7 @@ pub(crate) mod netlink {
     pub(crate) const NLM_F_ACK: u16 = 0x4;
     pub(crate) const NLM_F_DUMP_INTR: u16 = 0x10;
     pub(crate) const NLM_F_DUMP: u16 = 0x300;
+    pub(crate) const NLM_F_EXCL: u16 = 0x200;
     pub(crate) const NLM_F_CREATE: u16 = 0x400;
     pub(crate) const NLM_F_APPEND: u16 = 0x800;
     pub(crate) const NLM_F_CAPPED: u16 = 0x100;
@@ -17,12 +18,14 @@ pub(crate) mod netlink {
     pub(crate) const NLMSGERR_ATTR_MSG: u16 = 1;
 
     pub(crate) const NLA_F_NESTED: u16 = 0x8000;
+    pub(crate) const NLA_F_NET_BYTEORDER: u16 = 0x4000;
     pub(crate) const NLA_TYPE_MASK: u16 = 0x3fff;
 }
 
 /// `linux/netfilter/nfnetlink.h`: subsystems and batches.
 pub(crate) mod nfnetlink {
     pub(crate) const SUBSYS_CTNETLINK: u16 = 1;
+    pub(crate) const SUBSYS_IPSET: u16 = 6;
     pub(crate) const SUBSYS_NFTABLES: u16 = 10;
     /// `NFNLGRP_NFTABLES`, `NFNLGRP_NFTRACE`: groups to listen to.
     pub(crate) const GROUP_NFTABLES: u32 = 7;
@@ -206,4 +209,107 @@ pub(crate) mod ct {
     pub(crate) const PROTO_NUM: u16 = 1;
     pub(crate) const PROTO_SRC_PORT: u16 = 2;
     pub(crate) const PROTO_DST_PORT: u16 = 3;
+}
+
+/// `linux/netfilter/ipset/ip_set.h`: messages and attributes.
+pub(crate) mod ipset {
+    pub(crate) const PROTOCOL_VERSION: u8 = 6;
+
+    pub(crate) const CMD_CREATE: u16 = 2;
+    pub(crate) const CMD_DESTROY: u16 = 3;
+    pub(crate) const CMD_LIST: u16 = 7;
+    pub(crate) const CMD_ADD: u16 = 9;
+    pub(crate) const CMD_DEL: u16 = 10;
+    pub(crate) const CMD_TYPE: u16 = 13;
+
+    pub(crate) const PROTOCOL: u16 = 1;
+    pub(crate) const SETNAME: u16 = 2;
+    pub(crate) const TYPENAME: u16 = 3;
+    pub(crate) const REVISION: u16 = 4;
+    pub(crate) const FAMILY: u16 = 5;
+    pub(crate) const DATA: u16 = 7;
+    pub(crate) const ADT: u16 = 8;
+    pub(crate) const LINENO: u16 = 9;
+
+    pub(crate) const IP: u16 = 1;
+    pub(crate) const PORT: u16 = 4;
+    pub(crate) const PORT_TO: u16 = 5;
+    pub(crate) const PROTO: u16 = 7;
+    pub(crate) const HASHSIZE: u16 = 18;
+    pub(crate) const MAXELEM: u16 = 19;
+    pub(crate) const IP2: u16 = 20;
+    pub(crate) const CIDR2: u16 = 21;
+
+    pub(crate) const IPADDR_IPV4: u16 = 1;
+    pub(crate) const IPADDR_IPV6: u16 = 2;
+}
+
+/// `linux/genetlink.h`: the controller that knows the families.
+pub(crate) mod genl {
+    pub(crate) const ID_CTRL: u16 = 16;
+    pub(crate) const CMD_GETFAMILY: u8 = 3;
+    pub(crate) const CTRL_VERSION: u8 = 2;
+    pub(crate) const FAMILY_ID: u16 = 1;
+    pub(crate) const FAMILY_NAME: u16 = 2;
+}
+
+/// `linux/ip_vs.h`: messages and attributes.
+pub(crate) mod ipvs {
+    pub(crate) const NAME: &str = "IPVS";
+    pub(crate) const VERSION: u8 = 1;
+
+    pub(crate) const CMD_NEW_SERVICE: u8 = 1;
+    pub(crate) const CMD_SET_SERVICE: u8 = 2;
+    pub(crate) const CMD_DEL_SERVICE: u8 = 3;
+    pub(crate) const CMD_GET_SERVICE: u8 = 4;
+    pub(crate) const CMD_NEW_DEST: u8 = 5;
+    pub(crate) const CMD_SET_DEST: u8 = 6;
+    pub(crate) const CMD_DEL_DEST: u8 = 7;
+    pub(crate) const CMD_GET_DEST: u8 = 8;
+    pub(crate) const CMD_SET_CONFIG: u8 = 12;
+    pub(crate) const CMD_GET_CONFIG: u8 = 13;
+
+    pub(crate) const SERVICE: u16 = 1;
+    pub(crate) const DEST: u16 = 2;
+    pub(crate) const TIMEOUT_TCP: u16 = 4;
+    pub(crate) const TIMEOUT_TCP_FIN: u16 = 5;
+    pub(crate) const TIMEOUT_UDP: u16 = 6;
+
+    pub(crate) const SVC_AF: u16 = 1;
+    pub(crate) const SVC_PROTOCOL: u16 = 2;
+    pub(crate) const SVC_ADDR: u16 = 3;
+    pub(crate) const SVC_PORT: u16 = 4;
+    pub(crate) const SVC_SCHED_NAME: u16 = 6;
+    pub(crate) const SVC_FLAGS: u16 = 7;
+    pub(crate) const SVC_TIMEOUT: u16 = 8;
+    pub(crate) const SVC_NETMASK: u16 = 9;
+
+    pub(crate) const DEST_ADDR: u16 = 1;
+    pub(crate) const DEST_PORT: u16 = 2;
+    pub(crate) const DEST_FWD_METHOD: u16 = 3;
+    pub(crate) const DEST_WEIGHT: u16 = 4;
+    pub(crate) const DEST_U_THRESH: u16 = 5;
+    pub(crate) const DEST_L_THRESH: u16 = 6;
+    pub(crate) const DEST_ACTIVE_CONNS: u16 = 7;
+    pub(crate) const DEST_INACT_CONNS: u16 = 8;
+    pub(crate) const DEST_ADDR_FAMILY: u16 = 11;
+
+    pub(crate) const F_PERSISTENT: u32 = 0x1;
+    pub(crate) const F_SCHED_2: u32 = 0x10;
+}
+
+/// `linux/rtnetlink.h`, `linux/if_link.h`, `linux/if_addr.h`: links and addresses.
+pub(crate) mod route {
+    pub(crate) const NEWLINK: u16 = 16;
+    pub(crate) const DELLINK: u16 = 17;
+    pub(crate) const GETLINK: u16 = 18;
+    pub(crate) const NEWADDR: u16 = 20;
+    pub(crate) const DELADDR: u16 = 21;
+    pub(crate) const GETADDR: u16 = 22;
+
+    pub(crate) const IFLA_IFNAME: u16 = 3;
+    pub(crate) const IFLA_LINKINFO: u16 = 18;
+    pub(crate) const IFLA_INFO_KIND: u16 = 1;
+    pub(crate) const IFA_ADDRESS: u16 = 1;
+    pub(crate) const IFA_LOCAL: u16 = 2;
 }

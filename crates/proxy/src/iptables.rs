@@ -8,16 +8,16 @@
 pub mod text;
 pub mod trace;
 
-mod apply;
-mod compile;
+pub(crate) mod apply;
+pub(crate) mod compile;
 mod difference;
-mod lines;
+pub(crate) mod lines;
 mod name;
-mod ours;
+pub(crate) mod ours;
 mod rules;
 #[cfg(test)]
 pub(crate) mod scene;
-mod script;
+pub(crate) mod script;
 
 pub use apply::{Failure, Iptables, Place, cleanup, held};
 pub(crate) use apply::{Programs, Variant, programs_in_use, same};

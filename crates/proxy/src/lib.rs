@@ -7,6 +7,7 @@
 pub mod configuration;
 pub mod explain;
 pub mod iptables;
+pub mod ipvs;
 pub mod nftables;
 pub mod userspace;
 

@@ -8,6 +8,7 @@ use service::Family;
 use crate::config::{Config, ModeName};
 use crate::error::Error;
 use crate::iptables;
+use crate::ipvs;
 use crate::mode::Mode;
 use crate::nftables::{self, Kernel, Nftables};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
@@ -32,6 +33,7 @@ enum Rules {
     Nftables(Vec<nfnetlink::Ruleset>),
     Iptables(Vec<(Family, iptables::text::Tables)>),
     Userspace(userspace::Rules, userspace::Endpoints),
+    Ipvs(Vec<(Family, ipvs::Rules)>),
 }
 
 /// Compiles the rules that the configured mode would load.
@@ -49,7 +51,10 @@ pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
         }
         ModeName::Userspace => Rules::Userspace(userspace::compile(sight), userspace::endpoints(sight)),
-        other => return Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
+        ModeName::Ipvs => {
+            let rules = |family| ipvs::compile(sight, family, iptables::Platform::default());
+            Rules::Ipvs(Family::ALL.map(|family| (family, rules(family))).to_vec())
+        }
     };
     Ok(Compiled { rules, node: sight.node.clone(), families: families(sight) })
 }
@@ -73,6 +78,13 @@ fn families(sight: &Sight<'_>) -> Vec<Family> {
 pub fn held_and_wanted(sight: &Sight<'_>) -> Result<(Compiled, Compiled), Error> {
     let mut wanted = compile(sight)?;
     let rules = match &mut wanted.rules {
+        Rules::Ipvs(_) => {
+            return Err(Error::Mode(
+                "what the kernel holds of mode ipvs is not read back; see ipvsadm -Sn, ipset save and \
+                 iptables-save, or compare with a file"
+                    .to_owned(),
+            ));
+        }
         Rules::Nftables(ours) => {
             let mut socket = socket()?;
             let tables = socket.tables().map_err(Error::Load)?;
@@ -115,6 +127,9 @@ impl Compiled {
     pub fn tracer(&self) -> Box<dyn Tracer + '_> {
         match &self.rules {
             Rules::Nftables(tables) => Box::new(nftables::Walker::new(tables, &self.node)),
+            Rules::Ipvs(rules) => Box::new(ByFamily(
+                rules.iter().map(|(family, rules)| (*family, ipvs::Walker::new(rules, &self.node))).collect(),
+            )),
             Rules::Iptables(tables) => Box::new(ByFamily(
                 tables
                     .iter()
@@ -153,7 +168,7 @@ impl Rules {
     /// Those of iptables, by family.
     fn tables(&self) -> Option<&[(Family, iptables::text::Tables)]> {
         match self {
-            Self::Nftables(_) => None,
+            Self::Nftables(_) | Self::Ipvs(_) => None,
             Self::Iptables(tables) | Self::Userspace(userspace::Rules { tables, .. }, _) => Some(tables),
         }
     }
@@ -163,6 +178,10 @@ impl fmt::Display for Compiled {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.rules {
             Rules::Nftables(tables) => tables.iter().try_for_each(|table| write!(f, "{table}")),
+            Rules::Ipvs(rules) => {
+                let mut shown = rules.iter().filter(|(family, _)| self.families.contains(family));
+                shown.try_for_each(|(_, rules)| write!(f, "{rules}"))
+            }
             Rules::Iptables(tables) | Rules::Userspace(userspace::Rules { tables, .. }, _) => {
                 for (family, tables) in tables.iter().filter(|(family, _)| self.families.contains(family)) {
                     if *family == Family::V6 {
@@ -201,7 +220,7 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
         ModeName::Nftables => Ok(Box::new(Nftables::new(Kernel::new(socket()?)))),
         ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(iptables::Place::here()))),
         ModeName::Userspace => Ok(Box::new(userspace::Userspace::new(iptables::Place::here()))),
-        other => Err(Error::Mode(format!("mode {other} is not there yet; use nftables"))),
+        ModeName::Ipvs => Ok(Box::new(ipvs::Ipvs::new(iptables::Place::here()))),
     }
 }
 
@@ -216,31 +235,39 @@ enum Leftover {
     OurTable,
     /// Tables `ip kube-proxy` and `ip6 kube-proxy`.
     KubeProxyTables,
-    /// Chains of iptables.
+    /// Chains of iptables mode.
     Chains,
     /// Chains of iptables that lead to a proxy in a process.
     Portals,
+    /// Virtual servers, sets, chains and the interface of ipvs mode.
+    VirtualServers,
 }
 
 impl Leftover {
-    const ALL: [Self; 4] = [Self::OurTable, Self::KubeProxyTables, Self::Chains, Self::Portals];
+    const ALL: [Self; 5] =
+        [Self::OurTable, Self::KubeProxyTables, Self::VirtualServers, Self::Portals, Self::Chains];
 
     /// What the configured mode itself works with.
     fn used(config: &Config) -> Self {
         match config.mode {
             ModeName::Nftables if config.kube_proxy_layout => Self::KubeProxyTables,
             ModeName::Nftables => Self::OurTable,
-            ModeName::Iptables | ModeName::Ipvs => Self::Chains,
+            ModeName::Ipvs => Self::VirtualServers,
+            ModeName::Iptables => Self::Chains,
             ModeName::Userspace => Self::Portals,
         }
     }
 
-    fn remove(self) -> Result<(), Error> {
+    /// Removes it, but for what has the same name in what is used.
+    fn remove(self, used: Option<Self>) -> Result<(), Error> {
+        let place = iptables::Place::here;
         match self {
             Self::OurTable => nftables::cleanup(&mut socket()?),
             Self::KubeProxyTables => nftables::kube_proxy::cleanup(&mut socket()?),
-            Self::Chains => iptables::cleanup(&iptables::Place::here()).map_err(Error::from),
-            Self::Portals => userspace::cleanup(&iptables::Place::here()).map_err(Error::from),
+            Self::Portals => userspace::cleanup(&place()).map_err(Error::from),
+            Self::Chains if used == Some(Self::VirtualServers) => Ok(ipvs::cleanup_iptables_mode(&place())?),
+            Self::Chains => Ok(iptables::cleanup(&place())?),
+            Self::VirtualServers => Ok(ipvs::cleanup(&place(), used == Some(Self::Chains))?),
         }
     }
 }
@@ -250,7 +277,7 @@ impl Leftover {
 /// # Errors
 /// All that failed; the rest is removed.
 pub fn cleanup_all() -> Result<(), Error> {
-    remove(Leftover::ALL.into_iter())
+    remove(None)
 }
 
 /// Removes what other modes than the configured one left, once its rules are in place: so no new connection finds
@@ -259,11 +286,12 @@ pub fn cleanup_all() -> Result<(), Error> {
 /// # Errors
 /// As [`cleanup_all`].
 pub fn cleanup_others(config: &Config) -> Result<(), Error> {
-    remove(Leftover::ALL.into_iter().filter(|leftover| *leftover != Leftover::used(config)))
+    remove(Some(Leftover::used(config)))
 }
 
-fn remove(leftovers: impl Iterator<Item = Leftover>) -> Result<(), Error> {
-    let failed: Vec<_> =
-        leftovers.filter_map(|leftover| leftover.remove().err()).map(|error| error.to_string()).collect();
+fn remove(used: Option<Leftover>) -> Result<(), Error> {
+    let leftovers = Leftover::ALL.into_iter().filter(|leftover| Some(*leftover) != used);
+    let failures = leftovers.filter_map(|leftover| leftover.remove(used).err());
+    let failed: Vec<_> = failures.map(|error| error.to_string()).collect();
     if failed.is_empty() { Ok(()) } else { Err(Error::Mode(failed.join("; "))) }
 }

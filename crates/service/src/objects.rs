@@ -10,6 +10,7 @@ mod node;
 mod pod;
 mod problem;
 mod raw;
+mod scheduler;
 mod service;
 mod service_cidr;
 mod slice;
@@ -19,6 +20,7 @@ pub use metadata::Metadata;
 pub use node::Node;
 pub use pod::Pod;
 pub use problem::Problems;
+pub use scheduler::{Scheduler, UnknownScheduler};
 pub use service::{
     ClusterIps, ExternalTrafficPolicy, Protocol, Service, ServicePort, ServiceType, SessionAffinity,
 };

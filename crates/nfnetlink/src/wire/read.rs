@@ -21,7 +21,12 @@ pub struct Message<'a> {
 impl<'a> Message<'a> {
     /// The attributes after the `nfgenmsg` of a netfilter message.
     pub fn attributes(&self) -> Attributes<'a> {
-        Attributes(self.payload.get(NFGENMSG..).unwrap_or_default())
+        self.attributes_after(NFGENMSG)
+    }
+
+    /// The attributes after so many bytes that another netlink protocol puts in front of them.
+    pub fn attributes_after(&self, front: usize) -> Attributes<'a> {
+        Attributes(self.payload.get(front..).unwrap_or_default())
     }
 
     /// Address family in the `nfgenmsg` of a netfilter message.
@@ -114,6 +119,16 @@ impl<'a> Attribute<'a> {
     /// A time in milliseconds; `None` if the length differs.
     pub fn milliseconds(&self) -> Option<Duration> {
         self.be64().map(Duration::from_millis)
+    }
+
+    /// A 32-bit number in the machine's byte order; `None` if the length differs.
+    pub fn ne32(&self) -> Option<u32> {
+        Some(u32::from_ne_bytes(self.value.try_into().ok()?))
+    }
+
+    /// A 16-bit number in the machine's byte order; `None` if the length differs.
+    pub fn ne16(&self) -> Option<u16> {
+        Some(u16::from_ne_bytes(self.value.try_into().ok()?))
     }
 
     /// A 16-bit number in network byte order; `None` if the length differs.

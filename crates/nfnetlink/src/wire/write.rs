@@ -35,6 +35,20 @@ impl Writer {
         resource: u16,
         body: impl FnOnce(&mut Self),
     ) {
+        let [high, low] = resource.to_be_bytes();
+        self.headed(kind, flags, sequence, &[family, 0, high, low], body);
+    }
+
+    /// Writes one message of any netlink protocol: header, what the protocol puts in front of attributes, and
+    /// what `body` appends. `NLM_F_REQUEST` is added to `flags`.
+    pub fn headed(
+        &mut self,
+        kind: u16,
+        flags: u16,
+        sequence: u32,
+        front: &[u8],
+        body: impl FnOnce(&mut Self),
+    ) {
         let start = self.bytes.len();
         self.bytes.extend_from_slice(&[0; 4]);
         self.bytes.extend_from_slice(&kind.to_ne_bytes());
@@ -42,9 +56,7 @@ impl Writer {
         self.bytes.extend_from_slice(&sequence.to_ne_bytes());
         self.bytes.extend_from_slice(&[0; 4]);
         debug_assert_eq!(self.bytes.len() - start, HEADER);
-        self.bytes.push(family);
-        self.bytes.push(0);
-        self.bytes.extend_from_slice(&resource.to_be_bytes());
+        self.bytes.extend_from_slice(front);
         body(self);
         let length = (self.bytes.len() - start) as u32;
         self.bytes[start..start + 4].copy_from_slice(&length.to_ne_bytes());

@@ -2,6 +2,7 @@
 
 mod elements;
 mod expressions;
+mod ipset;
 mod listen;
 mod listing;
 mod namespace;

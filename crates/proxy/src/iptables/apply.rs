@@ -5,7 +5,7 @@ mod counters;
 mod failure;
 mod half;
 mod place;
-mod programs;
+pub(crate) mod programs;
 mod switches;
 
 pub use cleanup::cleanup;

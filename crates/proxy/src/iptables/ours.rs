@@ -3,7 +3,7 @@
 use super::compile::{CANARY, FILTER_CHAINS, NAT_CHAINS, SERVICE_CHAINS, SHARED_CHAIN};
 
 /// Whether a chain of this name in this table is made by this mode alone.
-pub(super) fn is_ours(table: &str, chain: &str) -> bool {
+pub(crate) fn is_ours(table: &str, chain: &str) -> bool {
     chain == CANARY
         || match table {
             "filter" => FILTER_CHAINS.contains(&chain),

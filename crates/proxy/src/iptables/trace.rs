@@ -5,11 +5,13 @@ mod hooks;
 mod matching;
 mod rule;
 mod sets;
+mod virtual_servers;
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 pub use sets::{Direction, Lookup, Sets};
+pub use virtual_servers::VirtualServers;
 
 use self::chain::Table;
 use crate::iptables::text::Tables;
@@ -21,6 +23,7 @@ pub struct Walker {
     tables: Vec<Table>,
     node: NodeFacts,
     sets: Arc<Sets>,
+    virtual_servers: Arc<VirtualServers>,
 }
 
 /// One of the ways a packet may take, and how it looks at the end.
@@ -60,13 +63,24 @@ pub enum Verdict {
 impl Walker {
     /// Reads the rules once. A rule that cannot be followed is no error before a packet meets it.
     pub fn new(tables: &Tables, node: &NodeFacts) -> Self {
-        Self { tables: tables.iter().map(Table::new).collect(), node: node.clone(), sets: Arc::new(|_| None) }
+        Self {
+            tables: tables.iter().map(Table::new).collect(),
+            node: node.clone(),
+            sets: Arc::new(|_| None),
+            virtual_servers: Arc::new(|_, _| None),
+        }
     }
 
     /// With somebody who knows what is in ipsets.
     #[must_use]
     pub fn with_sets(self, sets: Arc<Sets>) -> Self {
         Self { sets, ..self }
+    }
+
+    /// With virtual servers beside the tables.
+    #[must_use]
+    pub fn with_virtual_servers(self, virtual_servers: Arc<VirtualServers>) -> Self {
+        Self { virtual_servers, ..self }
     }
 
     /// All ways the packet may take through the tables. They add up to 1.

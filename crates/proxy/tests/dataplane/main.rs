@@ -10,6 +10,7 @@ mod connections;
 mod damage;
 mod follow;
 mod iptables;
+mod ipvs;
 mod kube_proxy_layout;
 mod localhost;
 mod policies;

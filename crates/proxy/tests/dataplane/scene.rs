@@ -126,6 +126,17 @@ impl Scene {
         format!("model {model:?}, kernel {:?} for {} elements", start.elapsed(), report.elements)
     }
 
+    /// Takes in the end of all objects.
+    pub(crate) fn clear(&mut self) {
+        let services: Vec<_> =
+            self.cluster.names().filter_map(|name| self.cluster.service(name)).cloned().collect();
+        for service in services {
+            self.cluster.service_event(Event::Delete(service), &mut self.changed);
+        }
+        self.sync();
+        self.cluster = Cluster::new();
+    }
+
     fn take_in(
         &mut self,
         objects: &[Value],
@@ -200,7 +211,8 @@ impl Scene {
         look(&Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config })
     }
 
-    fn sync_all(&mut self) -> Report {
+    /// Makes the kernel hold what the objects say, whatever it holds.
+    pub(crate) fn sync_all(&mut self) -> Report {
         self.changed.clear();
         let sight = Sight { cluster: &self.cluster, node: &self.node_facts, config: &self.config };
         self.mode.sync(&sight, &Touched::Everything).unwrap()

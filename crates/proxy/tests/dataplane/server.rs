@@ -89,6 +89,14 @@ impl Connection {
     }
 }
 
+impl Connection {
+    /// Ends with a reset: an answer comes that nobody reads.
+    pub(crate) fn abandon(mut self) {
+        self.0.write_all(b"?").unwrap();
+        std::thread::sleep(Duration::from_millis(300));
+    }
+}
+
 /// Asks once over TCP.
 pub(crate) fn ask(from: &Namespace, to: &str) -> io::Result<Answer> {
     ask_within(from, to, PATIENCE)

@@ -9,7 +9,7 @@ use serde::Deserialize;
 
 use super::metadata::{Metadata, RawMetadata};
 use super::problem::Problems;
-use super::{Balance, Object, raw};
+use super::{Balance, Object, Scheduler, raw};
 use crate::{Cidr, ServiceName};
 
 /// Label on a Service that another proxy than the cluster's own implements (KEP-2447).
@@ -50,6 +50,8 @@ pub struct Service {
     pub other_proxy: bool,
     /// The annotation `portolan.dev/balance`: how an endpoint is chosen.
     pub balance: Balance,
+    /// The annotation `portolan.dev/scheduler`: the scheduler of its virtual servers in ipvs mode.
+    pub scheduler: Option<Scheduler>,
     /// What was left out because it cannot be meant.
     pub problems: Problems,
 }
@@ -320,6 +322,7 @@ impl From<RawService> for Service {
             publish_not_ready_addresses: spec.publish_not_ready_addresses,
             other_proxy: metadata.labels.contains_key(PROXY_NAME),
             balance: Balance::read(&metadata.annotations, &mut problems),
+            scheduler: Scheduler::read(&metadata.annotations, &mut problems),
             metadata: metadata.into(),
             problems,
         }

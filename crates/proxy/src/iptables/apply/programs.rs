@@ -14,7 +14,7 @@ use crate::iptables::script::Script;
 use crate::iptables::text::Tables;
 
 /// Since this version the programs know `--random-fully`.
-pub(super) const RANDOM_FULLY: (u32, u32, u32) = (1, 6, 2);
+pub(crate) const RANDOM_FULLY: (u32, u32, u32) = (1, 6, 2);
 
 /// Chains of the mangle table by which the kubelet says what it uses.
 const HINTS: [&str; 2] = [":KUBE-IPTABLES-HINT ", ":KUBE-KUBELET-CANARY "];

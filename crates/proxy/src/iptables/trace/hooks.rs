@@ -1,6 +1,7 @@
 //! The way of a packet through the hooks of the kernel.
 
 use super::matching::Traveller;
+use super::virtual_servers::serve;
 use super::{Verdict, Walker, Way};
 use crate::packet::{Packet, Untraceable};
 
@@ -8,23 +9,30 @@ use crate::packet::{Packet, Untraceable};
 const PREROUTING: [&str; 3] = ["raw", "mangle", "nat"];
 const INPUT: [&str; 4] = ["mangle", "filter", "security", "nat"];
 const FORWARD: [&str; 3] = ["mangle", "filter", "security"];
-const OUTPUT: [&str; 5] = ["raw", "mangle", "nat", "filter", "security"];
+/// Virtual servers take packets in between these and those.
+const OUTPUT: [&str; 3] = ["raw", "mangle", "nat"];
+const OUTPUT_BEHIND: [&str; 2] = ["filter", "security"];
+/// Addresses were translated already when a virtual server sends a packet on.
+const OUTPUT_SERVED: [&str; 3] = ["mangle", "filter", "security"];
 const POSTROUTING: [&str; 2] = ["mangle", "nat"];
 
 /// A packet that is still on its way, or where it ended.
-type Ways = Vec<(Traveller, Verdict)>;
+pub(super) type Ways = Vec<(Traveller, Verdict)>;
 
 pub(super) fn walk(walker: &Walker, packet: &Packet) -> Result<Vec<Way>, Untraceable> {
     let traveller = Traveller::new(packet, &walker.node);
     let made_here = traveller.made_here;
     let start = vec![(traveller, Verdict::Accept)];
-    let (first, tables): (_, &[&str]) = match made_here {
-        true => ("OUTPUT", &OUTPUT),
-        false => ("PREROUTING", &PREROUTING),
+    let first = match made_here {
+        true => {
+            let served = serve(walker, hook(walker, "OUTPUT", &OUTPUT, start)?);
+            hook(walker, "OUTPUT", &OUTPUT_BEHIND, [served.sent, served.others].concat())?
+        }
+        false => hook(walker, "PREROUTING", &PREROUTING, start)?,
     };
     let mut ends = Vec::new();
     // Where it goes on depends on where the first hook sent it.
-    for (traveller, verdict) in hook(walker, first, tables, start)? {
+    for (traveller, verdict) in first {
         let stays = walker.node.is_local(traveller.destination.ip());
         let way = vec![(traveller, verdict)];
         ends.extend(match (made_here, stays) {
@@ -34,7 +42,13 @@ pub(super) fn walk(walker: &Walker, packet: &Packet) -> Result<Vec<Way>, Untrace
                 hook(walker, "INPUT", &INPUT, way)?
             }
             (true, false) => hook(walker, "POSTROUTING", &POSTROUTING, way)?,
-            (false, true) => hook(walker, "INPUT", &INPUT, way)?,
+            (false, true) => {
+                let served = serve(walker, hook(walker, "INPUT", &INPUT, way)?);
+                let mut sent = served.sent;
+                sent.iter_mut().for_each(|(traveller, _)| traveller.leave());
+                let sent = hook(walker, "OUTPUT", &OUTPUT_SERVED, sent)?;
+                [hook(walker, "POSTROUTING", &POSTROUTING, sent)?, served.others].concat()
+            }
             (false, false) => {
                 let mut way = hook(walker, "FORWARD", &FORWARD, way)?;
                 way.iter_mut().for_each(|(traveller, _)| traveller.leave());

@@ -22,7 +22,7 @@ pub(super) struct Traveller {
     original: SocketAddr,
     translated: bool,
     source: IpAddr,
-    protocol: Protocol,
+    pub(super) protocol: Protocol,
     interface: Interface,
     probability: f64,
     steps: Vec<String>,
@@ -149,6 +149,7 @@ impl Traveller {
             What::Destination(range) => range.contains(self.destination.ip()),
             What::OriginalDestination(range) => range.contains(self.original.ip()),
             What::DestinationPort(ports) => ports.contains(&self.destination.port()),
+            What::OriginalPort(port) => self.original.port() == *port,
             What::Protocol(protocol) => {
                 protocol == "all" || *protocol == self.protocol.to_string() || *protocol == self.number()
             }
@@ -179,8 +180,9 @@ impl Traveller {
                 (walker.sets)(&lookup).ok_or_else(|| format!("it is not known what is in the set {name}"))?
             }
             What::Unknown(why) => return Err(why.clone()),
-            // A client's first packet finds no trace of an earlier one; chance is answered by whoever asks.
-            What::Seen | What::Chance(_) => false,
+            // A client's first packet finds no trace of an earlier one; bridges hand packets for the node to the
+            // node itself; chance is answered by whoever asks.
+            What::Seen | What::Bridged | What::Chance(_) => false,
         })
     }
 

@@ -22,6 +22,7 @@ pub(super) enum What {
     Destination(Cidr),
     SourceRange(RangeInclusive<IpAddr>),
     OriginalDestination(Cidr),
+    OriginalPort(u16),
     In(Pattern),
     Protocol(String),
     DestinationPort(RangeInclusive<u16>),
@@ -37,6 +38,8 @@ pub(super) enum What {
         name: String,
         directions: Vec<Direction>,
     },
+    /// It comes in by a port of a bridge.
+    Bridged,
     /// The client was seen before; the first packet of a client never was.
     Seen,
     /// True this often.
@@ -147,10 +150,13 @@ fn what(name: &str, value: &str, values: &[String]) -> Option<What> {
         "-s" => What::Source(range(value)?),
         "-d" => What::Destination(range(value)?),
         "-i" => What::In(Pattern(value.to_owned())),
-        "-p" => What::Protocol(value.to_ascii_lowercase()),
+        "-p" | "--vproto" => What::Protocol(value.to_ascii_lowercase()),
         "--dport" => What::DestinationPort(ports(value)?),
         "--src-range" => What::SourceRange(addresses(value)?),
-        "--ctorigdst" => What::OriginalDestination(range(value)?),
+        // A virtual server is where the packet was sent to at first.
+        "--ctorigdst" | "--vaddr" => What::OriginalDestination(range(value)?),
+        "--vport" => What::OriginalPort(value.parse().ok()?),
+        "--physdev-is-in" => What::Bridged,
         "--src-type" if value == "LOCAL" => What::SourceLocal,
         "--dst-type" if value == "LOCAL" => What::DestinationLocal,
         "--ctstate" => What::States(value.split(',').map(state).collect::<Option<_>>()?),
