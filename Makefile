@@ -1,6 +1,6 @@
 # Two commands set everything up: `make demo` and `make test`. Both say what they install first.
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench compat clean
 
 demo:
 	@scripts/need.sh root cargo tools
@@ -21,6 +21,11 @@ lint:
 bench:
 	@scripts/need.sh root cargo tools tests bench
 	bench/run.sh
+
+compat:
+	@scripts/need.sh root cargo tests
+	compat/peers.sh target/peers
+	cargo run --package compat -- --peers target/peers
 
 clean:
 	cargo clean

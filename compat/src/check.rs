@@ -79,8 +79,11 @@ fn iptables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyh
         let text = recording.rules(program).with_context(|| format!("there is no {program}"))?;
         let theirs = Tables::parse(&rename(text, still))?;
         let ours = Tables::parse(&run(namespace, program, &[], "")?)?;
-        verdicts.rules +=
-            theirs.iter().flat_map(|table| table.chains()).map(|chain| chain.rules.len()).sum::<usize>();
+        verdicts.rules += theirs
+            .iter()
+            .flat_map(proxy::iptables::text::Table::chains)
+            .map(|chain| chain.rules.len())
+            .sum::<usize>();
         verdicts.differences.extend(compare::rules(&theirs, &ours));
         walkers.push((family, TablesWalker::new(&theirs, sight.node)));
     }

@@ -110,7 +110,7 @@ fn by_chain(tables: &Tables) -> BTreeMap<(String, String), Vec<String>> {
                 rules.sort();
             }
             if !rules.is_empty() {
-                chains.insert((table.name.to_string(), chain.name.to_string()), rules);
+                chains.insert((table.name.clone(), chain.name.clone()), rules);
             }
         }
     }

@@ -56,9 +56,15 @@ pub fn cluster(random: &mut Rng, services: usize) -> Cluster {
         let mut known = BTreeMap::new();
         for slice in 0..random.usize(..4) {
             let family = *choose(random, &["IPv4", "IPv4", "IPv6"]);
-            cluster
-                .slices
-                .push(self::slice(random, &name, slice, family, &ports, headless, hinted, &mut known));
+            let slice_name = format!("{name}-{slice}");
+            cluster.slices.push(self::slice(
+                random,
+                (&name, &slice_name),
+                family,
+                &ports,
+                (headless, hinted),
+                &mut known,
+            ));
         }
     }
     cluster
@@ -154,12 +160,10 @@ fn balanced(random: &mut Rng) -> Value {
 
 fn slice(
     random: &mut Rng,
-    service: &str,
-    number: usize,
+    (service, name): (&str, &str),
     family: &str,
     ports: &[(String, &'static str)],
-    headless: bool,
-    hinted: bool,
+    (headless, hinted): (bool, bool),
     known: &mut BTreeMap<String, Value>,
 ) -> Value {
     let mut labels = json!({
@@ -179,7 +183,7 @@ fn slice(
     let endpoints: Vec<_> = (0..random.usize(..6)).map(|_| endpoint(random, family, hinted, known)).collect();
     json!({
         "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": family,
-        "metadata": {"name": format!("{service}-{number}"), "namespace": "default", "labels": labels},
+        "metadata": {"name": name, "namespace": "default", "labels": labels},
         "ports": served, "endpoints": endpoints,
     })
 }
