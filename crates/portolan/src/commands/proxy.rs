@@ -9,7 +9,7 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
-use proxy::Touched;
+use proxy::{ModeName, Touched};
 
 use super::parts;
 use crate::host;
@@ -71,6 +71,10 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
         anyhow::ensure!(
             options.once,
             "-f has the rules of these objects; add --once to program them, or --dry-run to see them"
+        );
+        anyhow::ensure!(
+            config.mode != ModeName::Userspace,
+            "userspace mode serves connections itself, so it cannot program rules once and exit; leave out --once"
         );
         return parts::run(async {
             let interfaces = proxy::interface_addresses().await;

@@ -91,6 +91,11 @@ impl<'a> Model<'a> {
         model
     }
 
+    /// The mode that is looked at.
+    pub fn mode(&self) -> ModeName {
+        self.sight.config.mode
+    }
+
     /// What should become of a packet.
     pub fn expect(&self, packet: &Packet) -> Expected {
         let Some((view, door)) = self.knock(packet) else { return self.no_door(packet) };

@@ -1,3 +1,5 @@
+//! The rules of Services, compared with kube-proxy's.
+
 use serde_json::{Value, json};
 
 use super::*;

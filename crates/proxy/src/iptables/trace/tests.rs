@@ -1,3 +1,5 @@
+//! Packets walked through rules of every sort.
+
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

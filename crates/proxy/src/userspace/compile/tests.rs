@@ -1,3 +1,5 @@
+//! The redirections of Services.
+
 mod random;
 
 use serde_json::{Value, json};
