@@ -108,7 +108,15 @@ impl Scene {
     pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Next, Vec<u8>) {
         let mut reply = Vec::new();
         let client = Client { address: [192, 0, 2, 1].into(), transport };
-        (self.plan.begin(packet, client, &mut reply).next, reply)
+        match self.plan.begin(packet, client, &mut reply).next {
+            Next::Later => {
+                // Nobody is there to be asked, so nothing waits.
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(self.plan.finish(packet, client, &mut reply));
+                (Next::Reply, reply)
+            }
+            next => (next, reply),
+        }
     }
 
     /// What the cluster has to say to a query that can be read.
