@@ -6,6 +6,8 @@ use crate::wire::{Message, Writer};
 
 /// Well-known priorities of base chains (`linux/netfilter_ipv4.h`, `NF_IP_PRI_*`).
 pub mod priority {
+    /// Before connection tracking.
+    pub const RAW: i32 = -300;
     /// Destination translation in prerouting and output.
     pub const DSTNAT: i32 = -100;
     /// Ordinary filtering.

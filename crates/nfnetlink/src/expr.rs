@@ -148,6 +148,14 @@ pub enum Expr {
         /// Destination.
         to: Register,
     },
+    /// Load whether the socket of this machine that would get the packet is bound to no address in particular,
+    /// one byte; matches only if there is such a socket.
+    SocketWildcard {
+        /// Destination.
+        to: Register,
+    },
+    /// Leave the packet out of connection tracking.
+    NoTrack,
     /// Translate the destination; ends the chain.
     Dnat {
         /// [`Family::Ip`] or [`Family::Ip6`].

@@ -43,6 +43,9 @@ impl<'a> Fields<'a> {
             }),
             expr::HASH => self.hash(),
             expr::FIB => self.fib(),
+            expr::SOCKET => (self.number(1)? == expr::SOCKET_WILDCARD)
+                .then_some(Expr::SocketWildcard { to: self.register(2)? }),
+            expr::NOTRACK => Some(Expr::NoTrack),
             expr::NAT => self.dnat(),
             expr::MASQ => self.masquerade(),
             expr::REDIR => self.redirect(),
@@ -261,6 +264,8 @@ mod tests {
             Expr::Hash { from: ONE, length: 4, modulus: 2, offset: 0, seed: None, to: ONE },
             Expr::FibType { address: FibAddress::Source, to: ONE },
             Expr::FibType { address: FibAddress::Destination, to: ONE },
+            Expr::SocketWildcard { to: ONE },
+            Expr::NoTrack,
             Expr::Dnat { family: Family::Ip6, address: ONE, port: Some(Register(5)) },
             Expr::Dnat { family: Family::Ip, address: ONE, port: None },
             Expr::Masquerade { fully_random: true },

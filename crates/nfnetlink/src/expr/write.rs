@@ -19,6 +19,8 @@ impl Expr {
             Self::Random { .. } => expr::NUMGEN,
             Self::Hash { .. } => expr::HASH,
             Self::FibType { .. } => expr::FIB,
+            Self::SocketWildcard { .. } => expr::SOCKET,
+            Self::NoTrack => expr::NOTRACK,
             Self::Dnat { .. } => expr::NAT,
             Self::Masquerade { .. } => expr::MASQ,
             Self::Redirect { .. } => expr::REDIR,
@@ -129,6 +131,10 @@ impl Expr {
                 data.be32(2, expr::FIB_ADDRTYPE);
                 data.be32(1, to.number());
             }
+            Self::SocketWildcard { to } => {
+                data.be32(1, expr::SOCKET_WILDCARD);
+                data.be32(2, to.number());
+            }
             Self::Dnat { family, address, port } => {
                 data.be32(1, expr::NAT_DESTINATION);
                 data.be32(2, u32::from(family.number()));
@@ -159,7 +165,10 @@ impl Expr {
                 data.be32(1, expr::VERDICT_REGISTER);
                 verdict.write(2, data);
             }
-            Self::Masquerade { fully_random: false } | Self::Redirect { port: None } | Self::Unknown(_) => {}
+            Self::Masquerade { fully_random: false }
+            | Self::Redirect { port: None }
+            | Self::NoTrack
+            | Self::Unknown(_) => {}
         }
     }
 }

@@ -120,6 +120,12 @@ impl RuleWriter<'_> {
                 }
                 self.say(format!("update @{set} {{ {text} }}"));
             }
+            Expr::SocketWildcard { to } => {
+                let shape = Shape::Field(DataType::Integer);
+                let term = Term { text: "socket wildcard".to_owned(), shape, length: 1 };
+                self.registers.load(*to, term);
+            }
+            Expr::NoTrack => self.say("notrack"),
             Expr::Dnat { family, address, port } => {
                 let target = self.translation(*family, *address, *port)?;
                 self.say(target);
