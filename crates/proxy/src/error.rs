@@ -35,6 +35,9 @@ pub enum Error {
     /// Metrics cannot be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[source] prometheus::Error),
+    /// A thread could not be made.
+    #[error("cannot start a thread for metrics: {0}; check the limit of processes (ulimit -u, pids.max)")]
+    Thread(#[source] std::io::Error),
     /// The rules of iptables mode could not be loaded or removed.
     #[error(transparent)]
     Iptables(#[from] crate::iptables::Failure),

@@ -224,6 +224,11 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
     }
 }
 
+/// Whether what [`start`] gave for one configuration can go on under another one.
+pub(crate) fn goes_on(before: &Config, after: &Config) -> bool {
+    Leftover::used(before) == Leftover::used(after)
+}
+
 fn socket() -> Result<nfnetlink::Socket, Error> {
     nfnetlink::Socket::open().map_err(Error::Load)
 }

@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use nfnetlink::Socket;
 use nfnetlink::conntrack::Flow;
 use service::ServiceName;
 use service::objects::{Balance, Protocol};
@@ -38,7 +39,7 @@ pub use trace::Walker;
 pub use wish::{Audience, Chooser, Fragment, FrontValue, Way};
 
 use crate::error::Error;
-use crate::mode::{Count, Mode, Report, Touched};
+use crate::mode::{Counter, Mode, Report, Touched};
 use crate::sight::Sight;
 use balance::Load;
 use watcher::Watcher;
@@ -144,11 +145,11 @@ impl Mode for Nftables {
         self.apply(sight).map(drop)
     }
 
-    fn counts(&mut self) -> Vec<Count> {
-        counts::counts(self.kernel.socket(), &self.ruleset).unwrap_or_else(|error| {
-            tracing::debug!(%error, "the Service rules could not be asked what they counted");
-            Vec::new()
-        })
+    fn counter(&self) -> Option<Counter> {
+        let socket = Socket::open().inspect_err(|error| {
+            tracing::warn!(%error, "connections of Services are not counted in the metrics");
+        });
+        socket.ok().map(counts::counter)
     }
 
     fn disturbed(&mut self) -> BoxFuture<'_, ()> {

@@ -88,7 +88,7 @@ const fn row(
 /// All settings, by their keys' order of the alphabet.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    row("bindAddress", "bind-address", K::Text, D::Text("0.0.0.0"), Used, "The node's address, if its Node does not say [0.0.0.0 or ::]"),
+    row("bindAddress", "bind-address", K::Text, D::Text("0.0.0.0"), Used, "The node's own address, in place of the first one of that family that its Node object has; 0.0.0.0 and :: stand for none"),
     row("bindAddressHardFail", "bind-address-hard-fail", K::Bool, D::Bool(false), Used, "Exit when a server cannot listen, in place of trying again"),
     row("clientConnection.acceptContentTypes", "", K::Text, D::Text(""), Accepted, "Content types to ask for"),
     row("clientConnection.burst", "kube-api-burst", K::Int, D::Int(10), Accepted, "Requests at once to the API server"),
@@ -131,7 +131,7 @@ pub const SETTINGS: &[Setting] = &[
     row("nftables.masqueradeBit", "", K::Int, D::Int(14), Used, "The bit of the packet mark for packets to masquerade, 0 to 31"),
     row("nftables.minSyncPeriod", "", K::Duration, D::Duration("1s"), Without(EVENTS), "How long to wait between two changes of rules"),
     row("nftables.syncPeriod", "", K::Duration, D::Duration("30s"), Without("foreign changes are noticed as they happen"), "How often to look after the rules"),
-    row("nodePortAddresses", "nodeport-addresses", K::List, D::List, Used, "Where NodePorts are open: ranges, or primary [default: all; with nftables primary]"),
+    row("nodePortAddresses", "nodeport-addresses", K::List, D::List, Used, "Where NodePorts are open: ranges, primary, localhost, all, or several of these [default: all; with nftables primary and localhost]"),
     row("oomScoreAdj", "oom-score-adj", K::Int, D::Int(-999), Used, "How little this process should be killed for want of memory"),
     row("portRange", "proxy-port-range", K::Text, D::Text(""), Without("kube-proxy has no use for it either since 1.26"), "Ports of the userspace mode"),
     row("showHiddenMetricsForVersion", "show-hidden-metrics-for-version", K::Text, D::Text(""), Accepted, "Show metrics that are hidden since this version; none is"),

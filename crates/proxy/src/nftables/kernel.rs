@@ -6,6 +6,8 @@ mod difference;
 mod flows;
 mod wanted;
 
+use std::time::Instant;
+
 use nfnetlink::{Batch, Error as NetlinkError, Monitor, Ruleset as Held, Socket, Table, Transaction};
 
 use crate::conntrack;
@@ -73,8 +75,8 @@ impl Kernel {
                     if clients::concerned(&changes) {
                         self.forget_clients(ruleset);
                     }
-                    let flows = self.forget_flows(ruleset, &changes);
-                    return Ok(Report { elements, full: false, flows });
+                    let report = Report { elements, ..Report::default() };
+                    return Ok(self.forget_flows(ruleset, &changes, report));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a change of the Service rules failed; comparing all of them");
@@ -90,8 +92,8 @@ impl Kernel {
         if elements > 0 {
             self.forget_untranslated(ruleset);
         }
-        let flows = self.forget_flows(ruleset, &all);
-        Ok(Report { elements, full, flows })
+        let report = Report { elements, full, ..Report::default() };
+        Ok(self.forget_flows(ruleset, &all, report))
     }
 
     /// Goes on with the table in the kernel, or replaces it. Returns how many elements that took, and whether all
@@ -197,15 +199,17 @@ impl Kernel {
     }
 
     /// Makes the kernel forget UDP connections to endpoints that are gone, so that their next packet finds
-    /// another. A failure only leaves those connections to time out.
-    fn forget_flows(&mut self, ruleset: &Ruleset, changes: &[Change]) -> usize {
+    /// another, and adds that to the report. A failure only leaves those connections to time out.
+    fn forget_flows(&mut self, ruleset: &Ruleset, changes: &[Change], report: Report) -> Report {
         if !conntrack::concerned(changes) {
-            return 0;
+            return report;
         }
-        conntrack::forget(&mut self.socket, ruleset, changes).unwrap_or_else(|error| {
+        let since = Instant::now();
+        let flows = conntrack::forget(&mut self.socket, ruleset, changes).unwrap_or_else(|error| {
             tracing::warn!(%error, "UDP connections to endpoints that are gone were not forgotten");
             0
-        })
+        });
+        Report { flows, flows_took: Some(since.elapsed()), ..report }
     }
 
     /// Makes the kernel forget connections that began while rules were missing. A failure only leaves them to time
