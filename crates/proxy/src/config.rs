@@ -40,6 +40,8 @@ pub struct Config {
     pub kube_proxy_layout: bool,
     /// How often modes that are not told of it look whether somebody removed their rules.
     pub sync_period: Duration,
+    /// How long to wait between two changes of rules. Those that come meanwhile share the next.
+    pub min_sync_period: Duration,
     /// The settings of ipvs mode.
     pub ipvs: IpvsConfig,
 }
@@ -141,6 +143,7 @@ impl Config {
             drop_invalid: true,
             kube_proxy_layout: false,
             sync_period: SYNC_PERIOD,
+            min_sync_period: Duration::ZERO,
             ipvs: IpvsConfig::default(),
         }
     }

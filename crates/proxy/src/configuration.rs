@@ -273,7 +273,8 @@ impl Configuration {
             localhost_node_ports: self.truth("iptables.localhostNodePorts"),
             drop_invalid: !self.truth("conntrack.tcpBeLiberal"),
             kube_proxy_layout: false,
-            sync_period: self.sync_period(),
+            sync_period: self.period("syncPeriod"),
+            min_sync_period: self.period("minSyncPeriod"),
             ipvs: IpvsConfig {
                 scheduler: self.text("ipvs.scheduler"),
                 exclude_cidrs: self.ranges("ipvs.excludeCIDRs", &self.list("ipvs.excludeCIDRs"))?,
@@ -294,7 +295,7 @@ impl Configuration {
             healthz: self.listener("healthzBindAddress", 10256)?,
             metrics: self.listener("metricsBindAddress", 10249)?,
             hard_fail: self.truth("bindAddressHardFail"),
-            sync_period: self.sync_period(),
+            sync_period: self.period("syncPeriod"),
             conntrack: Limits {
                 max_per_core: u64::try_from(self.int("conntrack.maxPerCore")).unwrap_or_default(),
                 min: u64::try_from(self.int("conntrack.min")).unwrap_or_default(),
@@ -317,13 +318,16 @@ impl Configuration {
         Ok(Some(address).filter(|address| !address.is_unspecified()))
     }
 
-    /// The period of the mode; userspace mode shares that of iptables mode.
-    fn sync_period(&self) -> Duration {
-        self.duration(match self.text("mode").as_str() {
-            "ipvs" => "ipvs.syncPeriod",
-            "iptables" | "userspace" => "iptables.syncPeriod",
-            _ => "nftables.syncPeriod",
-        })
+    /// A period of the mode; userspace mode shares those of iptables mode.
+    fn period(&self, name: &str) -> Duration {
+        let section = match self.text("mode").as_str() {
+            "ipvs" => "ipvs",
+            "iptables" | "userspace" => "iptables",
+            _ => "nftables",
+        };
+        table::by_key(&format!("{section}.{name}"))
+            .map(|setting| self.duration(setting.key))
+            .unwrap_or_default()
     }
 
     fn detect_local(&self) -> Result<DetectLocal, InvalidConfiguration> {

@@ -157,6 +157,11 @@ mod tests {
         assert_eq!(addresses(json!({}), |scene| scene.config.localhost_node_ports = false), [""; 0]);
         let primary = |scene: &mut Scene| scene.config.node_port_addresses = Some(NodePortAddresses::Primary);
         assert_eq!(addresses(json!({}), primary), [""; 0]);
+        let both = |scene: &mut Scene| {
+            let ranges = vec!["127.0.0.0/8".parse().unwrap()];
+            scene.config.node_port_addresses = Some(NodePortAddresses::PrimaryAnd(ranges));
+        };
+        assert_eq!(addresses(json!({}), both), ["127.0.0.1:3001"]);
         assert_eq!(restricted(&["192.168.0.0/16"]), [""; 0]);
         assert_eq!(restricted(&["192.168.0.0/16", "127.0.0.0/8"]), ["127.0.0.1:3001"]);
         assert_eq!(restricted(&["fd00::/8"]), ["127.0.0.1:3001"]);

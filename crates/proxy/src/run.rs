@@ -78,11 +78,14 @@ pub async fn run_revised(
     let mut batches = inputs::batches(&client, &proxy.config.node_name);
     let (mut revisions, mut shutdown) = (pin!(revisions.fuse()), pin!(shutdown));
     loop {
-        let tend = proxy.next_tend();
+        let (tend, pause) = (proxy.next_tend(), proxy.pause());
         tokio::select! {
             () = &mut shutdown => return Ok(()),
             batch = batches.next() => proxy.take(batch.ok_or(Error::WatchEnded)?).await?,
             () = tokio::time::sleep(RETRY), if proxy.behind => proxy.sync(Instant::now()).await?,
+            () = tokio::time::sleep(pause.unwrap_or_default()), if pause.is_some() && !proxy.behind => {
+                proxy.sync(Instant::now()).await?;
+            }
             () = tokio::time::sleep(tend.unwrap_or_default()), if tend.is_some() && !proxy.behind => proxy.tend(),
             () = proxy.mode.disturbed(), if proxy.started && !proxy.behind => proxy.repair().await?,
             Some(revision) = revisions.next() => match revision {

@@ -170,3 +170,50 @@ impl NodeFacts {
             || self.addresses.contains(&address)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::iptables::scene::Scene;
+
+    /// Where IPv4 NodePorts are open on a node with these addresses on its interfaces, the first of which its Node
+    /// object has.
+    fn open(given: NodePortAddresses, change: impl Fn(&mut Scene)) -> Option<Vec<String>> {
+        let mut scene = Scene::new(&[]);
+        scene.node.interface_addresses =
+            ["192.168.0.2", "198.51.100.2"].map(|address| address.parse().unwrap()).to_vec();
+        scene.config.node_port_addresses = Some(given);
+        change(&mut scene);
+        match scene.sight().node_port_ips(Family::V4) {
+            NodePortIps::AnyLocal => None,
+            NodePortIps::Only(addresses) => Some(addresses.iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    fn ranges(texts: &[&str]) -> Vec<Cidr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn node_ports_are_open_at_the_primary_address_and_in_ranges_as_configured() {
+        let only = |addresses: &[&str]| Some(addresses.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let both = |texts: &[&str]| open(NodePortAddresses::PrimaryAnd(ranges(texts)), |_| ());
+        assert_eq!(open(NodePortAddresses::Primary, |_| ()), only(&["192.168.0.2"]));
+        assert_eq!(both(&["127.0.0.0/8", "::1/128"]), only(&["192.168.0.2"]));
+        assert_eq!(both(&["198.51.100.0/24"]), only(&["192.168.0.2", "198.51.100.2"]));
+        assert_eq!(
+            both(&["::1/128"]),
+            only(&["192.168.0.2"]),
+            "a family without a range has the primary one"
+        );
+        assert_eq!(both(&["0.0.0.0/0"]), None);
+        let elsewhere = ranges(&["127.0.0.0/8"]);
+        assert_eq!(open(NodePortAddresses::Ranges(elsewhere), |_| ()), only(&[]));
+    }
+
+    #[test]
+    fn a_configured_address_is_the_primary_one_of_its_family() {
+        let prefer = |scene: &mut Scene| scene.node.preferred_address = "198.51.100.2".parse().ok();
+        assert_eq!(open(NodePortAddresses::Primary, prefer), Some(vec!["198.51.100.2".to_owned()]));
+    }
+}

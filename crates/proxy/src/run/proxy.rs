@@ -47,6 +47,10 @@ pub(super) struct Proxy {
     pub(super) all: bool,
     /// Whether the kernel refused the last rules.
     pub(super) behind: bool,
+    /// When rules were loaded last.
+    loaded: Option<Instant>,
+    /// Whether changes wait for the time between two loads to be over.
+    waits: bool,
 }
 
 impl Proxy {
@@ -77,7 +81,20 @@ impl Proxy {
             started: false,
             all: true,
             behind: false,
+            loaded: None,
+            waits: false,
         }
+    }
+
+    /// In how long changes that wait may be loaded; `None` when none waits.
+    pub(super) fn pause(&self) -> Option<Duration> {
+        self.waits.then(|| self.rest())
+    }
+
+    /// How much is left of the time between two loads.
+    fn rest(&self) -> Duration {
+        let passed = self.loaded.map_or(Duration::MAX, |at| at.elapsed());
+        self.config.min_sync_period.saturating_sub(passed)
     }
 
     pub(super) fn next_tend(&self) -> Option<Duration> {
@@ -99,7 +116,8 @@ impl Proxy {
             return Ok(());
         }
         self.health.waits();
-        self.sync(since).await
+        self.waits = !self.rest().is_zero();
+        if self.waits { Ok(()) } else { self.sync(since).await }
     }
 
     fn take_service(&mut self, event: Event<Service>) {
@@ -229,6 +247,8 @@ impl Proxy {
         );
         self.all = false;
         self.behind = false;
+        self.loaded = Some(Instant::now());
+        self.waits = false;
         if !self.started {
             self.started = true;
             self.greet(&report, took);

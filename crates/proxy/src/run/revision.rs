@@ -105,7 +105,9 @@ impl Proxy {
                 self.leftovers.remove(self.config.clone(), self.metrics.clone());
                 self.leftovers.removed().await;
             }
-            self.behind = true;
+            self.all = true;
+            // That of the mode before is logged and tried again.
+            let _ = self.sync(Instant::now()).await;
             return Err(error);
         }
         if let Some(mode) = mode_before {

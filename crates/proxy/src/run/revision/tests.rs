@@ -78,11 +78,20 @@ async fn a_configuration_whose_rules_cannot_be_loaded_leaves_the_one_before() {
     let config = Config::new("node", Vec::new());
     let (mut proxy, notes) = started(&config, &Duties::none()).await;
     proxy.revise(Config { masquerade_all: true, ..config.clone() }, &Duties::none()).await;
-    assert_eq!((&proxy.config, proxy.behind), (&config, true));
-    proxy.sync(Instant::now()).await.unwrap();
+    assert_eq!((&proxy.config, proxy.behind), (&config, false));
     assert_eq!(notes.lock().unwrap().len(), 2, "the rules before are loaded again");
-    assert!(!proxy.behind);
     assert_eq!(outcomes(&proxy), ["outcome=\"applied\"} 0", "outcome=\"refused\"} 1"]);
+}
+
+#[tokio::test]
+async fn changes_that_come_within_the_least_period_share_the_next_load() {
+    let config = Config { min_sync_period: Duration::from_secs(60), ..Config::new("node", Vec::new()) };
+    let (mut proxy, notes) = started(&config, &Duties::none()).await;
+    proxy.all = true;
+    proxy.take(Vec::new()).await.unwrap();
+    assert!(notes.lock().unwrap().is_empty() && proxy.pause().is_some_and(|pause| !pause.is_zero()));
+    proxy.sync(Instant::now()).await.unwrap();
+    assert_eq!((notes.lock().unwrap().len(), proxy.pause()), (1, None));
 }
 
 #[tokio::test]
