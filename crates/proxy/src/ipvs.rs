@@ -13,14 +13,16 @@ mod port;
 mod rules;
 mod sets;
 mod settings;
+mod state;
 mod trace;
 
 use service::Family;
 
 pub(crate) use apply::INTERFACE;
-pub use apply::{Failure, Ipvs, cleanup, cleanup_iptables_mode};
+pub use apply::{Failure, Ipvs, cleanup, cleanup_iptables_mode, held};
 pub use fragment::Server;
 pub use rules::Rules;
+pub use state::State;
 pub use trace::Walker;
 
 use crate::iptables::Platform;

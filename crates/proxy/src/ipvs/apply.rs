@@ -4,11 +4,13 @@ mod cleanup;
 mod difference;
 mod failure;
 mod half;
+mod held;
 mod servers;
 mod switches;
 
 pub use cleanup::{cleanup, cleanup_iptables_mode};
 pub use failure::Failure;
+pub use held::held;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
