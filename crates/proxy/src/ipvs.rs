@@ -24,6 +24,7 @@ pub use fragment::Server;
 pub use rules::Rules;
 pub use state::State;
 pub use trace::Walker;
+pub(crate) use trace::looks_at_weights;
 
 use crate::iptables::Platform;
 use crate::mode::Touched;

@@ -67,9 +67,14 @@ impl Tracer for Walker {
     }
 }
 
+/// Whether the kernel's scheduler of this name gives more to a real server with more weight.
+pub(crate) fn looks_at_weights(scheduler: &str) -> bool {
+    !UNWEIGHTED.contains(&scheduler)
+}
+
 /// Real servers with their shares of connections.
 fn shares(server: &Server) -> Vec<(SocketAddr, f64)> {
-    let weighted = !UNWEIGHTED.contains(&server.sharing.scheduler.as_str());
+    let weighted = looks_at_weights(&server.sharing.scheduler);
     let share = |weight: u32| if weighted { f64::from(weight) } else { f64::from(weight.min(1)) };
     let all: f64 = server.real.values().map(|weight| share(*weight)).sum();
     let taking = server.real.iter().filter(|(_, weight)| **weight > 0);
