@@ -26,7 +26,7 @@ use crate::config::SYNC_PERIOD;
 use crate::conntrack::stale;
 use crate::error::Error;
 use crate::mode::{Counted, Counter, Mode, Report, RuleCount, Touched};
-use crate::sight::Sight;
+use crate::sight::{NodeFacts, Sight};
 
 /// After this time all rules are written anew, whatever happened.
 const FULL: Duration = Duration::from_secs(3600);
@@ -114,7 +114,7 @@ impl Iptables {
             report.misfits += usize::from(written.misfit);
             if change.everything || !change.flows.is_empty() {
                 let since = Instant::now();
-                report.flows += forget_flows(&self.place, half, &change)?;
+                report.flows += forget_flows(&self.place, half, &change, sight.node)?;
                 *report.flows_took.get_or_insert_default() += since.elapsed();
             }
         }
@@ -124,7 +124,12 @@ impl Iptables {
 }
 
 /// Forgets UDP connections to endpoints that are gone.
-fn forget_flows(place: &Place, half: &Half, change: &super::Change) -> Result<usize, Failure> {
+fn forget_flows(
+    place: &Place,
+    half: &Half,
+    change: &super::Change,
+    node: &NodeFacts,
+) -> Result<usize, Failure> {
     let fronts: Vec<_> = match change.everything {
         true => half.rules.all_fronts().collect(),
         false => half.rules.fronts(&change.flows).collect(),
@@ -132,12 +137,8 @@ fn forget_flows(place: &Place, half: &Half, change: &super::Change) -> Result<us
     if fronts.is_empty() {
         return Ok(0);
     }
-    place
-        .run(|| {
-            let mut socket = nfnetlink::Socket::open()?;
-            stale::forget(&mut socket, fronts)
-        })?
-        .map_err(Failure::Connections)
+    let forget = || stale::forget(&mut nfnetlink::Socket::open()?, fronts, node);
+    Ok(place.run(forget)?.unwrap_or_else(stale::not_forgotten))
 }
 
 impl Mode for Iptables {

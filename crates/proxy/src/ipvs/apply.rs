@@ -146,7 +146,9 @@ impl Works {
             report.elements += half.delete_entries(socket, change)?;
             if !change.flows.is_empty() {
                 let since = Instant::now();
-                report.flows += stale::forget(socket, half.rules.flows(&change.flows))?;
+                let fronts = half.rules.flows(&change.flows);
+                report.flows +=
+                    stale::forget(socket, fronts, sight.node).unwrap_or_else(stale::not_forgotten);
                 *report.flows_took.get_or_insert_default() += since.elapsed();
             }
         }

@@ -205,17 +205,15 @@ impl Kernel {
             return report;
         }
         let since = Instant::now();
-        let flows = conntrack::forget(&mut self.socket, ruleset, changes).unwrap_or_else(|error| {
-            tracing::warn!(%error, "UDP connections to endpoints that are gone were not forgotten");
-            0
-        });
+        let flows = conntrack::forget(&mut self.socket, ruleset, changes, &self.surroundings.own)
+            .unwrap_or_else(conntrack::stale::not_forgotten);
         Report { flows, flows_took: Some(since.elapsed()), ..report }
     }
 
     /// Makes the kernel forget connections that began while rules were missing. A failure only leaves them to time
     /// out.
     fn forget_untranslated(&mut self, ruleset: &Ruleset) {
-        match flows::forget_untranslated(&mut self.socket, ruleset) {
+        match flows::forget_untranslated(&mut self.socket, ruleset, &self.surroundings.own) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "connections that began without rules were forgotten"),
             Err(error) => {

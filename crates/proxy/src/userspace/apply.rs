@@ -14,6 +14,7 @@ use service::Family;
 use self::half::Half;
 use self::reception::Reception;
 use crate::config::SYNC_PERIOD;
+use crate::conntrack::stale;
 use crate::error::Error;
 use crate::iptables::{Failure, Place, Programs, programs_in_use};
 use crate::mode::{Mode, Report, Touched};
@@ -81,7 +82,8 @@ impl Userspace {
                 let doors = self.reception.doors();
                 let since = Instant::now();
                 let forget = || flows::forget(sight, touched, doors, half.family());
-                report.flows += self.place.run(forget).map_err(Failure::Enter)??;
+                report.flows +=
+                    self.place.run(forget).map_err(Failure::Enter)?.unwrap_or_else(stale::not_forgotten);
                 *report.flows_took.get_or_insert_default() += since.elapsed();
             }
         }

@@ -65,9 +65,6 @@ pub enum Failure {
         /// Why not.
         error: io::Error,
     },
-    /// UDP connections to endpoints that are gone could not be forgotten.
-    #[error("cannot forget UDP connections to endpoints that are gone: {0}")]
-    Connections(#[source] nfnetlink::Error),
 }
 
 fn at_line(line: &Option<String>) -> String {
