@@ -4,6 +4,7 @@
 //! while packets come. So a client that goes on sending would never leave a dead endpoint
 //! (kube-proxy's pkg/proxy/conntrack does the same; TCP and SCTP end by themselves).
 
+pub(crate) mod room;
 pub(crate) mod stale;
 
 use std::collections::HashSet;

@@ -52,6 +52,8 @@ pub(crate) struct Metrics {
     localhost_packets: IntCounter,
     problems: IntCounter,
     repairs: IntCounter,
+    misfits: IntCounter,
+    table_full: IntCounter,
     revisions: IntCounterVec,
     connections: IntCounterVec,
     attendance: Arc<Attendance>,
@@ -118,6 +120,8 @@ impl Metrics {
             localhost_packets: IntCounter::with_opts(named("iptables_localhost_nodeports_accepted_packets_total", "Connections to NodePorts on loopback addresses"))?,
             problems: IntCounter::new("portolan_proxy_invalid_fields_total", "Fields of Services and EndpointSlices that cannot be meant")?,
             repairs: IntCounter::new("portolan_proxy_foreign_changes_total", "Times that somebody else changed the rules and they were repaired")?,
+            misfits: IntCounter::new("portolan_proxy_misfits_total", "Changes that the kernel refused, so that all rules were compared or written anew")?,
+            table_full: IntCounter::new("portolan_proxy_conntrack_full_total", "Times that the kernel's table of connections became full")?,
             revisions: IntCounterVec::new(
                 Opts::new("portolan_proxy_configuration_changes_total", "Changes of the configuration while the proxy runs"),
                 &["outcome"],
@@ -149,7 +153,7 @@ impl Metrics {
     }
 
     fn register(&self) -> prometheus::Result<()> {
-        let collectors: [Box<dyn Collector>; 31] = [
+        let collectors: [Box<dyn Collector>; 33] = [
             Box::new(self.sync_duration.clone()),
             Box::new(self.full_sync_duration.clone()),
             Box::new(self.partial_sync_duration.clone()),
@@ -178,6 +182,8 @@ impl Metrics {
             Box::new(self.localhost_packets.clone()),
             Box::new(self.problems.clone()),
             Box::new(self.repairs.clone()),
+            Box::new(self.misfits.clone()),
+            Box::new(self.table_full.clone()),
             Box::new(self.revisions.clone()),
             Box::new(self.connections.clone()),
             Box::new(
@@ -222,6 +228,7 @@ impl Metrics {
             self.flows_duration.with_label_values(&[FAMILIES[0]]).observe(time.as_secs_f64());
         }
         self.partial_restore_failures.with_label_values(&[FAMILIES[0]]).inc_by(report.misfits as u64);
+        self.misfits.inc_by(report.misfits as u64);
         self.endpoint_changes.pending.set(0);
         self.service_changes.pending.set(0);
         for trigger in triggers {
@@ -243,6 +250,11 @@ impl Metrics {
     /// Rules of other modes could not be removed.
     pub(crate) fn cleanup_failed(&self) {
         FAMILIES.iter().for_each(|family| self.nftables_cleanup_failures.with_label_values(&[family]).inc());
+    }
+
+    /// The kernel's table of connections became full.
+    pub(crate) fn table_full(&self) {
+        self.table_full.inc();
     }
 
     /// The configuration changed.

@@ -233,7 +233,7 @@ pub(crate) fn goes_on(before: &Config, after: &Config) -> bool {
 }
 
 fn socket() -> Result<nfnetlink::Socket, Error> {
-    nfnetlink::Socket::open().map_err(Error::Load)
+    nfnetlink::Socket::open().map_err(Error::load)
 }
 
 /// What modes leave in the kernel.

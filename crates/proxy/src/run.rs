@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{Stream, StreamExt, stream};
+use tokio::time::MissedTickBehavior;
 
 use crate::config::Config;
 use crate::configuration::Duties;
@@ -30,6 +31,8 @@ use reporter::Reporter;
 pub use revision::Revision;
 pub(crate) use revision::Taken;
 
+/// How often to look whether the kernel's table of connections has room.
+const LOOK: Duration = Duration::from_secs(10);
 /// How long to wait before rules that the kernel refused are loaded again.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -77,6 +80,8 @@ pub async fn run_revised(
     proxy.take_over = duties.take_over;
     let mut batches = inputs::batches(&client, &proxy.config.node_name);
     let (mut revisions, mut shutdown) = (pin!(revisions.fuse()), pin!(shutdown));
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let (tend, pause) = (proxy.next_tend(), proxy.pause());
         tokio::select! {
@@ -88,6 +93,7 @@ pub async fn run_revised(
             }
             () = tokio::time::sleep(tend.unwrap_or_default()), if tend.is_some() && !proxy.behind => proxy.tend(),
             () = proxy.mode.disturbed(), if proxy.started && !proxy.behind => proxy.repair().await?,
+            _ = looks.tick() => proxy.look_for_room(),
             Some(revision) = revisions.next() => match revision {
                 Ok(Revision { client: other, config, duties }) => {
                     let node = proxy.config.node_name.clone();

@@ -68,6 +68,7 @@ impl Kernel {
         surroundings: &Surroundings,
         ruleset: &mut Ruleset,
     ) -> Result<Report, Error> {
+        let mut misfits = 0;
         if self.settings.as_ref() == Some(settings) {
             let changes = ruleset.take_changes();
             match self.change(settings, surroundings, &changes) {
@@ -80,6 +81,7 @@ impl Kernel {
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a change of the Service rules failed; comparing all of them");
+                    misfits = 1;
                 }
             }
         }
@@ -92,7 +94,7 @@ impl Kernel {
         if elements > 0 {
             self.forget_untranslated(ruleset);
         }
-        let report = Report { elements, full, ..Report::default() };
+        let report = Report { elements, full, misfits, ..Report::default() };
         Ok(self.forget_flows(ruleset, &all, report))
     }
 

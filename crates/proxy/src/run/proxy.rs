@@ -14,6 +14,7 @@ use super::leftovers::Leftovers;
 use super::observers::Observers;
 use super::reporter::Reporter;
 use crate::config::{Config, ModeName};
+use crate::conntrack::room::{News, Room};
 use crate::error::Error;
 use crate::health::Health;
 use crate::localhost::Localhost;
@@ -47,8 +48,11 @@ pub(super) struct Proxy {
     pub(super) all: bool,
     /// Whether the kernel refused the last rules.
     pub(super) behind: bool,
+    /// When the mode looked after its rules last.
+    tended: Instant,
     /// When rules were loaded last.
     loaded: Option<Instant>,
+    room: Room,
     /// Whether changes wait for the time between two loads to be over.
     waits: bool,
 }
@@ -81,7 +85,9 @@ impl Proxy {
             started: false,
             all: true,
             behind: false,
+            tended: Instant::now(),
             loaded: None,
+            room: Room::default(),
             waits: false,
         }
     }
@@ -97,8 +103,10 @@ impl Proxy {
         self.config.min_sync_period.saturating_sub(passed)
     }
 
+    /// In how long the mode wants to look after its rules, whatever else happens meanwhile.
     pub(super) fn next_tend(&self) -> Option<Duration> {
-        self.mode.next_tend().filter(|_| self.started)
+        let period = self.mode.next_tend().filter(|_| self.started)?;
+        Some(period.saturating_sub(self.tended.elapsed()))
     }
 
     pub(super) async fn take(&mut self, batch: Vec<Input>) -> Result<(), Error> {
@@ -175,18 +183,34 @@ impl Proxy {
     }
 
     pub(super) async fn repair(&mut self) -> Result<(), Error> {
-        tracing::warn!("somebody else changed the Service rules; they are repaired");
         self.metrics.repair();
         self.all = true;
         self.sync(Instant::now()).await
     }
 
     pub(super) fn tend(&mut self) {
+        self.tended = Instant::now();
         let sight = Sight { cluster: &self.cluster, node: &self.node, config: &self.config };
         if let Err(error) = self.mode.tend(&sight) {
             tracing::warn!(%error, "the Service rules could not be looked after; they are loaded again");
             self.all = true;
             self.behind = true;
+        }
+    }
+
+    /// Says when the kernel has no room for new connections, and when it has again.
+    pub(super) fn look_for_room(&mut self) {
+        match self.room.look() {
+            Some(News::Full { limit }) => {
+                self.metrics.table_full();
+                tracing::error!(
+                    limit,
+                    "the kernel's table of connections is full and new ones are dropped; raise conntrack.maxPerCore \
+                     and conntrack.min, or shorten its timeouts"
+                );
+            }
+            Some(News::Roomy) => tracing::info!("the kernel's table of connections has room again"),
+            None => {}
         }
     }
 

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use nfnetlink::wire::{Messages, Writer};
-use rustix::io::Errno;
+use rustix::io::{Errno, retry_on_intr};
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send, socket_with,
 };
@@ -88,12 +88,12 @@ fn socket() -> Result<OwnedFd, Errno> {
 fn ask(socket: &OwnedFd, kind: u16, flags: u16, name: &str) -> Result<Option<u64>, Errno> {
     let mut writer = Writer::new();
     writer.message(kind, flags, 1, 0, 0, |message| message.string(NAME, name));
-    send(socket, writer.bytes(), SendFlags::empty())?;
+    retry_on_intr(|| send(socket, writer.bytes(), SendFlags::empty()))?;
     let mut packets = None;
     let mut buffer = [0; 1024];
     loop {
         // The kernel answers inside `send`.
-        let (length, _) = recv(socket, &mut buffer[..], RecvFlags::DONTWAIT)?;
+        let (length, _) = retry_on_intr(|| recv(socket, &mut buffer[..], RecvFlags::DONTWAIT))?;
         for message in Messages::new(&buffer[..length]) {
             if message.kind != ERROR {
                 packets = packets.or_else(|| message.attributes().find(PACKETS)?.be64());

@@ -81,7 +81,7 @@ impl Half {
         self.delete_stale(&held, &mut script);
         lead_in(&held, &mut script);
         self.last = COUNTED.map(|table| script.rules(table));
-        self.programs.restore(place, &script)?;
+        self.programs.restore(place, &script).map_err(Failure::of_whole)?;
         Ok(Written { lines: script.len(), all: true, misfit: false })
     }
 
