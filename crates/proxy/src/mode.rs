@@ -35,14 +35,14 @@ pub trait Mode: Send {
     }
 
     /// Reads what the kernel counts for this mode, from any thread and without the mode; `None` where it counts
-    /// nothing. Belongs to the network namespace of the mode.
+    /// nothing. It belongs to the network namespace of the thread that asks for it.
     fn counter(&self) -> Option<Counter> {
         None
     }
 
-    /// Connections that were begun, where the kernel counts them.
+    /// Connections that were begun, where the kernel counts them, read by the mode itself.
     fn counts(&mut self) -> Vec<Count> {
-        self.counter().map(|mut read| read().connections).unwrap_or_default()
+        Vec::new()
     }
 
     /// How many rules of iptables this mode has, by family and table; none for a mode without.

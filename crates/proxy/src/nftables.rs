@@ -40,7 +40,7 @@ pub use wish::{Audience, Chooser, Fragment, FrontValue, Way};
 
 use crate::config::SYNC_PERIOD;
 use crate::error::Error;
-use crate::mode::{Counter, Mode, Report, Touched};
+use crate::mode::{Count, Counter, Mode, Report, Touched};
 use crate::sight::Sight;
 use balance::Load;
 use watcher::Watcher;
@@ -168,6 +168,10 @@ impl Mode for Nftables {
             tracing::warn!(%error, "connections of Services are not counted in the metrics");
         });
         socket.ok().map(counts::counter)
+    }
+
+    fn counts(&mut self) -> Vec<Count> {
+        counts::read_or_log(self.kernel.socket())
     }
 
     fn disturbed(&mut self) -> BoxFuture<'_, ()> {

@@ -17,8 +17,19 @@ use super::parts;
 use crate::host;
 use settings::Settings;
 
+const EXAMPLES: &str = "\
+Examples:
+  portolan proxy --kubeconfig FILE                            in place of kube-proxy, until it is told to stop
+  portolan proxy --config FILE                                the same; follows the file when it changes
+  portolan proxy --once --dry-run -f objects.yaml --node N    what would be loaded, without root
+  portolan proxy --diff -f objects.yaml --node N              what would change on this machine
+  portolan proxy --cleanup                                    remove the rules of all modes
+
+-h shows the first settings, --help all. A configuration file with every setting: --write-config-to FILE";
+
 /// The options of `portolan proxy`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(flatten)]
     settings: Settings,

@@ -15,12 +15,14 @@ use crate::mode::{Count, Counted, Counter};
 
 /// Reads the counts of the table in the network namespace of the socket.
 pub(super) fn counter(mut socket: Socket) -> Counter {
-    Box::new(move || {
-        let connections = read(&mut socket).unwrap_or_else(|error| {
-            tracing::debug!(%error, "the Service rules could not be asked what they counted");
-            Vec::new()
-        });
-        Counted { connections, ..Counted::default() }
+    Box::new(move || Counted { connections: read_or_log(&mut socket), ..Counted::default() })
+}
+
+/// As [`read`]; nothing where the kernel does not answer.
+pub(super) fn read_or_log(socket: &mut Socket) -> Vec<Count> {
+    read(socket).unwrap_or_else(|error| {
+        tracing::debug!(%error, "the Service rules could not be asked what they counted");
+        Vec::new()
     })
 }
 
