@@ -1,19 +1,25 @@
 //! What the proxy must be told.
 
 use std::fmt;
+use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
+use std::time::Duration;
 
-use service::Cidr;
+use service::{Cidr, Family};
 
 /// Bit 14 of the packet mark, kube-proxy's default.
 const MASQUERADE_MARK: u32 = 1 << 14;
+/// kube-proxy's default for all modes.
+pub(crate) const SYNC_PERIOD: Duration = Duration::from_secs(30);
 
 /// How a node's proxy is to work.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// The Node this proxy works on.
     pub node_name: Arc<str>,
+    /// The node's own address, in place of the primary one of that family that its Node object says.
+    pub node_address: Option<IpAddr>,
     /// By what means connections are brought to endpoints.
     pub mode: ModeName,
     /// How packets of pods are recognised. ClusterIP traffic from elsewhere is masqueraded.
@@ -32,6 +38,10 @@ pub struct Config {
     pub drop_invalid: bool,
     /// In nftables mode, kube-proxy's layout in place of ours, for audit.
     pub kube_proxy_layout: bool,
+    /// How often modes that are not told of it look whether somebody removed their rules.
+    pub sync_period: Duration,
+    /// How long to wait between two changes of rules. Those that come meanwhile share the next.
+    pub min_sync_period: Duration,
     /// The settings of ipvs mode.
     pub ipvs: IpvsConfig,
 }
@@ -72,6 +82,33 @@ pub enum NodePortAddresses {
     Primary,
     /// At the addresses on its interfaces that are in these ranges.
     Ranges(Vec<Cidr>),
+    /// At the node's primary address of each family, and at those that are in these ranges (KEP-6032).
+    PrimaryAnd(Vec<Cidr>),
+}
+
+impl NodePortAddresses {
+    /// Whether one must know what addresses the node's interfaces have.
+    pub(crate) fn depends_on_interfaces(&self) -> bool {
+        match self {
+            Self::All | Self::Primary => false,
+            Self::Ranges(_) | Self::PrimaryAnd(_) => true,
+        }
+    }
+
+    /// Whether one of the ranges that are named has this address; `None` if no range of its family restricts it.
+    pub(crate) fn names(&self, address: IpAddr) -> Option<bool> {
+        let (ranges, restricted) = match self {
+            Self::All => return None,
+            Self::Primary => return Some(false),
+            Self::Ranges(ranges) => (ranges, false),
+            Self::PrimaryAnd(ranges) => (ranges, true),
+        };
+        let mut ranges =
+            ranges.iter().filter(|range| Family::of(range.address()) == Family::of(address)).peekable();
+        // No range of a family is no restriction for it.
+        let restricted = restricted || ranges.peek().is_some();
+        restricted.then(|| ranges.any(|range| range.contains(address)))
+    }
 }
 
 /// The settings of ipvs mode.
@@ -96,6 +133,7 @@ impl Config {
     pub fn new(node_name: impl Into<Arc<str>>, cluster_cidrs: Vec<Cidr>) -> Self {
         Self {
             node_name: node_name.into(),
+            node_address: None,
             mode: ModeName::default(),
             detect_local: DetectLocal::ClusterCidr(cluster_cidrs),
             node_port_addresses: None,
@@ -104,6 +142,8 @@ impl Config {
             localhost_node_ports: true,
             drop_invalid: true,
             kube_proxy_layout: false,
+            sync_period: SYNC_PERIOD,
+            min_sync_period: Duration::ZERO,
             ipvs: IpvsConfig::default(),
         }
     }

@@ -22,6 +22,8 @@ pub use table::{Kind, Meaning, Preset, SETTINGS, Setting};
 
 const API_VERSION: &str = "kubeproxy.config.k8s.io/v1alpha1";
 const KIND: &str = "KubeProxyConfiguration";
+/// What the keyword `localhost` of `nodePortAddresses` stands for.
+const LOOPBACK: [&str; 2] = ["127.0.0.0/8", "::1/128"];
 
 /// A configuration cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
@@ -262,6 +264,7 @@ impl Configuration {
         let seconds = |key| u32::try_from(self.duration(key).as_secs()).unwrap_or(u32::MAX);
         Ok(Config {
             node_name: name.unwrap_or_else(host_name).trim().to_lowercase().into(),
+            node_address: self.bind_address()?,
             mode,
             detect_local: self.detect_local()?,
             node_port_addresses: self.node_port_addresses()?,
@@ -270,6 +273,8 @@ impl Configuration {
             localhost_node_ports: self.truth("iptables.localhostNodePorts"),
             drop_invalid: !self.truth("conntrack.tcpBeLiberal"),
             kube_proxy_layout: false,
+            sync_period: self.period("syncPeriod"),
+            min_sync_period: self.period("minSyncPeriod"),
             ipvs: IpvsConfig {
                 scheduler: self.text("ipvs.scheduler"),
                 exclude_cidrs: self.ranges("ipvs.excludeCIDRs", &self.list("ipvs.excludeCIDRs"))?,
@@ -290,11 +295,7 @@ impl Configuration {
             healthz: self.listener("healthzBindAddress", 10256)?,
             metrics: self.listener("metricsBindAddress", 10249)?,
             hard_fail: self.truth("bindAddressHardFail"),
-            sync_period: self.duration(match self.text("mode").as_str() {
-                "ipvs" => "ipvs.syncPeriod",
-                "iptables" => "iptables.syncPeriod",
-                _ => "nftables.syncPeriod",
-            }),
+            sync_period: self.period("syncPeriod"),
             conntrack: Limits {
                 max_per_core: u64::try_from(self.int("conntrack.maxPerCore")).unwrap_or_default(),
                 min: u64::try_from(self.int("conntrack.min")).unwrap_or_default(),
@@ -311,8 +312,22 @@ impl Configuration {
     }
 
     /// The node's address, if the configuration gives one.
-    pub fn bind_address(&self) -> Option<IpAddr> {
-        self.text("bindAddress").parse().ok().filter(|address: &IpAddr| !address.is_unspecified())
+    fn bind_address(&self) -> Result<Option<IpAddr>, InvalidConfiguration> {
+        let text = self.text("bindAddress");
+        let address: IpAddr = text.parse().map_err(|_| self.wrong("bindAddress", "an IP address"))?;
+        Ok(Some(address).filter(|address| !address.is_unspecified()))
+    }
+
+    /// A period of the mode; userspace mode shares those of iptables mode.
+    fn period(&self, name: &str) -> Duration {
+        let section = match self.text("mode").as_str() {
+            "ipvs" => "ipvs",
+            "iptables" | "userspace" => "iptables",
+            _ => "nftables",
+        };
+        table::by_key(&format!("{section}.{name}"))
+            .map(|setting| self.duration(setting.key))
+            .unwrap_or_default()
     }
 
     fn detect_local(&self) -> Result<DetectLocal, InvalidConfiguration> {
@@ -344,13 +359,25 @@ impl Configuration {
         }
     }
 
+    /// Ranges and keywords in any combination (KEP-6032).
     fn node_port_addresses(&self) -> Result<Option<NodePortAddresses>, InvalidConfiguration> {
+        let (mut primary, mut ranges) = (false, Vec::new());
         let list = self.list("nodePortAddresses");
-        match list.as_slice() {
-            [] => Ok(None),
-            [word] if word == "primary" => Ok(Some(NodePortAddresses::Primary)),
-            ranges => Ok(Some(NodePortAddresses::Ranges(self.ranges("nodePortAddresses", ranges)?))),
+        for item in &list {
+            match item.trim() {
+                "primary" => primary = true,
+                "all" => return Ok(Some(NodePortAddresses::All)),
+                "localhost" => ranges.extend(LOOPBACK.map(str::to_owned)),
+                range => ranges.push(range.to_owned()),
+            }
         }
+        let ranges = self.ranges("nodePortAddresses", &ranges)?;
+        Ok(match (primary, ranges.is_empty()) {
+            (false, true) => None,
+            (true, true) => Some(NodePortAddresses::Primary),
+            (true, false) => Some(NodePortAddresses::PrimaryAnd(ranges)),
+            (false, false) => Some(NodePortAddresses::Ranges(ranges)),
+        })
     }
 
     fn ranges(&self, key: &'static str, texts: &[String]) -> Result<Vec<Cidr>, InvalidConfiguration> {

@@ -35,6 +35,9 @@ pub enum Error {
     /// Metrics cannot be set up.
     #[error("cannot set up metrics: {0}")]
     Metrics(#[source] prometheus::Error),
+    /// A thread could not be made.
+    #[error("cannot start a thread for metrics: {0}; check the limit of processes (ulimit -u, pids.max)")]
+    Thread(#[source] std::io::Error),
     /// The rules of iptables mode could not be loaded or removed.
     #[error(transparent)]
     Iptables(#[from] crate::iptables::Failure),
@@ -47,11 +50,45 @@ impl Error {
     /// Why rules could not be loaded into a kernel that was asked to take all of them.
     pub(crate) fn load(error: nfnetlink::Error) -> Self {
         let lacking = match &error {
-            nfnetlink::Error::Refused(refusals) => refusals
-                .iter()
-                .any(|refusal| matches!(refusal.errno, Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::NOENT)),
+            nfnetlink::Error::Refused(refusals) => refusals.iter().any(is_of_something_unknown),
+            nfnetlink::Error::Open(errno) => *errno == Errno::PROTONOSUPPORT,
             _ => false,
         };
         if lacking { Self::Lacking(error) } else { Self::Load(error) }
+    }
+}
+
+/// Whether a kernel refused what it does not know. One without nf_tables calls a question for tables invalid.
+fn is_of_something_unknown(refusal: &nfnetlink::Refusal) -> bool {
+    let question = refusal.message == "list";
+    matches!(refusal.errno, Errno::OPNOTSUPP | Errno::AFNOSUPPORT | Errno::NOENT)
+        || (question && refusal.errno == Errno::INVAL)
+}
+
+#[cfg(test)]
+mod tests {
+    use nfnetlink::{Error as Netlink, Refusal};
+
+    use super::*;
+
+    fn refused(message: &str, errno: Errno) -> Error {
+        let (message, detail) = (message.to_owned(), String::new());
+        Error::load(Netlink::Refused(vec![Refusal { message, errno, detail }]))
+    }
+
+    #[test]
+    fn a_kernel_that_lacks_a_feature_is_told_from_one_that_refuses_rules() {
+        for lacking in [
+            refused("add rule inet portolan services", Errno::NOENT),
+            refused("list", Errno::INVAL),
+            Error::load(Netlink::Open(Errno::PROTONOSUPPORT)),
+        ] {
+            let text = lacking.to_string();
+            assert!(
+                text.contains("CONFIG_NF_TABLES_INET") && text.contains("--proxy-mode iptables"),
+                "{text}"
+            );
+        }
+        assert!(matches!(refused("add rule inet portolan services", Errno::INVAL), Error::Load(_)));
     }
 }

@@ -14,7 +14,6 @@ use std::net::SocketAddr;
 pub use model::{Expected, Model};
 pub use place::{Place, UnknownPlace, destination};
 
-use crate::config::ModeName;
 use crate::packet::{Branch, Fate, Packet, Tracer, Untraceable};
 
 /// What becomes of a packet, and why.
@@ -61,9 +60,7 @@ pub fn explain(tracer: &dyn Tracer, model: &Model<'_>, packet: &Packet) -> Resul
     let expected = model.expect(packet);
     let (verdict, endpoints) = outcome(&branches);
     let mut reasons = expected.reasons.clone();
-    // ipvs mode has kube-proxy's own idea of policy Local: whoever comes gets this node's endpoints, or all.
-    let comparable = model.mode() != ModeName::Ipvs;
-    if let Some(difference) = difference(&expected, verdict, &endpoints).filter(|_| comparable) {
+    if let Some(difference) = difference(&expected, verdict, &endpoints) {
         reasons.push(difference);
     }
     reasons.extend(steps(&branches));

@@ -9,13 +9,13 @@ use serde_json::{Value, json};
 /// What load balancers and the node's watchdog may know of the proxy.
 #[derive(Debug)]
 pub(crate) struct Health {
-    /// How long rules may be out of date.
-    patience: Duration,
     state: Mutex<State>,
 }
 
 #[derive(Debug, Default)]
 struct State {
+    /// How long rules may be out of date.
+    patience: Duration,
     /// When rules were last programmed.
     updated: Option<Timestamp>,
     /// Since when a change waits.
@@ -36,7 +36,14 @@ pub(crate) enum Question {
 impl Health {
     /// Rules that are out of date for twice the sync period make the proxy unhealthy.
     pub(crate) fn new(sync_period: Duration) -> Self {
-        Self { patience: sync_period * 2, state: Mutex::default() }
+        let health = Self { state: Mutex::default() };
+        health.set_sync_period(sync_period);
+        health
+    }
+
+    /// Another sync period was configured.
+    pub(crate) fn set_sync_period(&self, sync_period: Duration) {
+        self.state().patience = sync_period.saturating_mul(2);
     }
 
     /// A change came that is not programmed yet.
@@ -58,13 +65,13 @@ impl Health {
 
     /// Whether the rules are up to date or became outdated just now.
     pub(crate) fn healthy(&self) -> bool {
-        self.state().healthy(self.patience)
+        self.state().healthy()
     }
 
     /// The answer and its body.
     pub(crate) fn answer(&self, question: Question) -> (bool, Value) {
         let state = self.state();
-        let healthy = state.healthy(self.patience);
+        let healthy = state.healthy();
         let now = Timestamp::now();
         let good = healthy && (question == Question::Livez || state.eligible);
         let updated =
@@ -89,9 +96,9 @@ impl Health {
 }
 
 impl State {
-    fn healthy(&self, patience: Duration) -> bool {
+    fn healthy(&self) -> bool {
         // While it starts up nothing is late.
-        self.updated.is_none() || self.waiting.is_none_or(|since| since.elapsed() < patience)
+        self.updated.is_none() || self.waiting.is_none_or(|since| since.elapsed() < self.patience)
     }
 }
 

@@ -25,18 +25,18 @@ pub(crate) struct Reply {
     /// Header fields besides the usual ones.
     pub(crate) headers: Vec<(&'static str, String)>,
     /// The body.
-    pub(crate) body: String,
+    pub(crate) body: Bytes,
 }
 
 impl Reply {
     /// Plain text.
-    pub(crate) fn text(code: u16, body: impl Into<String>) -> Self {
+    pub(crate) fn text(code: u16, body: impl Into<Bytes>) -> Self {
         let headers = vec![("content-type", "text/plain; charset=utf-8".to_owned())];
         Self { code, headers, body: body.into() }
     }
 
     /// JSON that browsers must not take for anything else.
-    pub(crate) fn json(code: u16, body: impl Into<String>) -> Self {
+    pub(crate) fn json(code: u16, body: impl Into<Bytes>) -> Self {
         let headers = vec![
             ("content-type", "application/json".to_owned()),
             ("x-content-type-options", "nosniff".to_owned()),
@@ -77,5 +77,5 @@ fn response(reply: Reply) -> Response<Full<Bytes>> {
     for (name, value) in &reply.headers {
         builder = builder.header(*name, value);
     }
-    builder.body(Full::from(reply.body)).unwrap_or_default()
+    builder.body(Full::new(reply.body)).unwrap_or_default()
 }

@@ -13,15 +13,18 @@ mod port;
 mod rules;
 mod sets;
 mod settings;
+mod state;
 mod trace;
 
 use service::Family;
 
 pub(crate) use apply::INTERFACE;
-pub use apply::{Failure, Ipvs, cleanup, cleanup_iptables_mode};
+pub use apply::{Failure, Ipvs, cleanup, cleanup_iptables_mode, held};
 pub use fragment::Server;
 pub use rules::Rules;
+pub use state::State;
 pub use trace::Walker;
+pub(crate) use trace::looks_at_weights;
 
 use crate::iptables::Platform;
 use crate::mode::Touched;

@@ -10,9 +10,9 @@ use std::sync::Arc;
 use service::objects::Protocol;
 use service::{Client, Entrance, Family, Outcome, ServiceName};
 
-use crate::config::NodePortAddresses;
 use crate::mode::Touched;
 use crate::sight::Sight;
+pub(crate) use crate::userspace::proxy::Attendance;
 use crate::userspace::proxy::{Behind, Pool, Proxy, Serving};
 
 /// The listeners of all Services.
@@ -21,6 +21,7 @@ pub struct Localhost {
     services: BTreeMap<ServiceName, BTreeMap<SocketAddr, Listener>>,
     /// Started for the first listener.
     proxy: Option<Proxy>,
+    attendance: Arc<Attendance>,
 }
 
 /// One listener. It ends when dropped; connections that came in go on.
@@ -34,6 +35,17 @@ impl Localhost {
     /// No listener.
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// No listener so far; those to come are counted here.
+    pub(crate) fn counted(attendance: Arc<Attendance>) -> Self {
+        Self { attendance, ..Self::default() }
+    }
+
+    /// Ends all listeners. Connections that came in go on while the process does.
+    pub(crate) fn retire(self) {
+        drop(self.services);
+        self.proxy.into_iter().for_each(Proxy::retire);
     }
 
     /// Starts, stops and informs the listeners of the Services that were touched, in the network namespace of the
@@ -74,7 +86,10 @@ impl Localhost {
             },
         };
         let pool = Arc::new(Pool::new(behind));
-        Some(Listener { _serving: proxy.serve_tcp_at(address, pool.clone()), pool })
+        Some(Listener {
+            _serving: proxy.serve_tcp_at(address, pool.clone(), self.attendance.of(Family::of(address.ip()))),
+            pool,
+        })
     }
 }
 
@@ -104,16 +119,9 @@ fn loopback(family: Family) -> IpAddr {
 /// Whether NodePorts are open at a family's loopback address: unless they are switched off, or restricted to other
 /// addresses.
 fn opens(sight: &Sight<'_>, family: Family) -> bool {
-    let restricted = match &sight.config.node_port_addresses {
-        None | Some(NodePortAddresses::All) => false,
-        Some(NodePortAddresses::Primary) => true,
-        Some(NodePortAddresses::Ranges(ranges)) => {
-            let mut ranges = ranges.iter().filter(|range| Family::of(range.address()) == family).peekable();
-            // No range of a family is no restriction for it.
-            ranges.peek().is_some() && !ranges.any(|range| range.contains(loopback(family)))
-        }
-    };
-    sight.config.localhost_node_ports && !restricted
+    // That only the primary address is open in this mode if nobody says so is said of addresses that others reach.
+    let named = sight.config.node_port_addresses.as_ref().and_then(|given| given.names(loopback(family)));
+    sight.config.localhost_node_ports && named.unwrap_or(true)
 }
 
 #[cfg(test)]
@@ -121,6 +129,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
+    use crate::config::NodePortAddresses;
     use crate::iptables::scene::{Scene, service, slice};
 
     fn addresses(spec: Value, change: impl Fn(&mut Scene)) -> Vec<String> {
@@ -148,6 +157,11 @@ mod tests {
         assert_eq!(addresses(json!({}), |scene| scene.config.localhost_node_ports = false), [""; 0]);
         let primary = |scene: &mut Scene| scene.config.node_port_addresses = Some(NodePortAddresses::Primary);
         assert_eq!(addresses(json!({}), primary), [""; 0]);
+        let both = |scene: &mut Scene| {
+            let ranges = vec!["127.0.0.0/8".parse().unwrap()];
+            scene.config.node_port_addresses = Some(NodePortAddresses::PrimaryAnd(ranges));
+        };
+        assert_eq!(addresses(json!({}), both), ["127.0.0.1:3001"]);
         assert_eq!(restricted(&["192.168.0.0/16"]), [""; 0]);
         assert_eq!(restricted(&["192.168.0.0/16", "127.0.0.0/8"]), ["127.0.0.1:3001"]);
         assert_eq!(restricted(&["fd00::/8"]), ["127.0.0.1:3001"]);

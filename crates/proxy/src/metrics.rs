@@ -1,19 +1,28 @@
 //! What the proxy counts, under kube-proxy's names.
 
+mod of_modes;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use prometheus::core::Collector;
 use prometheus::{
     Encoder, Gauge, GaugeVec, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
     Opts, Registry, TextEncoder,
 };
+use service::Family;
 
-use crate::mode::Report;
+use crate::config::ModeName;
+use crate::health::Question;
+use crate::localhost::Attendance;
+use crate::mode::{Counted, Report, RuleCount};
+use crate::run::Taken;
 
 /// Both values of the label `ip_family`: a sync concerns both families.
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
 
-/// All metrics of a proxy.
+/// All metrics of a proxy, whatever its mode. Those of other modes are not printed.
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
@@ -27,13 +36,27 @@ pub(crate) struct Metrics {
     endpoint_changes: Changes,
     service_changes: Changes,
     no_local_endpoints: IntGaugeVec,
-    failures: IntCounterVec,
+    nftables_failures: IntCounterVec,
+    nftables_cleanup_failures: IntCounterVec,
+    restore_failures: IntCounterVec,
+    partial_restore_failures: IntCounterVec,
+    rules: IntGaugeVec,
+    rules_last: IntGaugeVec,
+    flows_duration: HistogramVec,
     deleted_flows: IntCounterVec,
     healthz: IntCounterVec,
     livez: IntCounterVec,
+    localhost_listeners: IntGaugeVec,
+    localhost_failures: IntCounterVec,
+    invalid_packets: IntCounter,
+    localhost_packets: IntCounter,
     problems: IntCounter,
     repairs: IntCounter,
-    connections: IntGaugeVec,
+    misfits: IntCounter,
+    table_full: IntCounter,
+    revisions: IntCounterVec,
+    connections: IntCounterVec,
+    attendance: Arc<Attendance>,
 }
 
 #[derive(Debug)]
@@ -52,14 +75,15 @@ pub(crate) enum ChangeOf {
 }
 
 impl Metrics {
-    /// All at zero. `mode` decides which failures are counted.
+    /// All at zero.
     ///
     /// # Errors
     /// When two metrics have one name, which a test excludes.
-    pub(crate) fn new(mode: crate::ModeName) -> prometheus::Result<Self> {
-        let registry = Registry::new();
+    pub(crate) fn new() -> prometheus::Result<Self> {
         let short = || prometheus::exponential_buckets(0.001, 2.0, 15);
         let per_family = &["ip_family"];
+        let per_table = &["ip_family", "table"];
+        let failures = |name, help| IntCounterVec::new(named(name, help), per_family);
         let metrics = Self {
             sync_duration: histogram("sync_proxy_rules_duration_seconds", "Time to program changes", short()?, per_family)?,
             full_sync_duration: histogram("sync_full_proxy_rules_duration_seconds", "Time to program everything anew", short()?, per_family)?,
@@ -80,40 +104,56 @@ impl Metrics {
                 named("sync_proxy_rules_no_local_endpoints_total", "Services with a traffic policy Local and no endpoint on this node"),
                 &["ip_family", "traffic_policy"],
             )?,
-            failures: IntCounterVec::new(
-                named(
-                    match mode {
-                        crate::ModeName::Nftables => "sync_proxy_rules_nftables_sync_failures_total",
-                        _ => "sync_proxy_rules_iptables_restore_failures_total",
-                    },
-                    "Rules that could not be programmed",
-                ),
-                per_family,
-            )?,
-            deleted_flows: IntCounterVec::new(
-                named("conntrack_reconciler_deleted_entries_total", "UDP connections to endpoints that are gone, forgotten"),
-                per_family,
-            )?,
+            nftables_failures: failures("sync_proxy_rules_nftables_sync_failures_total", "Times that rules could not be programmed")?,
+            nftables_cleanup_failures: failures("sync_proxy_rules_nftables_cleanup_failures_total", "Times that rules of other modes could not be removed")?,
+            restore_failures: failures("sync_proxy_rules_iptables_restore_failures_total", "Times that rules could not be programmed")?,
+            partial_restore_failures: failures("sync_proxy_rules_iptables_partial_restore_failures_total", "Times that a change did not fit the rules that were there, and all were written anew")?,
+            rules: IntGaugeVec::new(named("sync_proxy_rules_iptables_total", "Rules of the proxy"), per_table)?,
+            rules_last: IntGaugeVec::new(named("sync_proxy_rules_iptables_last", "Rules that the last sync wrote"), per_table)?,
+            flows_duration: histogram("conntrack_reconciler_sync_duration_seconds", "Time to look for UDP connections to endpoints that are gone", short()?, per_family)?,
+            deleted_flows: failures("conntrack_reconciler_deleted_entries_total", "UDP connections to endpoints that are gone, forgotten")?,
             healthz: IntCounterVec::new(named("proxy_healthz_total", "Answers of /healthz"), &["code"])?,
             livez: IntCounterVec::new(named("proxy_livez_total", "Answers of /livez"), &["code"])?,
+            localhost_listeners: IntGaugeVec::new(named("nftables_localhost_nodeport_listeners", "NodePorts that are listened at on a loopback address"), per_family)?,
+            localhost_failures: failures("nftables_localhost_nodeport_listener_creation_failures_total", "Times that a NodePort could not be listened at on a loopback address")?,
+            invalid_packets: IntCounter::with_opts(named("iptables_ct_state_invalid_dropped_packets_total", "Packets dropped for belonging to no connection"))?,
+            localhost_packets: IntCounter::with_opts(named("iptables_localhost_nodeports_accepted_packets_total", "Connections to NodePorts on loopback addresses"))?,
             problems: IntCounter::new("portolan_proxy_invalid_fields_total", "Fields of Services and EndpointSlices that cannot be meant")?,
             repairs: IntCounter::new("portolan_proxy_foreign_changes_total", "Times that somebody else changed the rules and they were repaired")?,
-            connections: IntGaugeVec::new(
+            misfits: IntCounter::new("portolan_proxy_misfits_total", "Changes that the kernel refused, so that all rules were compared or written anew")?,
+            table_full: IntCounter::new("portolan_proxy_conntrack_full_total", "Times that the kernel's table of connections became full")?,
+            revisions: IntCounterVec::new(
+                Opts::new("portolan_proxy_configuration_changes_total", "Changes of the configuration while the proxy runs"),
+                &["outcome"],
+            )?,
+            connections: IntCounterVec::new(
                 Opts::new("portolan_proxy_connections_total", "Connections begun, by Service port and endpoint, as the kernel counts them"),
                 &["service", "endpoint"],
             )?,
-            registry,
+            registry: Registry::new(),
+            attendance: Arc::default(),
         };
         metrics.register()?;
         for family in FAMILIES {
-            metrics.failures.with_label_values(&[family]);
-            metrics.deleted_flows.with_label_values(&[family]);
+            let zeros = [
+                &metrics.nftables_failures,
+                &metrics.nftables_cleanup_failures,
+                &metrics.restore_failures,
+                &metrics.partial_restore_failures,
+                &metrics.deleted_flows,
+                &metrics.localhost_failures,
+            ];
+            zeros.into_iter().for_each(|counter| drop(counter.with_label_values(&[family])));
+            metrics.flows_duration.with_label_values(&[family]);
+        }
+        for taken in [Taken::Applied, Taken::Refused] {
+            metrics.revisions.with_label_values(&[outcome(taken)]);
         }
         Ok(metrics)
     }
 
     fn register(&self) -> prometheus::Result<()> {
-        let collectors: [Box<dyn prometheus::core::Collector>; 20] = [
+        let collectors: [Box<dyn Collector>; 33] = [
             Box::new(self.sync_duration.clone()),
             Box::new(self.full_sync_duration.clone()),
             Box::new(self.partial_sync_duration.clone()),
@@ -126,12 +166,25 @@ impl Metrics {
             Box::new(self.service_changes.pending.clone()),
             Box::new(self.service_changes.total.clone()),
             Box::new(self.no_local_endpoints.clone()),
-            Box::new(self.failures.clone()),
+            Box::new(self.nftables_failures.clone()),
+            Box::new(self.nftables_cleanup_failures.clone()),
+            Box::new(self.restore_failures.clone()),
+            Box::new(self.partial_restore_failures.clone()),
+            Box::new(self.rules.clone()),
+            Box::new(self.rules_last.clone()),
+            Box::new(self.flows_duration.clone()),
             Box::new(self.deleted_flows.clone()),
             Box::new(self.healthz.clone()),
             Box::new(self.livez.clone()),
+            Box::new(self.localhost_listeners.clone()),
+            Box::new(self.localhost_failures.clone()),
+            Box::new(self.invalid_packets.clone()),
+            Box::new(self.localhost_packets.clone()),
             Box::new(self.problems.clone()),
             Box::new(self.repairs.clone()),
+            Box::new(self.misfits.clone()),
+            Box::new(self.table_full.clone()),
+            Box::new(self.revisions.clone()),
             Box::new(self.connections.clone()),
             Box::new(
                 Gauge::new("process_start_time_seconds", "When the process began, in seconds since 1970")
@@ -171,6 +224,11 @@ impl Metrics {
             self.last_sync.with_label_values(&[family]).set(now());
         }
         self.deleted_flows.with_label_values(&[FAMILIES[0]]).inc_by(report.flows as u64);
+        if let Some(time) = report.flows_took {
+            self.flows_duration.with_label_values(&[FAMILIES[0]]).observe(time.as_secs_f64());
+        }
+        self.partial_restore_failures.with_label_values(&[FAMILIES[0]]).inc_by(report.misfits as u64);
+        self.misfits.inc_by(report.misfits as u64);
         self.endpoint_changes.pending.set(0);
         self.service_changes.pending.set(0);
         for trigger in triggers {
@@ -180,41 +238,100 @@ impl Metrics {
         }
     }
 
-    /// Rules could not be programmed.
-    pub(crate) fn failed(&self) {
-        FAMILIES.iter().for_each(|family| self.failures.with_label_values(&[family]).inc());
+    /// Rules of a mode could not be programmed.
+    pub(crate) fn failed(&self, mode: ModeName) {
+        let failures = match mode {
+            ModeName::Nftables => &self.nftables_failures,
+            ModeName::Iptables | ModeName::Ipvs | ModeName::Userspace => &self.restore_failures,
+        };
+        FAMILIES.iter().for_each(|family| failures.with_label_values(&[family]).inc());
+    }
+
+    /// Rules of other modes could not be removed.
+    pub(crate) fn cleanup_failed(&self) {
+        FAMILIES.iter().for_each(|family| self.nftables_cleanup_failures.with_label_values(&[family]).inc());
+    }
+
+    /// The kernel's table of connections became full.
+    pub(crate) fn table_full(&self) {
+        self.table_full.inc();
+    }
+
+    /// The configuration changed.
+    pub(crate) fn revised(&self, taken: Taken) {
+        self.revisions.with_label_values(&[outcome(taken)]).inc();
+    }
+
+    /// How many rules there are now.
+    pub(crate) fn rules(&self, counts: &[RuleCount]) {
+        for count in counts {
+            let labels = [FAMILIES[usize::from(count.family == Family::V6)], count.table];
+            self.rules.with_label_values(&labels).set(as_gauge(count.total));
+            self.rules_last.with_label_values(&labels).set(as_gauge(count.last));
+        }
+    }
+
+    /// Where listeners at loopback addresses are counted.
+    pub(crate) fn attendance(&self) -> Arc<Attendance> {
+        self.attendance.clone()
     }
 
     /// How many Services have a policy Local without endpoints here.
-    pub(crate) fn no_local_endpoints(&self, family: service::Family, policy: &str, count: usize) {
+    pub(crate) fn no_local_endpoints(&self, family: Family, policy: &str, count: usize) {
         self.no_local_endpoints
             .with_label_values(&[family.to_string().as_str(), policy])
-            .set(i64::try_from(count).unwrap_or(i64::MAX));
+            .set(as_gauge(count));
     }
 
     /// `/healthz` or `/livez` answered.
-    pub(crate) fn answered(&self, question: crate::health::Question, code: u16) {
+    pub(crate) fn answered(&self, question: Question, code: u16) {
         let counter = match question {
-            crate::health::Question::Healthz => &self.healthz,
-            crate::health::Question::Livez => &self.livez,
+            Question::Healthz => &self.healthz,
+            Question::Livez => &self.livez,
         };
         counter.with_label_values(&[code.to_string().as_str()]).inc();
     }
 
-    /// All metrics in Prometheus' text format, version 0.0.4, with the kernel's counts as of now.
-    pub(crate) fn print(&self, counts: &[crate::mode::Count]) -> String {
+    /// The metrics of a mode in Prometheus' text format, version 0.0.4, with what the kernel counted.
+    pub(crate) fn print(&self, mode: ModeName, counted: &Counted) -> String {
         self.connections.reset();
-        for count in counts {
+        for count in &counted.connections {
             let endpoint = count.endpoint.map(|endpoint| endpoint.to_string()).unwrap_or_default();
-            self.connections
-                .with_label_values(&[&*count.service, endpoint.as_str()])
-                .add(i64::try_from(count.connections).unwrap_or(i64::MAX));
+            let labels = [&*count.service, endpoint.as_str()];
+            self.connections.with_label_values(&labels).inc_by(count.connections);
         }
+        for counter in [&self.invalid_packets, &self.localhost_packets] {
+            counter.reset();
+            let names = counter.desc();
+            let own =
+                counted.packets.iter().filter(|(name, _)| names.iter().any(|desc| desc.fq_name == *name));
+            own.for_each(|(_, packets)| counter.inc_by(*packets));
+        }
+        for family in Family::ALL {
+            let (label, attendance) = (family.to_string(), self.attendance.of(family));
+            self.localhost_listeners.with_label_values(&[&label]).set(as_gauge(attendance.listening()));
+            let failures = self.localhost_failures.with_label_values(&[&label]);
+            failures.reset();
+            failures.inc_by(attendance.failures());
+        }
+        let mut families = self.registry.gather();
+        families.retain(|family| of_modes::has(mode, family.name()));
         let mut text = Vec::new();
         // Writing to memory does not fail.
-        let _ = TextEncoder::new().encode(&self.registry.gather(), &mut text);
+        let _ = TextEncoder::new().encode(&families, &mut text);
         String::from_utf8(text).unwrap_or_default()
     }
+}
+
+fn outcome(taken: Taken) -> &'static str {
+    match taken {
+        Taken::Applied => "applied",
+        Taken::Refused => "refused",
+    }
+}
+
+fn as_gauge(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
 }
 
 fn named(name: &str, help: &str) -> Opts {
@@ -249,29 +366,71 @@ fn now() -> f64 {
 mod tests {
     use super::*;
 
+    fn printed(mode: ModeName) -> String {
+        let metrics = Metrics::new().unwrap();
+        metrics.change(ChangeOf::Endpoints);
+        let report = Report { full: true, flows_took: Some(Duration::from_millis(1)), ..Report::default() };
+        metrics.synced(&report, Duration::from_millis(3), &[Timestamp::now()]);
+        metrics.synced(&Report::default(), Duration::from_millis(1), &[]);
+        metrics.answered(Question::Healthz, 200);
+        metrics.answered(Question::Livez, 503);
+        metrics.no_local_endpoints(Family::V4, "internal", 2);
+        metrics.rules(&[RuleCount { family: Family::V4, table: "nat", total: 50, last: 7 }]);
+        let packets = vec![("kubeproxy_iptables_ct_state_invalid_dropped_packets_total", 3)];
+        let text = metrics.print(mode, &Counted { packets: packets.clone(), ..Counted::default() });
+        let again = metrics.print(mode, &Counted { packets, ..Counted::default() });
+        assert_eq!(text, again, "what the kernel counted is not added to itself");
+        text
+    }
+
+    /// Reference: the list of metrics in Kubernetes' `test/instrumentation`.
     #[test]
     fn metrics_have_the_names_that_dashboards_ask_for() {
-        let metrics = Metrics::new(crate::ModeName::Nftables).unwrap();
-        metrics.change(ChangeOf::Endpoints);
-        metrics.synced(
-            &Report { full: true, ..Report::default() },
-            Duration::from_millis(3),
-            &[Timestamp::now()],
-        );
-        metrics.answered(crate::health::Question::Healthz, 200);
-        metrics.no_local_endpoints(service::Family::V4, "internal", 2);
-        let text = metrics.print(&[]);
-        for name in [
-            "kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family=\"IPv4\",le=\"0.004\"} 1",
-            "kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv6\"} 1",
+        const ALL: [&str; 14] = [
+            "kubeproxy_sync_proxy_rules_duration_seconds_bucket{ip_family=\"IPv4\",le=\"0.004\"} 2",
+            "kubeproxy_sync_proxy_rules_last_timestamp_seconds{ip_family=\"IPv6\"}",
+            "kubeproxy_sync_proxy_rules_last_queued_timestamp_seconds{ip_family=\"IPv4\"}",
             "kubeproxy_network_programming_duration_seconds_bucket{ip_family=\"IPv4\",le=\"0.25\"} 1",
             "kubeproxy_sync_proxy_rules_endpoint_changes_total 1",
             "kubeproxy_sync_proxy_rules_endpoint_changes_pending 0",
-            "kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family=\"IPv4\"} 0",
+            "kubeproxy_sync_proxy_rules_service_changes_total 0",
+            "kubeproxy_sync_proxy_rules_service_changes_pending 0",
             "kubeproxy_sync_proxy_rules_no_local_endpoints_total{ip_family=\"IPv4\",traffic_policy=\"internal\"} 2",
             "kubeproxy_proxy_healthz_total{code=\"200\"} 1",
+            "kubeproxy_proxy_livez_total{code=\"503\"} 1",
+            "kubeproxy_conntrack_reconciler_sync_duration_seconds_count{ip_family=\"IPv4\"} 1",
+            "kubeproxy_conntrack_reconciler_deleted_entries_total{ip_family=\"IPv4\"} 0",
+            "portolan_proxy_configuration_changes_total{outcome=\"refused\"} 0",
+        ];
+        const NFTABLES: [&str; 6] = [
+            "kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv6\"} 1",
+            "kubeproxy_sync_partial_proxy_rules_duration_seconds_count{ip_family=\"IPv6\"} 1",
+            "kubeproxy_sync_proxy_rules_nftables_sync_failures_total{ip_family=\"IPv4\"} 0",
+            "kubeproxy_sync_proxy_rules_nftables_cleanup_failures_total{ip_family=\"IPv4\"} 0",
+            "kubeproxy_nftables_localhost_nodeport_listeners{ip_family=\"IPv4\"} 0",
+            "kubeproxy_nftables_localhost_nodeport_listener_creation_failures_total{ip_family=\"IPv6\"} 0",
+        ];
+        const IPTABLES: [&str; 7] = [
+            "kubeproxy_sync_full_proxy_rules_duration_seconds_count{ip_family=\"IPv6\"} 1",
+            "kubeproxy_sync_proxy_rules_iptables_restore_failures_total{ip_family=\"IPv4\"} 0",
+            "kubeproxy_sync_proxy_rules_iptables_partial_restore_failures_total{ip_family=\"IPv4\"} 0",
+            "kubeproxy_sync_proxy_rules_iptables_total{ip_family=\"IPv4\",table=\"nat\"} 50",
+            "kubeproxy_sync_proxy_rules_iptables_last{ip_family=\"IPv4\",table=\"nat\"} 7",
+            "kubeproxy_iptables_ct_state_invalid_dropped_packets_total 3",
+            "kubeproxy_iptables_localhost_nodeports_accepted_packets_total 0",
+        ];
+        for (mode, own, others) in [
+            (ModeName::Nftables, NFTABLES.as_slice(), &IPTABLES[1..]),
+            (ModeName::Iptables, IPTABLES.as_slice(), &NFTABLES[2..]),
+            (ModeName::Ipvs, &IPTABLES[1..2], &IPTABLES[2..]),
         ] {
-            assert!(text.contains(name), "{name} is missing in\n{text}");
+            let text = printed(mode);
+            for line in ALL.iter().chain(own) {
+                assert!(text.contains(line), "{line} is missing in mode {mode}:\n{text}");
+            }
+            for line in others {
+                assert!(!text.contains(line), "{line} is shown in mode {mode}");
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use service::{Changed, ServiceName};
+use service::{Changed, Family, ServiceName};
 
 use crate::error::Error;
 use crate::sight::Sight;
@@ -34,10 +34,25 @@ pub trait Mode: Send {
         Ok(())
     }
 
-    /// Connections that were begun, where the kernel counts them.
+    /// Reads what the kernel counts for this mode, from any thread and without the mode; `None` where it counts
+    /// nothing. It belongs to the network namespace of the thread that asks for it.
+    fn counter(&self) -> Option<Counter> {
+        None
+    }
+
+    /// Connections that were begun, where the kernel counts them, read by the mode itself.
     fn counts(&mut self) -> Vec<Count> {
         Vec::new()
     }
+
+    /// How many rules of iptables this mode has, by family and table; none for a mode without.
+    fn rule_counts(&self) -> Vec<RuleCount> {
+        Vec::new()
+    }
+
+    /// Ends the mode while the process goes on with another one. What it put into the kernel stays; connections that
+    /// pass through the process go on.
+    fn retire(self: Box<Self>) {}
 
     /// Waits until somebody else changed what this mode put into the kernel. Modes that cannot be told wait for ever.
     fn disturbed(&mut self) -> BoxFuture<'_, ()> {
@@ -73,7 +88,37 @@ pub struct Report {
     pub full: bool,
     /// UDP connections to endpoints that are gone, forgotten.
     pub flows: usize,
+    /// How long it took to look for those, if that was done.
+    pub flows_took: Option<Duration>,
+    /// Changes that did not fit what the kernel held, so that all was written anew.
+    pub misfits: usize,
 }
+
+/// How many rules a table of iptables has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RuleCount {
+    /// The family.
+    pub family: Family,
+    /// The table.
+    pub table: &'static str,
+    /// Rules of ours.
+    pub total: usize,
+    /// Rules that the last sync wrote.
+    pub last: usize,
+}
+
+/// Reads what the kernel counts, each time anew.
+pub type Counter = Box<dyn FnMut() -> Counted + Send>;
+
+/// What the kernel counted for a mode.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Counted {
+    /// Connections that were begun.
+    pub connections: Vec<Count>,
+    /// Packets that rules of no single Service met, each by the name of its metric.
+    pub packets: Vec<(&'static str, u64)>,
+}
+
 /// Connections begun at a Service port or to an endpoint, as the kernel counts them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Count {

@@ -33,7 +33,7 @@ enum Rules {
     Nftables(Vec<nfnetlink::Ruleset>),
     Iptables(Vec<(Family, iptables::text::Tables)>),
     Userspace(userspace::Rules, userspace::Endpoints),
-    Ipvs(Vec<(Family, ipvs::Rules)>),
+    Ipvs(Vec<(Family, ipvs::State)>),
 }
 
 /// Compiles the rules that the configured mode would load.
@@ -52,7 +52,7 @@ pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
         }
         ModeName::Userspace => Rules::Userspace(userspace::compile(sight), userspace::endpoints(sight)),
         ModeName::Ipvs => {
-            let rules = |family| ipvs::compile(sight, family, iptables::Platform::default());
+            let rules = |family| ipvs::compile(sight, family, iptables::Platform::default()).state();
             Rules::Ipvs(Family::ALL.map(|family| (family, rules(family))).to_vec())
         }
     };
@@ -78,12 +78,15 @@ fn families(sight: &Sight<'_>) -> Vec<Family> {
 pub fn held_and_wanted(sight: &Sight<'_>) -> Result<(Compiled, Compiled), Error> {
     let mut wanted = compile(sight)?;
     let rules = match &mut wanted.rules {
-        Rules::Ipvs(_) => {
-            return Err(Error::Mode(
-                "what the kernel holds of mode ipvs is not read back; see ipvsadm -Sn, ipset save and \
-                 iptables-save, or compare with a file"
-                    .to_owned(),
-            ));
+        Rules::Ipvs(states) => {
+            let place = iptables::Place::here();
+            let mut all = Vec::new();
+            for (family, wanted) in states {
+                let held = ipvs::held(&place, *family, sight.node)?;
+                *wanted = ipvs::compile(sight, *family, held.platform()).state();
+                all.push((*family, held));
+            }
+            Rules::Ipvs(all)
         }
         Rules::Nftables(ours) => {
             let mut socket = socket()?;
@@ -144,23 +147,23 @@ impl Compiled {
 
     /// What loading these rules would change where `before` is loaded; empty for nothing.
     pub fn difference(&self, before: &Self) -> String {
-        match (before.rules.tables(), self.rules.tables()) {
-            (Some(before), Some(after)) => {
-                let mut text = String::new();
-                for ((family, before), (_, after)) in before.iter().zip(after) {
-                    let difference = iptables::Difference::new(before, after);
-                    if !difference.is_empty() {
-                        text.push_str(&format!("# {family}\n{difference}"));
-                    }
-                }
-                text
-            }
-            _ => {
-                let (before, after) = (before.to_string(), self.to_string());
-                let lines = similar::TextDiff::from_lines(&before, &after);
-                lines.unified_diff().context_radius(CONTEXT).to_string()
-            }
+        if let (Rules::Ipvs(before), Rules::Ipvs(after)) = (&before.rules, &self.rules) {
+            let states = before.iter().zip(after);
+            return states.map(|((_, before), (_, after))| after.difference(before)).collect();
         }
+        if let (Some(before), Some(after)) = (before.rules.tables(), self.rules.tables()) {
+            let mut text = String::new();
+            for ((family, before), (_, after)) in before.iter().zip(after) {
+                let difference = iptables::Difference::new(before, after);
+                if !difference.is_empty() {
+                    text.push_str(&format!("# {family}\n{difference}"));
+                }
+            }
+            return text;
+        }
+        let (before, after) = (before.to_string(), self.to_string());
+        let lines = similar::TextDiff::from_lines(&before, &after);
+        lines.unified_diff().context_radius(CONTEXT).to_string()
     }
 }
 
@@ -224,8 +227,13 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
     }
 }
 
+/// Whether what [`start`] gave for one configuration can go on under another one.
+pub(crate) fn goes_on(before: &Config, after: &Config) -> bool {
+    Leftover::used(before) == Leftover::used(after)
+}
+
 fn socket() -> Result<nfnetlink::Socket, Error> {
-    nfnetlink::Socket::open().map_err(Error::Load)
+    nfnetlink::Socket::open().map_err(Error::load)
 }
 
 /// What modes leave in the kernel.

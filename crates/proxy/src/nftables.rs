@@ -25,6 +25,7 @@ use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use nfnetlink::Socket;
 use nfnetlink::conntrack::Flow;
 use service::ServiceName;
 use service::objects::{Balance, Protocol};
@@ -37,8 +38,9 @@ pub use settings::{Pods, Settings, Surroundings};
 pub use trace::Walker;
 pub use wish::{Audience, Chooser, Fragment, FrontValue, Way};
 
+use crate::config::SYNC_PERIOD;
 use crate::error::Error;
-use crate::mode::{Count, Mode, Report, Touched};
+use crate::mode::{Count, Counter, Mode, Report, Touched};
 use crate::sight::Sight;
 use balance::Load;
 use watcher::Watcher;
@@ -65,21 +67,30 @@ pub struct Nftables {
     counting: BTreeSet<ServiceName>,
     load: Load,
     watcher: Watcher,
+    /// How often all is compared with the kernel while changes by others are not heard of.
+    period: Duration,
+}
+
+/// Listens for changes that others make, if that is possible.
+fn watch(kernel: &Kernel) -> Watcher {
+    let monitor = kernel.monitor().inspect_err(|error| {
+        tracing::warn!(%error, "changes of the Service rules by others are only found by comparing all");
+    });
+    Watcher::new(monitor.ok())
 }
 
 impl Nftables {
     /// Nothing is read or written before the first [`Mode::sync`]. To hear of changes that others make, the calling
     /// thread must be in the network namespace of the kernel's socket.
     pub fn new(kernel: Kernel) -> Self {
-        let monitor = kernel.monitor().map_err(|error| {
-            tracing::warn!(%error, "changes of the Service rules by others go unnoticed until the next resync");
-        });
+        let watcher = watch(&kernel);
         Self {
             ruleset: Ruleset::new(),
             kernel,
             counting: BTreeSet::new(),
             load: Load::default(),
-            watcher: Watcher::new(monitor.ok()),
+            watcher,
+            period: SYNC_PERIOD,
         }
     }
 
@@ -117,6 +128,7 @@ impl Nftables {
 
 impl Mode for Nftables {
     fn sync(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) -> Result<Report, Error> {
+        self.period = sight.config.sync_period;
         let mut names = touched.names(sight);
         if matches!(touched, Touched::Everything) {
             // Those that went since the last sync are among ours only.
@@ -130,33 +142,43 @@ impl Mode for Nftables {
     }
 
     fn next_tend(&self) -> Option<Duration> {
-        (!self.counting.is_empty()).then_some(COUNT)
+        match (self.counting.is_empty(), self.watcher.hears()) {
+            (false, _) => Some(COUNT),
+            (true, false) => Some(self.period),
+            (true, true) => None,
+        }
     }
 
     fn tend(&mut self, sight: &Sight<'_>) -> Result<(), Error> {
-        if self.counting.is_empty() {
-            return Ok(());
+        if !self.watcher.hears() {
+            self.watcher = watch(&self.kernel);
+            self.kernel.trust_nothing();
         }
-        self.count();
+        if !self.counting.is_empty() {
+            self.count();
+        }
         for name in self.counting.clone() {
             self.look_at(sight, &name);
         }
         self.apply(sight).map(drop)
     }
 
+    fn counter(&self) -> Option<Counter> {
+        let socket = Socket::open().inspect_err(|error| {
+            tracing::warn!(%error, "connections of Services are not counted in the metrics");
+        });
+        socket.ok().map(counts::counter)
+    }
+
     fn counts(&mut self) -> Vec<Count> {
-        counts::counts(self.kernel.socket(), &self.ruleset).unwrap_or_else(|error| {
-            tracing::debug!(%error, "the Service rules could not be asked what they counted");
-            Vec::new()
-        })
+        counts::read_or_log(self.kernel.socket())
     }
 
     fn disturbed(&mut self) -> BoxFuture<'_, ()> {
         let heard = async {
             if let Err(error) = self.watcher.disturbed().await {
-                tracing::warn!(%error, "changes of the Service rules by others go unnoticed until the next resync");
+                tracing::warn!(%error, "changes of the Service rules by others cannot be heard of; comparing all");
                 self.watcher = Watcher::new(None);
-                std::future::pending::<()>().await;
             }
         };
         heard.boxed()

@@ -25,6 +25,8 @@ pub struct NodeFacts {
     pub viewpoint: Viewpoint,
     /// `status.addresses` of its Node; the first of each family is the primary one.
     pub addresses: Vec<IpAddr>,
+    /// The address that the configuration gives the node (`bindAddress`); it is the primary one of its family.
+    pub preferred_address: Option<IpAddr>,
     /// All addresses on its interfaces, without loopback.
     pub interface_addresses: Vec<IpAddr>,
     /// `spec.podCIDRs` of its Node.
@@ -96,9 +98,6 @@ impl<'a> Sight<'a> {
 
     /// Where NodePorts are open.
     pub fn node_port_ips(&self, family: Family) -> NodePortIps {
-        let ours = |addresses: &[IpAddr]| -> Vec<IpAddr> {
-            addresses.iter().copied().filter(|address| Family::of(*address) == family).collect()
-        };
         match self.config.node_port_addresses() {
             NodePortAddresses::All => NodePortIps::AnyLocal,
             NodePortAddresses::Primary => match self.node.primary(family) {
@@ -107,24 +106,50 @@ impl<'a> Sight<'a> {
                 None if self.node.addresses.is_empty() => NodePortIps::AnyLocal,
                 None => NodePortIps::Only(Vec::new()),
             },
-            NodePortAddresses::Ranges(ranges) => {
-                let mut ranges =
-                    ranges.iter().filter(|range| Family::of(range.address()) == family).peekable();
-                // No range of a family is no restriction for it.
-                if ranges.peek().is_none() || ranges.clone().any(|range| range.prefix() == 0) {
-                    return NodePortIps::AnyLocal;
+            NodePortAddresses::Ranges(ranges) => self.within(ranges, family),
+            NodePortAddresses::PrimaryAnd(ranges) => {
+                let of_family = |range: &&Cidr| Family::of(range.address()) == family;
+                let ranges: Vec<_> = ranges.iter().filter(of_family).copied().collect();
+                let within = match ranges.is_empty() {
+                    true => NodePortIps::Only(Vec::new()),
+                    false => self.within(&ranges, family),
+                };
+                match within {
+                    NodePortIps::Only(mut addresses) => {
+                        addresses.extend(self.node.primary(family));
+                        addresses.sort_unstable();
+                        addresses.dedup();
+                        NodePortIps::Only(addresses)
+                    }
+                    NodePortIps::AnyLocal => NodePortIps::AnyLocal,
                 }
-                let mut addresses = ours(&self.node.interface_addresses);
-                addresses.retain(|address| ranges.clone().any(|range| range.contains(*address)));
-                addresses.sort_unstable();
-                addresses.dedup();
-                NodePortIps::Only(addresses)
             }
         }
+    }
+
+    /// The addresses on the node's interfaces that are in these ranges.
+    fn within(&self, ranges: &[Cidr], family: Family) -> NodePortIps {
+        let mut ranges = ranges.iter().filter(|range| Family::of(range.address()) == family).peekable();
+        // No range of a family is no restriction for it.
+        if ranges.peek().is_none() || ranges.clone().any(|range| range.prefix() == 0) {
+            return NodePortIps::AnyLocal;
+        }
+        let of_family = |address: &IpAddr| Family::of(*address) == family;
+        let mut addresses: Vec<_> = self.node.interface_addresses.iter().copied().filter(of_family).collect();
+        addresses.retain(|address| ranges.clone().any(|range| range.contains(*address)));
+        addresses.sort_unstable();
+        addresses.dedup();
+        NodePortIps::Only(addresses)
     }
 }
 
 impl NodeFacts {
+    /// What is known of the node before its Node object is.
+    pub(crate) fn unknown(config: &Config) -> Self {
+        let viewpoint = Viewpoint { node: config.node_name.clone(), zone: None };
+        Self { viewpoint, preferred_address: config.node_address, ..Self::default() }
+    }
+
     /// Takes in what the Node object says.
     pub fn see(&mut self, node: &Node) {
         self.viewpoint.zone.clone_from(&node.zone);
@@ -134,7 +159,8 @@ impl NodeFacts {
 
     /// The primary address of a family.
     pub fn primary(&self, family: Family) -> Option<IpAddr> {
-        self.addresses.iter().copied().find(|address| Family::of(*address) == family)
+        let known = self.preferred_address.iter().chain(&self.addresses);
+        known.copied().find(|address| Family::of(*address) == family)
     }
 
     /// Whether an address is the node's own, loopback ones included.
@@ -142,5 +168,52 @@ impl NodeFacts {
         address.is_loopback()
             || self.interface_addresses.contains(&address)
             || self.addresses.contains(&address)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::iptables::scene::Scene;
+
+    /// Where IPv4 NodePorts are open on a node with these addresses on its interfaces, the first of which its Node
+    /// object has.
+    fn open(given: NodePortAddresses, change: impl Fn(&mut Scene)) -> Option<Vec<String>> {
+        let mut scene = Scene::new(&[]);
+        scene.node.interface_addresses =
+            ["192.168.0.2", "198.51.100.2"].map(|address| address.parse().unwrap()).to_vec();
+        scene.config.node_port_addresses = Some(given);
+        change(&mut scene);
+        match scene.sight().node_port_ips(Family::V4) {
+            NodePortIps::AnyLocal => None,
+            NodePortIps::Only(addresses) => Some(addresses.iter().map(ToString::to_string).collect()),
+        }
+    }
+
+    fn ranges(texts: &[&str]) -> Vec<Cidr> {
+        texts.iter().map(|text| text.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn node_ports_are_open_at_the_primary_address_and_in_ranges_as_configured() {
+        let only = |addresses: &[&str]| Some(addresses.iter().map(ToString::to_string).collect::<Vec<_>>());
+        let both = |texts: &[&str]| open(NodePortAddresses::PrimaryAnd(ranges(texts)), |_| ());
+        assert_eq!(open(NodePortAddresses::Primary, |_| ()), only(&["192.168.0.2"]));
+        assert_eq!(both(&["127.0.0.0/8", "::1/128"]), only(&["192.168.0.2"]));
+        assert_eq!(both(&["198.51.100.0/24"]), only(&["192.168.0.2", "198.51.100.2"]));
+        assert_eq!(
+            both(&["::1/128"]),
+            only(&["192.168.0.2"]),
+            "a family without a range has the primary one"
+        );
+        assert_eq!(both(&["0.0.0.0/0"]), None);
+        let elsewhere = ranges(&["127.0.0.0/8"]);
+        assert_eq!(open(NodePortAddresses::Ranges(elsewhere), |_| ()), only(&[]));
+    }
+
+    #[test]
+    fn a_configured_address_is_the_primary_one_of_its_family() {
+        let prefer = |scene: &mut Scene| scene.node.preferred_address = "198.51.100.2".parse().ok();
+        assert_eq!(open(NodePortAddresses::Primary, prefer), Some(vec!["198.51.100.2".to_owned()]));
     }
 }

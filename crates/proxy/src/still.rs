@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use service::manifest::Objects;
 use service::objects::{Node, Pod};
-use service::{Changed, Cluster, Event, Viewpoint};
+use service::{Changed, Cluster, Event};
 
 use crate::config::Config;
 use crate::sight::{NodeFacts, Sight};
@@ -36,10 +36,9 @@ impl Still {
         }
         let service_cidrs = objects.service_cidrs.iter().flat_map(|object| object.cidrs.iter().copied());
         let mut node = NodeFacts {
-            viewpoint: Viewpoint { node: config.node_name.clone(), zone: None },
             service_cidrs: service_cidrs.collect(),
             interface_addresses,
-            ..NodeFacts::default()
+            ..NodeFacts::unknown(&config)
         };
         if let Some(object) = objects.nodes.iter().find(|node| node.metadata.name == config.node_name) {
             node.see(object);

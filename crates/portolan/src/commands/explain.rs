@@ -23,8 +23,18 @@ enum Output {
     Json,
 }
 
+const EXAMPLES: &str = "\
+Examples:
+  portolan explain -f objects.yaml --node N --from external --to 192.0.2.1:30080
+  portolan explain --kubeconfig FILE --node N --from default/client --to default/web:80
+  portolan explain -f objects.yaml --node N --from node --to 10.96.0.10:53/udp --proxy-mode ipvs -o json
+  printf '10.244.1.5 10.96.0.1:443/tcp\\n' | portolan explain -f objects.yaml --node N --queries -
+
+The objects are what `kubectl get svc,endpointslices,nodes,pods -A -o yaml` prints.";
+
 /// The options of `portolan explain`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// Who sends: a pod (NAMESPACE/NAME), a node, an IP address, or `external`, `pod`, `node` for any such
     #[arg(long, value_name = "SRC", required_unless_present = "queries")]

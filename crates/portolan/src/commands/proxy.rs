@@ -3,20 +3,33 @@
 mod cluster;
 pub(crate) mod flags;
 pub(crate) mod objects;
+mod revisions;
 pub(crate) mod settings;
 
 use std::path::PathBuf;
 
 use anyhow::Context;
 use clap::Args;
+use proxy::configuration::Duties;
 use proxy::{ModeName, Touched};
 
 use super::parts;
 use crate::host;
 use settings::Settings;
 
+const EXAMPLES: &str = "\
+Examples:
+  portolan proxy --kubeconfig FILE                            in place of kube-proxy, until it is told to stop
+  portolan proxy --config FILE                                the same; follows the file when it changes
+  portolan proxy --once --dry-run -f objects.yaml --node N    what would be loaded, without root
+  portolan proxy --diff -f objects.yaml --node N              what would change on this machine
+  portolan proxy --cleanup                                    remove the rules of all modes
+
+-h shows the first settings, --help all. A configuration file with every setting: --write-config-to FILE";
+
 /// The options of `portolan proxy`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     #[command(flatten)]
     settings: Settings,
@@ -46,7 +59,8 @@ pub(crate) struct Options {
 /// `portolan proxy`.
 pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     let settings = &options.settings;
-    let configuration = settings.configuration()?;
+    let text = settings.text()?;
+    let configuration = settings.configuration_of(text.as_deref())?;
     if let Some(file) = &options.write_config_to {
         let text = serde_json::to_string_pretty(&configuration.complete())?;
         return std::fs::write(file, text + "\n")
@@ -86,15 +100,21 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
             Ok(())
         });
     }
+    settle(&duties);
+    parts::run(async {
+        let client = cluster::client(&configuration).await?;
+        let mode = proxy::start(&config)?;
+        let revisions = revisions::revisions(settings, text, &configuration);
+        Ok(proxy::run_revised(client, config, duties, mode, revisions, parts::stop()).await?)
+    })
+}
+
+/// Makes the settings of kernel and process that are no rules.
+fn settle(duties: &Duties) {
     duties.conntrack.apply();
     if let Err(error) = std::fs::write("/proc/self/oom_score_adj", duties.oom_score_adj.to_string()) {
         tracing::debug!(%error, "this process is as likely as others to be killed for want of memory");
     }
-    parts::run(async {
-        let client = cluster::client(&configuration).await?;
-        let mode = proxy::start(&config)?;
-        Ok(proxy::run(client, config, duties, mode, parts::stop()).await?)
-    })
 }
 
 /// Prints the rules or their difference. Needs no root, unless the rules of this machine are asked for.

@@ -12,8 +12,17 @@ use super::proxy::settings::Settings;
 use super::proxy::write;
 use crate::host;
 
+const EXAMPLES: &str = "\
+Examples:
+  portolan trace --kubeconfig FILE web                 new connections to default/web, as they come
+  portolan trace --kubeconfig FILE kube-system/kube-dns --count 3
+  portolan trace -f objects.yaml --node N web
+
+Needs root and nf_tables, whatever the mode; rules of iptables-legacy do not show.";
+
 /// The options of `portolan trace`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct Options {
     /// The Service, as NAME or NAMESPACE/NAME
     service: String,

@@ -70,7 +70,6 @@ use Kind as K;
 use Meaning::{Accepted, Used, Without};
 use Preset as D;
 
-const EVENTS: &str = "changes are programmed as they come";
 const WINDOWS: &str = "it is for Windows nodes";
 const LOGS: &str = "logs are set by the environment variable PORTOLAN_LOG";
 
@@ -88,7 +87,7 @@ const fn row(
 /// All settings, by their keys' order of the alphabet.
 #[rustfmt::skip]
 pub const SETTINGS: &[Setting] = &[
-    row("bindAddress", "bind-address", K::Text, D::Text("0.0.0.0"), Used, "The node's address, if its Node does not say [0.0.0.0 or ::]"),
+    row("bindAddress", "bind-address", K::Text, D::Text("0.0.0.0"), Used, "The node's own address, in place of the first one of that family that its Node object has; 0.0.0.0 and :: stand for none"),
     row("bindAddressHardFail", "bind-address-hard-fail", K::Bool, D::Bool(false), Used, "Exit when a server cannot listen, in place of trying again"),
     row("clientConnection.acceptContentTypes", "", K::Text, D::Text(""), Accepted, "Content types to ask for"),
     row("clientConnection.burst", "kube-api-burst", K::Int, D::Int(10), Accepted, "Requests at once to the API server"),
@@ -114,13 +113,13 @@ pub const SETTINGS: &[Setting] = &[
     row("iptables.localhostNodePorts", "iptables-localhost-nodeports", K::Bool, D::Bool(true), Used, "Open NodePorts at 127.0.0.1 too"),
     row("iptables.masqueradeAll", "masquerade-all", K::Bool, D::Bool(false), Used, "Masquerade all ClusterIP traffic"),
     row("iptables.masqueradeBit", "iptables-masquerade-bit", K::Int, D::Int(14), Used, "The bit of the packet mark for packets to masquerade, 0 to 31"),
-    row("iptables.minSyncPeriod", "iptables-min-sync-period", K::Duration, D::Duration("1s"), Without(EVENTS), "How long to wait between two changes of rules"),
-    row("iptables.syncPeriod", "iptables-sync-period", K::Duration, D::Duration("30s"), Used, "How often to look whether somebody removed the rules"),
+    row("iptables.minSyncPeriod", "iptables-min-sync-period", K::Duration, D::DurationOrZero("0s"), Used, "How long to wait between two changes of rules [default: not at all]"),
+    row("iptables.syncPeriod", "iptables-sync-period", K::Duration, D::Duration("30s"), Used, "How often to look whether somebody removed the rules; out of date for twice this time they are unhealthy"),
     row("ipvs.excludeCIDRs", "ipvs-exclude-cidrs", K::List, D::List, Used, "Virtual servers in these ranges are left alone"),
-    row("ipvs.minSyncPeriod", "ipvs-min-sync-period", K::Duration, D::Duration("0s"), Without(EVENTS), "How long to wait between two changes"),
+    row("ipvs.minSyncPeriod", "ipvs-min-sync-period", K::Duration, D::DurationOrZero("0s"), Used, "How long to wait between two changes of rules [default: not at all]"),
     row("ipvs.scheduler", "ipvs-scheduler", K::Text, D::Text(""), Used, "How virtual servers choose, such as rr or lc"),
     row("ipvs.strictARP", "ipvs-strict-arp", K::Bool, D::Bool(false), Used, "Answer ARP for an address only on its own interface"),
-    row("ipvs.syncPeriod", "ipvs-sync-period", K::Duration, D::Duration("30s"), Used, "How often to look after draining servers"),
+    row("ipvs.syncPeriod", "ipvs-sync-period", K::Duration, D::Duration("30s"), Used, "How often to compare all with the kernel; out of date for twice this time rules are unhealthy"),
     row("ipvs.tcpFinTimeout", "ipvs-tcpfin-timeout", K::Duration, D::DurationOrZero("0s"), Used, "How long TCP connections are remembered after a FIN"),
     row("ipvs.tcpTimeout", "ipvs-tcp-timeout", K::Duration, D::DurationOrZero("0s"), Used, "How long idle TCP connections are remembered"),
     row("ipvs.udpTimeout", "ipvs-udp-timeout", K::Duration, D::DurationOrZero("0s"), Used, "How long idle UDP connections are remembered"),
@@ -129,9 +128,9 @@ pub const SETTINGS: &[Setting] = &[
     row("mode", "proxy-mode", K::Text, D::Text("nftables"), Used, "nftables, iptables, ipvs or userspace"),
     row("nftables.masqueradeAll", "", K::Bool, D::Bool(false), Used, "Masquerade all ClusterIP traffic"),
     row("nftables.masqueradeBit", "", K::Int, D::Int(14), Used, "The bit of the packet mark for packets to masquerade, 0 to 31"),
-    row("nftables.minSyncPeriod", "", K::Duration, D::Duration("1s"), Without(EVENTS), "How long to wait between two changes of rules"),
-    row("nftables.syncPeriod", "", K::Duration, D::Duration("30s"), Without("foreign changes are noticed as they happen"), "How often to look after the rules"),
-    row("nodePortAddresses", "nodeport-addresses", K::List, D::List, Used, "Where NodePorts are open: ranges, or primary [default: all; with nftables primary]"),
+    row("nftables.minSyncPeriod", "", K::Duration, D::DurationOrZero("0s"), Used, "How long to wait between two changes of rules [default: not at all]"),
+    row("nftables.syncPeriod", "", K::Duration, D::Duration("30s"), Used, "Rules that are out of date for twice this time are unhealthy"),
+    row("nodePortAddresses", "nodeport-addresses", K::List, D::List, Used, "Where NodePorts are open: ranges, primary, localhost, all, or several of these [default: all; with nftables primary and localhost]"),
     row("oomScoreAdj", "oom-score-adj", K::Int, D::Int(-999), Used, "How little this process should be killed for want of memory"),
     row("portRange", "proxy-port-range", K::Text, D::Text(""), Without("kube-proxy has no use for it either since 1.26"), "Ports of the userspace mode"),
     row("showHiddenMetricsForVersion", "show-hidden-metrics-for-version", K::Text, D::Text(""), Accepted, "Show metrics that are hidden since this version; none is"),

@@ -75,9 +75,34 @@ fn node_port_addresses_and_local_detection_are_read() {
     assert_eq!(config("nodePortAddresses: [primary]").node_port_addresses, Some(NodePortAddresses::Primary));
     let ranges = config("nodePortAddresses: [192.0.2.0/24, 2001:db8::/32]").node_port_addresses;
     assert!(matches!(ranges, Some(NodePortAddresses::Ranges(ranges)) if ranges.len() == 2));
+    let keywords = |text: &str| config(&format!("nodePortAddresses: [{text}]")).node_port_addresses;
+    let ranges = |texts: &[&str]| texts.iter().map(|text| text.parse().unwrap()).collect::<Vec<Cidr>>();
+    let loopback = ranges(&["127.0.0.0/8", "::1/128"]);
+    assert_eq!(keywords("localhost"), Some(NodePortAddresses::Ranges(loopback.clone())));
+    assert_eq!(keywords("primary, localhost"), Some(NodePortAddresses::PrimaryAnd(loopback)));
+    assert_eq!(
+        keywords("192.0.2.0/24, primary"),
+        Some(NodePortAddresses::PrimaryAnd(ranges(&["192.0.2.0/24"])))
+    );
+    assert_eq!(keywords("primary, all"), Some(NodePortAddresses::All));
     let bridge =
         config("detectLocalMode: BridgeInterface\ndetectLocal: {bridgeInterface: cni0}").detect_local;
     assert_eq!(bridge, DetectLocal::BridgeInterface("cni0".to_owned()));
+}
+
+#[test]
+fn the_address_and_the_periods_of_the_node_are_read() {
+    assert_eq!(config("bindAddress: '::'").node_address, None);
+    assert_eq!(config("bindAddress: 192.0.2.7").node_address, "192.0.2.7".parse().ok());
+    let text = "iptables: {syncPeriod: 10s, minSyncPeriod: 2s}\nipvs: {syncPeriod: 7s}";
+    let periods = |mode: &str| {
+        let config = config(&format!("mode: {mode}\n{text}"));
+        (config.sync_period.as_secs(), config.min_sync_period.as_secs())
+    };
+    assert_eq!(
+        ["nftables", "iptables", "userspace", "ipvs"].map(periods),
+        [(30, 0), (10, 2), (10, 2), (7, 0)]
+    );
 }
 
 #[test]
@@ -98,6 +123,7 @@ fn what_cannot_be_meant_is_refused_by_name() {
             "detectLocalMode: BridgeInterface",
             "detectLocal.bridgeInterface: the empty text is not the name of a bridge",
         ),
+        ("bindAddress: here", "bindAddress: here is not an IP address"),
         ("healthzBindAddress: here", "healthzBindAddress: here is not ADDRESS:PORT"),
         ("masqueradeAll: true", "unknown field \"masqueradeAll\""),
     ];
@@ -110,7 +136,7 @@ fn what_cannot_be_meant_is_refused_by_name() {
 
 #[test]
 fn settings_without_a_meaning_here_are_named_and_flags_go_before_the_file() {
-    let mut configuration = read("portRange: 1-2\nmode: iptables\niptables: {minSyncPeriod: 5s}").unwrap();
+    let mut configuration = read("portRange: 1-2\nmode: iptables\nenableProfiling: true").unwrap();
     assert_eq!(configuration.warnings().len(), 2);
     let flag = |name: &str| SETTINGS.iter().find(|setting| setting.flag == name).unwrap();
     configuration.set_flag(flag("proxy-mode"), "ipvs").unwrap();

@@ -10,6 +10,8 @@ use nfnetlink::{Error, Socket};
 use service::objects::Protocol;
 use service::{Family, PortView};
 
+use crate::sight::NodeFacts;
+
 /// Where UDP connections of a Service port come in, and where they may lead.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Front {
@@ -36,13 +38,14 @@ impl Front {
     }
 }
 
-/// Forgets connections that came in at these fronts and lead nowhere; returns how many.
+/// Forgets connections that came in at these fronts and lead nowhere; returns how many. `node` knows its own addresses.
 ///
 /// # Errors
 /// Those of the connection table's dump and of deleting from it.
 pub(crate) fn forget<'a>(
     socket: &mut Socket,
     fronts: impl IntoIterator<Item = &'a Front>,
+    node: &NodeFacts,
 ) -> Result<usize, Error> {
     let doors = Doors::of(fronts);
     if doors.is_empty() {
@@ -50,12 +53,18 @@ pub(crate) fn forget<'a>(
     }
     let mut forgotten = 0;
     for flow in socket.flows(Protocol::Udp.number())? {
-        if doors.leads_nowhere(flow.destination, flow.reply_source) {
+        if doors.leads_nowhere(flow.destination, flow.reply_source, node) {
             socket.delete_flow(&flow)?;
             forgotten += 1;
         }
     }
     Ok(forgotten)
+}
+
+/// Says that connections were not forgotten, which only leaves them to time out; rules are as they should be.
+pub(crate) fn not_forgotten(error: Error) -> usize {
+    tracing::warn!(%error, "UDP connections to endpoints that are gone were not forgotten");
+    0
 }
 
 /// The endpoints behind each address and NodePort.
@@ -84,14 +93,14 @@ impl<'a> Doors<'a> {
     }
 
     /// Whether a connection to this destination is answered by somebody who does not serve it.
-    fn leads_nowhere(&self, destination: SocketAddr, answering: SocketAddr) -> bool {
+    fn leads_nowhere(&self, destination: SocketAddr, answering: SocketAddr, node: &NodeFacts) -> bool {
         if let Some(serving) = self.addresses.get(&destination) {
             return !serving.contains(&answering);
         }
-        // What only has the number of a NodePort and is not translated is somebody else's.
-        let translated = answering != destination;
+        // What only has the number of a NodePort is somebody else's, unless it is translated or goes to the node.
+        let ours = answering != destination || node.is_local(destination.ip());
         let node_port = self.node_ports.get(&(Family::of(destination.ip()), destination.port()));
-        translated && node_port.is_some_and(|serving| !serving.contains(&answering))
+        ours && node_port.is_some_and(|serving| !serving.contains(&answering))
     }
 }
 
@@ -109,7 +118,8 @@ mod tests {
     }
 
     fn stale(front: &Front, destination: &str, answering: &str) -> bool {
-        Doors::of([front]).leads_nowhere(destination.parse().unwrap(), answering.parse().unwrap())
+        let node = NodeFacts { addresses: vec!["192.0.2.1".parse().unwrap()], ..NodeFacts::default() };
+        Doors::of([front]).leads_nowhere(destination.parse().unwrap(), answering.parse().unwrap(), &node)
     }
 
     #[test]
@@ -127,6 +137,7 @@ mod tests {
     fn an_untranslated_connection_to_the_number_of_a_node_port_is_somebody_elses() {
         let front = front(&["10.96.0.10:53"], Some(30053), &["10.244.0.2:5353"]);
         assert!(!stale(&front, "203.0.113.5:30053", "203.0.113.5:30053"));
+        assert!(stale(&front, "192.0.2.1:30053", "192.0.2.1:30053"), "begun before there was a Service");
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! What should become of a packet by the model alone, without any rules.
 
+mod virtual_server;
+
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use service::objects::{Balance, Protocol, SessionAffinity};
 use service::{Client, Entrance, Family, List, Outcome, PortView};
@@ -19,6 +21,8 @@ pub struct Model<'a> {
     addresses: HashMap<(IpAddr, Protocol, u16), (usize, Door)>,
     node_ports: HashMap<(Family, Protocol, u16), usize>,
     cluster_ips: HashSet<IpAddr>,
+    /// External IPs and addresses of load balancers.
+    outer_ips: HashSet<IpAddr>,
 }
 
 /// What should become of a packet, and why.
@@ -30,6 +34,20 @@ pub struct Expected {
     pub endpoints: Vec<Share>,
     /// Why.
     pub reasons: Vec<String>,
+}
+
+/// What is said of endpoints that are reached from themselves.
+const ITSELF: &str = "an endpoint that meets itself sees the node's address";
+
+fn kept_out(packet: &Packet) -> String {
+    format!("{} is in none of loadBalancerSourceRanges", packet.source)
+}
+
+fn masquerade_words(masquerade: bool) -> String {
+    match masquerade {
+        true => "the source address is replaced by the node's, so that answers come back this way".to_owned(),
+        false => "the source address is kept".to_owned(),
+    }
 }
 
 /// Where a packet knocks.
@@ -70,6 +88,7 @@ impl<'a> Model<'a> {
             addresses: HashMap::new(),
             node_ports: HashMap::new(),
             cluster_ips: HashSet::new(),
+            outer_ips: HashSet::new(),
         };
         for (index, view) in ports.iter().enumerate() {
             let (protocol, port) = (view.port.protocol, view.port.port);
@@ -84,16 +103,12 @@ impl<'a> Model<'a> {
             let external = view.external_ips().map(|address| (address, Door::ExternalIp));
             let balanced = view.load_balancer_ips().map(|address| (address, Door::LoadBalancer));
             for (address, door) in external.chain(balanced) {
+                model.outer_ips.insert(address);
                 model.addresses.entry((address, protocol, port)).or_insert((index, door));
             }
         }
         model.ports = ports;
         model
-    }
-
-    /// The mode that is looked at.
-    pub fn mode(&self) -> ModeName {
-        self.sight.config.mode
     }
 
     /// What should become of a packet.
@@ -112,8 +127,11 @@ impl<'a> Model<'a> {
         )];
         let client = self.client(packet);
         reasons.push(format!("{} {}", packet.source, self.client_words(client, packet)));
+        if self.sight.config.mode == ModeName::Ipvs {
+            return self.by_virtual_server(view, door, packet, reasons);
+        }
         if door == Door::LoadBalancer && !self.allowed(view, packet) {
-            reasons.push(format!("{} is in none of loadBalancerSourceRanges", packet.source));
+            reasons.push(kept_out(packet));
             return Expected { verdict: Verdict::Drop, endpoints: Vec::new(), reasons };
         }
         if self.sight.config.mode == ModeName::Userspace && packet.protocol == Protocol::Sctp {
@@ -140,15 +158,10 @@ impl<'a> Model<'a> {
             Entrance::Internal => self.sight.config.masquerade_all || self.foreign(client, view.family),
             Entrance::External => answer.masquerade,
         } || self.sight.config.mode == ModeName::Userspace;
-        reasons.push(match masquerade {
-            true => {
-                "the source address is replaced by the node's, so that answers come back this way".to_owned()
-            }
-            false => "the source address is kept".to_owned(),
-        });
+        reasons.push(masquerade_words(masquerade));
         let endpoints = self.shares(view, list, packet, masquerade);
         if !masquerade && endpoints.iter().any(|share| share.masquerade) {
-            reasons.push("an endpoint that meets itself sees the node's address".to_owned());
+            reasons.push(ITSELF.to_owned());
         }
         Expected { verdict: Verdict::Dnat, endpoints, reasons }
     }
@@ -164,10 +177,14 @@ impl<'a> Model<'a> {
             NodePortIps::AnyLocal => self.sight.node.is_local(address) && !address.is_loopback(),
             NodePortIps::Only(addresses) => addresses.contains(&address),
         };
+        let opens_localhost = match self.sight.config.node_port_addresses().names(address) {
+            Some(named) => named && address == Ipv4Addr::LOCALHOST,
+            None => self.sight.node_port_ips(family) == NodePortIps::AnyLocal,
+        };
         let at_localhost = address.is_loopback()
             && (address.is_ipv4() || self.sight.config.mode == ModeName::Userspace)
             && self.sight.config.localhost_node_ports
-            && self.sight.node_port_ips(family) == NodePortIps::AnyLocal
+            && opens_localhost
             && matches!(self.sight.config.mode, ModeName::Iptables | ModeName::Userspace);
         if !open && !at_localhost {
             return None;
@@ -177,10 +194,20 @@ impl<'a> Model<'a> {
     }
 
     /// What becomes of packets that knock nowhere: kube-proxy's nftables mode rejects unknown ports of cluster IPs
-    /// and drops what goes to cluster IPs that nobody has; the other modes let both pass.
+    /// and drops what goes to cluster IPs that nobody has; ipvs mode rejects unknown ports of all addresses of
+    /// Services; the other modes let all pass.
     fn no_door(&self, packet: &Packet) -> Expected {
         let address = packet.destination.ip();
-        let strict = self.sight.config.mode == ModeName::Nftables;
+        let mode = self.sight.config.mode;
+        let strict = mode == ModeName::Nftables;
+        if mode == ModeName::Ipvs && self.is_service_ip(address) {
+            let reason = format!(
+                "{address} is an address of a Service without a port {}/{}",
+                packet.destination.port(),
+                packet.protocol
+            );
+            return Expected { verdict: Verdict::Reject, endpoints: Vec::new(), reasons: vec![reason] };
+        }
         let (verdict, reason) = if self.cluster_ips.contains(&address) {
             let verdict = if strict { Verdict::Reject } else { Verdict::Pass };
             (
@@ -238,6 +265,9 @@ impl<'a> Model<'a> {
     fn allowed(&self, view: &PortView<'_>, packet: &Packet) -> bool {
         let Some(ranges) = view.source_ranges() else { return true };
         let within = |address: IpAddr| ranges.iter().any(|range| range.contains(address));
+        if self.sight.config.mode == ModeName::Ipvs && self.asks_itself(packet) {
+            return self.sight.node.primary(view.family).is_some_and(within);
+        }
         within(packet.source)
             || (packet.source == packet.destination.ip()
                 && self.sight.node.primary(view.family).is_some_and(within))

@@ -22,13 +22,12 @@ use self::half::Half;
 use super::compile::{Platform, Settings};
 use super::rules::Rules;
 use super::text::Tables;
+use crate::config::SYNC_PERIOD;
 use crate::conntrack::stale;
 use crate::error::Error;
-use crate::mode::{Mode, Report, Touched};
-use crate::sight::Sight;
+use crate::mode::{Counted, Counter, Mode, Report, RuleCount, Touched};
+use crate::sight::{NodeFacts, Sight};
 
-/// How often the kernel is asked whether somebody removed the rules (kube-proxy's `syncPeriod`).
-const TEND: Duration = Duration::from_secs(30);
 /// After this time all rules are written anew, whatever happened.
 const FULL: Duration = Duration::from_secs(3600);
 
@@ -40,6 +39,8 @@ pub struct Iptables {
     halves: Vec<Half>,
     /// When all rules were written last; `None` when the kernel may hold anything.
     full: Option<Instant>,
+    /// How often the kernel is asked whether somebody removed the rules.
+    period: Duration,
 }
 
 /// All tables of a family, of the kind of programs that is in use, as the kernel holds them.
@@ -53,7 +54,7 @@ pub fn held(place: &Place, family: Family) -> Result<Tables, Failure> {
 impl Iptables {
     /// Nothing is run, read or written before the first [`Mode::sync`].
     pub fn new(place: Place) -> Self {
-        Self { place, halves: Vec::new(), full: None }
+        Self { place, halves: Vec::new(), full: None, period: SYNC_PERIOD }
     }
 
     /// The rules of each family that works here, as last compiled; none before the first [`Mode::sync`].
@@ -97,6 +98,7 @@ impl Iptables {
         if self.halves.is_empty() {
             self.start()?;
         }
+        self.period = sight.config.sync_period;
         let touched = if self.full.is_none() { &Touched::Everything } else { touched };
         let mut report = Report { full: matches!(touched, Touched::Everything), ..Report::default() };
         if report.full && Settings::of(sight, Family::V4, Platform::default()).localhost_node_ports {
@@ -106,10 +108,15 @@ impl Iptables {
         let full = self.full.take();
         for half in &mut self.halves {
             let change = half.rules.update(sight, touched);
-            let (elements, all) = half.write(&self.place, &change)?;
-            report.elements += elements;
-            report.full |= all;
-            report.flows += forget_flows(&self.place, half, &change)?;
+            let written = half.write(&self.place, &change)?;
+            report.elements += written.lines;
+            report.full |= written.all;
+            report.misfits += usize::from(written.misfit);
+            if change.everything || !change.flows.is_empty() {
+                let since = Instant::now();
+                report.flows += forget_flows(&self.place, half, &change, sight.node)?;
+                *report.flows_took.get_or_insert_default() += since.elapsed();
+            }
         }
         self.full = if report.full { Some(Instant::now()) } else { full };
         Ok(report)
@@ -117,7 +124,12 @@ impl Iptables {
 }
 
 /// Forgets UDP connections to endpoints that are gone.
-fn forget_flows(place: &Place, half: &Half, change: &super::Change) -> Result<usize, Failure> {
+fn forget_flows(
+    place: &Place,
+    half: &Half,
+    change: &super::Change,
+    node: &NodeFacts,
+) -> Result<usize, Failure> {
     let fronts: Vec<_> = match change.everything {
         true => half.rules.all_fronts().collect(),
         false => half.rules.fronts(&change.flows).collect(),
@@ -125,12 +137,8 @@ fn forget_flows(place: &Place, half: &Half, change: &super::Change) -> Result<us
     if fronts.is_empty() {
         return Ok(0);
     }
-    place
-        .run(|| {
-            let mut socket = nfnetlink::Socket::open()?;
-            stale::forget(&mut socket, fronts)
-        })?
-        .map_err(Failure::Connections)
+    let forget = || stale::forget(&mut nfnetlink::Socket::open()?, fronts, node);
+    Ok(place.run(forget)?.unwrap_or_else(stale::not_forgotten))
 }
 
 impl Mode for Iptables {
@@ -139,7 +147,17 @@ impl Mode for Iptables {
     }
 
     fn next_tend(&self) -> Option<Duration> {
-        Some(TEND)
+        Some(self.period)
+    }
+
+    fn counter(&self) -> Option<Counter> {
+        counters::Reader::open(&self.place).map(|mut reader| -> Counter {
+            Box::new(move || Counted { packets: reader.read(), ..Counted::default() })
+        })
+    }
+
+    fn rule_counts(&self) -> Vec<RuleCount> {
+        self.halves.iter().flat_map(Half::rule_counts).collect()
     }
 
     fn tend(&mut self, sight: &Sight<'_>) -> Result<(), Error> {

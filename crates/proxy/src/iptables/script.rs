@@ -37,6 +37,12 @@ impl Script {
         self.sections.iter().map(|(_, section)| section.chains.len() + section.rules.len()).sum()
     }
 
+    /// How many rules of a table it writes, with chains that it deletes.
+    pub(crate) fn rules(&self, table: &str) -> usize {
+        let section = self.sections.iter().find(|(name, _)| *name == table);
+        section.map_or(0, |(_, section)| section.rules.len())
+    }
+
     /// Whether it changes nothing.
     pub(crate) fn is_empty(&self) -> bool {
         self.len() == 0

@@ -4,11 +4,13 @@ mod cleanup;
 mod difference;
 mod failure;
 mod half;
+mod held;
 mod servers;
 mod switches;
 
 pub use cleanup::{cleanup, cleanup_iptables_mode};
 pub use failure::Failure;
+pub use held::held;
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -22,7 +24,7 @@ use service::{Cidr, Family};
 use self::half::Half;
 use self::servers::Servers;
 use super::rules::{Change, Rules};
-use crate::config::IpvsConfig;
+use crate::config::{IpvsConfig, SYNC_PERIOD};
 use crate::conntrack::stale;
 use crate::error::Error;
 use crate::iptables::apply::programs::{self, Programs};
@@ -32,8 +34,6 @@ use crate::sight::Sight;
 
 /// Our interface, which has the addresses of Services.
 pub(crate) const INTERFACE: &str = "kube-ipvs0";
-/// How often all is compared with the kernel (kube-proxy's `syncPeriod`).
-const COMPARE: Duration = Duration::from_secs(30);
 /// How often real servers are asked whether their last connection has ended.
 const DRAIN: Duration = Duration::from_secs(1);
 
@@ -45,6 +45,10 @@ pub struct Ipvs {
     works: Option<Works>,
     /// When all was compared with the kernel last; `None` when the kernel may hold anything.
     compared: Option<Instant>,
+    /// How often that is to be done.
+    period: Duration,
+    /// The settings that the kernel was given.
+    config: Option<IpvsConfig>,
 }
 
 #[derive(Debug)]
@@ -58,16 +62,21 @@ struct Works {
 impl Ipvs {
     /// Nothing is run, read or written before the first [`Mode::sync`].
     pub fn new(place: Place) -> Self {
-        Self { place, works: None, compared: None }
+        Self { place, works: None, compared: None, period: SYNC_PERIOD, config: None }
     }
 
     fn load(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) -> Result<Report, Failure> {
         let full = self.compared.is_none() || matches!(touched, Touched::Everything);
         // Until all is done the kernel may hold anything.
         let compared = self.compared.take();
+        self.period = sight.config.sync_period;
+        if self.config.as_ref() != Some(&sight.config.ipvs) {
+            self.place.run(|| give_settings(&sight.config.ipvs))??;
+            self.config = Some(sight.config.ipvs.clone());
+        }
         let works = match &mut self.works {
             Some(works) => works,
-            works => works.insert(Works::start(&self.place, &sight.config.ipvs)?),
+            works => works.insert(Works::start(&self.place)?),
         };
         if full {
             works.interface =
@@ -80,19 +89,11 @@ impl Ipvs {
 }
 
 impl Works {
-    /// Opens what the kernel has, makes its settings, and finds out which families work.
-    fn start(place: &Place, config: &IpvsConfig) -> Result<Self, Failure> {
-        if !config.scheduler.is_empty() {
-            config.scheduler.parse::<Scheduler>()?;
-        }
+    /// Opens what the kernel has, and finds out which families work.
+    fn start(place: &Place) -> Result<Self, Failure> {
         let (ipvs, interface, socket) = place.run(|| {
-            let mut ipvs = nfnetlink::ipvs::Ipvs::open().map_err(Failure::opening)?;
+            let ipvs = nfnetlink::ipvs::Ipvs::open().map_err(Failure::opening)?;
             let interface = Dummy::ensure(INTERFACE).map_err(Failure::making_interface)?;
-            switches::set(config.strict_arp)?;
-            let timeouts = timeouts(config);
-            if timeouts != Timeouts::default() {
-                ipvs.set_timeouts(&timeouts)?;
-            }
             Ok::<_, Failure>((ipvs, interface, Socket::open()?))
         })??;
         Ok(Self { servers: Servers::new(ipvs), interface, socket, halves: families(place)? })
@@ -144,7 +145,11 @@ impl Works {
         for (half, change) in both() {
             report.elements += half.delete_entries(socket, change)?;
             if !change.flows.is_empty() {
-                report.flows += stale::forget(socket, half.rules.flows(&change.flows))?;
+                let since = Instant::now();
+                let fronts = half.rules.flows(&change.flows);
+                report.flows +=
+                    stale::forget(socket, fronts, sight.node).unwrap_or_else(stale::not_forgotten);
+                *report.flows_took.get_or_insert_default() += since.elapsed();
             }
         }
         Ok(report)
@@ -174,6 +179,20 @@ impl Works {
         }
         Ok(())
     }
+}
+
+/// Gives the kernel its settings. A file of IPVS is there once IPVS was asked for anything.
+fn give_settings(config: &IpvsConfig) -> Result<(), Failure> {
+    if !config.scheduler.is_empty() {
+        config.scheduler.parse::<Scheduler>()?;
+    }
+    let mut ipvs = nfnetlink::ipvs::Ipvs::open().map_err(Failure::opening)?;
+    switches::set(config.strict_arp)?;
+    let timeouts = timeouts(config);
+    if timeouts != Timeouts::default() {
+        ipvs.set_timeouts(&timeouts)?;
+    }
+    Ok(())
 }
 
 /// The families that work here, without Services so far.
@@ -218,14 +237,14 @@ impl Mode for Ipvs {
 
     fn next_tend(&self) -> Option<Duration> {
         let draining = self.works.as_ref().is_some_and(|works| works.servers.is_draining());
-        Some(if draining { DRAIN } else { COMPARE })
+        Some(if draining { DRAIN } else { self.period })
     }
 
     fn tend(&mut self, sight: &Sight<'_>) -> Result<(), Error> {
         if let Some(works) = &mut self.works {
             works.servers.remove_drained().map_err(Failure::from)?;
         }
-        if self.compared.is_none_or(|at| at.elapsed() >= COMPARE) {
+        if self.compared.is_none_or(|at| at.elapsed() >= self.period) {
             self.load(sight, &Touched::Everything)?;
         }
         Ok(())

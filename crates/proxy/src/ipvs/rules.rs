@@ -13,6 +13,7 @@ use super::claims::Claims;
 use super::fragment::{Fragment, Server};
 use super::sets::Set;
 use super::settings::Settings;
+use super::state::State;
 use crate::conntrack::stale;
 use crate::iptables::Platform;
 use crate::iptables::script::Script;
@@ -173,6 +174,17 @@ impl Rules {
         &self.script
     }
 
+    /// All that a kernel holds once this is loaded.
+    pub fn state(&self) -> State {
+        State {
+            family: self.family,
+            servers: self.servers().map(|(front, server)| (*front, server.clone())).collect(),
+            sets: Set::all().map(|set| (set, self.set_entries(set).into_iter().collect())).collect(),
+            addresses: self.addresses().collect(),
+            tables: self.tables(),
+        }
+    }
+
     /// All tables as they are once loaded, with the rules of built-in chains that lead to ours.
     pub fn tables(&self) -> Tables {
         let mut tables = Tables::new();
@@ -218,31 +230,6 @@ fn differ<K: Ord + Copy>(
 
 impl fmt::Display for Rules {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for (front, server) in self.servers() {
-            let option = match front.protocol {
-                6 => "-t",
-                17 => "-u",
-                _ => "--sctp-service",
-            };
-            write!(f, "-A {option} {} -s {}", front.address, server.sharing.scheduler)?;
-            if let Some(timeout) = server.sharing.persistence {
-                write!(f, " -p {}", timeout.as_secs())?;
-            }
-            if server.sharing.hash_port {
-                write!(f, " -b mh-port")?;
-            }
-            writeln!(f)?;
-            for (address, weight) in &server.real {
-                writeln!(f, "-a {option} {} -r {address} -m -w {weight}", front.address)?;
-            }
-        }
-        for set in Set::all() {
-            let ip_set = set.ip_set(self.family);
-            writeln!(f, "{ip_set}")?;
-            for entry in self.set_entries(set) {
-                writeln!(f, "add {} {entry}", ip_set.name)?;
-            }
-        }
-        write!(f, "{}", self.tables())
+        write!(f, "{}", self.state())
     }
 }

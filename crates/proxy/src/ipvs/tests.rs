@@ -1,6 +1,7 @@
 //! What Services become, and what becomes of packets.
 
 mod matrix;
+mod model;
 
 use serde_json::{Value, json};
 use service::Family;

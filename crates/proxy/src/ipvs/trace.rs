@@ -1,4 +1,4 @@
-//! Walks packets through compiled rules: the chains with their sets, and the virtual servers.
+//! Walks packets through what a kernel holds: the chains with their sets, and the virtual servers.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::net::{IpAddr, SocketAddr};
@@ -9,8 +9,7 @@ use nfnetlink::ipvs::Front;
 use service::Cidr;
 
 use super::fragment::Server;
-use super::rules::Rules;
-use super::sets::Set;
+use super::state::State;
 use crate::iptables::trace::{self, Direction, Lookup};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
 use crate::sight::NodeFacts;
@@ -18,7 +17,7 @@ use crate::sight::NodeFacts;
 /// Schedulers that do not look at weights, except that a weight of 0 gets nothing.
 const UNWEIGHTED: [&str; 4] = ["rr", "lc", "sh", "dh"];
 
-/// The rules of one family, ready to be walked.
+/// What one family has, ready to be walked.
 #[derive(Debug)]
 pub struct Walker {
     walker: trace::Walker,
@@ -28,16 +27,17 @@ pub struct Walker {
 }
 
 impl Walker {
-    /// Reads the rules once.
-    pub fn new(rules: &Rules, node: &NodeFacts) -> Self {
-        let addresses: BTreeSet<_> = rules.addresses().collect();
+    /// Reads the state once.
+    pub fn new(state: &State, node: &NodeFacts) -> Self {
+        let addresses = state.addresses.clone();
         let mut node = node.clone();
         node.interface_addresses.extend(&addresses);
-        let sets: HashMap<_, _> = Set::all()
-            .map(|set| {
-                let ip_set = set.ip_set(rules.family());
-                let entries: HashSet<_> = rules.set_entries(set).into_iter().collect();
-                (ip_set.name, (ip_set.kind, entries))
+        let sets: HashMap<_, _> = state
+            .sets
+            .iter()
+            .map(|(set, entries)| {
+                let ip_set = set.ip_set(state.family);
+                (ip_set.name, (ip_set.kind, entries.iter().copied().collect::<HashSet<_>>()))
             })
             .collect();
         let in_set = move |lookup: &Lookup<'_>| {
@@ -45,11 +45,11 @@ impl Walker {
             is_in(*kind, entries, lookup)
         };
         let servers: HashMap<_, _> =
-            rules.servers().map(|(front, server)| (*front, shares(server))).collect();
+            state.servers.iter().map(|(front, server)| (*front, shares(server))).collect();
         let real = move |address: SocketAddr, protocol: service::objects::Protocol| {
             servers.get(&Front { address, protocol: protocol.number() }).cloned()
         };
-        let walker = trace::Walker::new(&rules.tables(), &node)
+        let walker = trace::Walker::new(&state.tables, &node)
             .with_sets(Arc::new(in_set))
             .with_virtual_servers(Arc::new(real));
         Self { walker, node, addresses }
@@ -67,9 +67,14 @@ impl Tracer for Walker {
     }
 }
 
+/// Whether the kernel's scheduler of this name gives more to a real server with more weight.
+pub(crate) fn looks_at_weights(scheduler: &str) -> bool {
+    !UNWEIGHTED.contains(&scheduler)
+}
+
 /// Real servers with their shares of connections.
 fn shares(server: &Server) -> Vec<(SocketAddr, f64)> {
-    let weighted = !UNWEIGHTED.contains(&server.sharing.scheduler.as_str());
+    let weighted = looks_at_weights(&server.sharing.scheduler);
     let share = |weight: u32| if weighted { f64::from(weight) } else { f64::from(weight.min(1)) };
     let all: f64 = server.real.values().map(|weight| share(*weight)).sum();
     let taking = server.real.iter().filter(|(_, weight)| **weight > 0);

@@ -6,6 +6,8 @@ mod difference;
 mod flows;
 mod wanted;
 
+use std::time::Instant;
+
 use nfnetlink::{Batch, Error as NetlinkError, Monitor, Ruleset as Held, Socket, Table, Transaction};
 
 use crate::conntrack;
@@ -66,6 +68,7 @@ impl Kernel {
         surroundings: &Surroundings,
         ruleset: &mut Ruleset,
     ) -> Result<Report, Error> {
+        let mut misfits = 0;
         if self.settings.as_ref() == Some(settings) {
             let changes = ruleset.take_changes();
             match self.change(settings, surroundings, &changes) {
@@ -73,11 +76,12 @@ impl Kernel {
                     if clients::concerned(&changes) {
                         self.forget_clients(ruleset);
                     }
-                    let flows = self.forget_flows(ruleset, &changes);
-                    return Ok(Report { elements, full: false, flows });
+                    let report = Report { elements, ..Report::default() };
+                    return Ok(self.forget_flows(ruleset, &changes, report));
                 }
                 Err(error) => {
                     tracing::warn!(%error, "a change of the Service rules failed; comparing all of them");
+                    misfits = 1;
                 }
             }
         }
@@ -90,8 +94,8 @@ impl Kernel {
         if elements > 0 {
             self.forget_untranslated(ruleset);
         }
-        let flows = self.forget_flows(ruleset, &all);
-        Ok(Report { elements, full, flows })
+        let report = Report { elements, full, misfits, ..Report::default() };
+        Ok(self.forget_flows(ruleset, &all, report))
     }
 
     /// Goes on with the table in the kernel, or replaces it. Returns how many elements that took, and whether all
@@ -197,21 +201,21 @@ impl Kernel {
     }
 
     /// Makes the kernel forget UDP connections to endpoints that are gone, so that their next packet finds
-    /// another. A failure only leaves those connections to time out.
-    fn forget_flows(&mut self, ruleset: &Ruleset, changes: &[Change]) -> usize {
+    /// another, and adds that to the report. A failure only leaves those connections to time out.
+    fn forget_flows(&mut self, ruleset: &Ruleset, changes: &[Change], report: Report) -> Report {
         if !conntrack::concerned(changes) {
-            return 0;
+            return report;
         }
-        conntrack::forget(&mut self.socket, ruleset, changes).unwrap_or_else(|error| {
-            tracing::warn!(%error, "UDP connections to endpoints that are gone were not forgotten");
-            0
-        })
+        let since = Instant::now();
+        let flows = conntrack::forget(&mut self.socket, ruleset, changes, &self.surroundings.own)
+            .unwrap_or_else(conntrack::stale::not_forgotten);
+        Report { flows, flows_took: Some(since.elapsed()), ..report }
     }
 
     /// Makes the kernel forget connections that began while rules were missing. A failure only leaves them to time
     /// out.
     fn forget_untranslated(&mut self, ruleset: &Ruleset) {
-        match flows::forget_untranslated(&mut self.socket, ruleset) {
+        match flows::forget_untranslated(&mut self.socket, ruleset, &self.surroundings.own) {
             Ok(0) => {}
             Ok(count) => tracing::info!(count, "connections that began without rules were forgotten"),
             Err(error) => {

@@ -9,6 +9,8 @@ mod name;
 mod port;
 mod writer;
 
+use std::time::Instant;
+
 use nfnetlink::{Batch, Ruleset, Socket, Table, Transaction};
 use service::Family;
 
@@ -63,11 +65,10 @@ impl Mode for KubeProxy {
         }
         self.socket.commit(batch).map_err(Error::load)?;
         let fronts: Vec<_> = sight.all_ports().iter().filter_map(stale::Front::of).collect();
-        let flows = stale::forget(&mut self.socket, &fronts).unwrap_or_else(|error| {
-            tracing::warn!(%error, "UDP connections to endpoints that are gone were not forgotten");
-            0
-        });
-        Ok(Report { elements, full: true, flows })
+        let since = Instant::now();
+        let flows = stale::forget(&mut self.socket, &fronts, sight.node).unwrap_or_else(stale::not_forgotten);
+        let flows_took = Some(since.elapsed());
+        Ok(Report { elements, full: true, flows, flows_took, ..Report::default() })
     }
 }
 

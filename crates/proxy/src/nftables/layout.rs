@@ -40,6 +40,7 @@
 
 mod base;
 mod chain;
+mod counting;
 mod elements;
 mod guard;
 mod pick;
@@ -50,7 +51,8 @@ mod surroundings;
 pub(super) use base::ct_bits;
 pub use base::{base, bridge_table, table};
 pub use chain::ServiceChain;
-pub use elements::{Edits, counting_elements, counting_sets, edits};
+pub use counting::{CountingSet, Counts, FrontKey};
+pub use elements::{Edits, edits};
 pub use remember::{affinity_maps, remembered};
 pub use surroundings::surroundings;
 

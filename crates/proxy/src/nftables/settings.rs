@@ -62,8 +62,8 @@ impl Settings {
     }
 }
 
-/// Addresses that follow from node and configuration, not from Services. They are elements of sets, so a change
-/// of them needs no other rules.
+/// Addresses that follow from node and configuration, not from Services. Those that rules ask about are elements of
+/// sets, so a change of them needs no other rules.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Surroundings {
     /// Ranges of pods, of both families.
@@ -72,13 +72,20 @@ pub struct Surroundings {
     pub node_ports: Vec<IpAddr>,
     /// Ranges of the ServiceCIDRs, of both families.
     pub service_cidrs: Vec<Cidr>,
+    /// The node's own addresses, as far as they are known. No rule asks about them.
+    pub own: Vec<IpAddr>,
 }
 
 impl Surroundings {
     /// The addresses that this sight leads to. Loopback addresses are left out: a packet to them cannot be sent on
     /// to another machine.
     pub fn of(sight: &Sight<'_>) -> Self {
-        let mut surroundings = Self { service_cidrs: sight.node.service_cidrs.clone(), ..Self::default() };
+        let own = sight.node.addresses.iter().chain(&sight.node.interface_addresses);
+        let mut surroundings = Self {
+            service_cidrs: sight.node.service_cidrs.clone(),
+            own: own.copied().collect(),
+            ..Self::default()
+        };
         for family in Family::ALL {
             if let LocalPods::From(ranges) = sight.local_pods(family) {
                 surroundings.pods.extend(ranges);

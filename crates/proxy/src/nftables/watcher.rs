@@ -19,6 +19,11 @@ impl Watcher {
         Self { idle: monitor, ready: None }
     }
 
+    /// Whether there is something to wait for.
+    pub(super) fn hears(&self) -> bool {
+        self.idle.is_some() || self.ready.is_some()
+    }
+
     /// Waits until somebody else changed the table. Nothing is lost when this is no longer waited for.
     ///
     /// # Errors
@@ -33,7 +38,7 @@ impl Watcher {
             let changes = guard.get_inner_mut().read().map_err(std::io::Error::other)?;
             if let Some(change) = changes.first() {
                 let (program, process) = (&change.program, change.process);
-                tracing::warn!(%program, process, objects = ?change.objects, "somebody changed the Service rules");
+                tracing::warn!(%program, process, objects = ?change.objects, "somebody changed the Service rules; they are repaired");
                 return Ok(());
             }
             guard.clear_ready();

@@ -46,6 +46,11 @@ impl HealthChecks {
         Self { servers: BTreeMap::new(), health, reporter }
     }
 
+    /// Tells of failures through another reporter from now on.
+    pub(super) fn report_to(&mut self, reporter: Reporter) {
+        self.reporter = reporter;
+    }
+
     /// Starts, stops and informs the servers of the Services that were touched.
     pub(super) async fn follow(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) {
         if matches!(touched, Touched::Everything) {
@@ -168,7 +173,7 @@ mod tests {
             [(2, true), (0, true), (2, false)].map(|(count, healthy)| reply(&name, count, healthy).code),
             [200, 503, 503]
         );
-        let body: serde_json::Value = serde_json::from_str(&reply(&name, 2, true).body).unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&reply(&name, 2, true).body).unwrap();
         assert_eq!(body["service"]["name"], "web");
         assert_eq!(
             (body["localEndpoints"].as_u64(), body["serviceProxyHealthy"].as_bool()),

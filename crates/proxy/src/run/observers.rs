@@ -1,82 +1,143 @@
 //! What others may ask: health at one address, metrics and configuration at another.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 
+use super::scrape::Scraper;
 use crate::config::ModeName;
 use crate::configuration::Duties;
 use crate::error::Error;
 use crate::health::{Health, Question};
 use crate::http::{self, Reply};
 use crate::metrics::Metrics;
-use crate::mode::Count;
+use crate::mode::Counter;
 
 /// How long to wait before an address that is taken is tried again.
 const RETRY: Duration = Duration::from_secs(5);
 
-/// A request for the kernel's counts.
-#[derive(Debug)]
-pub(super) struct Ask(oneshot::Sender<Vec<Count>>);
+/// Both servers; they end when this is dropped.
+pub(super) struct Observers {
+    health: Arc<Health>,
+    metrics: Arc<Metrics>,
+    scraper: Scraper,
+    shown: Arc<RwLock<Shown>>,
+    healthz: Server,
+    figures: Server,
+}
 
-impl Ask {
-    /// Answers it.
-    pub(super) fn answer(self, counts: Vec<Count>) {
-        // Whoever asked may have gone.
-        let _ = self.0.send(counts);
+/// What is shown of the configuration.
+#[derive(Debug)]
+struct Shown {
+    mode: ModeName,
+    configz: String,
+}
+
+/// A server and where it listens, if anywhere.
+#[derive(Debug, Default)]
+struct Server {
+    address: Option<SocketAddr>,
+    tasks: JoinSet<()>,
+}
+
+impl Shown {
+    fn of(mode: ModeName, configz: &Value) -> Self {
+        Self { mode, configz: json!({"kubeproxy.config.k8s.io": configz}).to_string() }
     }
 }
 
-/// Starts both servers; they end when the set is dropped.
-///
-/// # Errors
-/// [`Error::Listen`] when an address is taken and that is to be fatal.
-pub(super) async fn start(
-    duties: &Duties,
-    mode: ModeName,
-    health: Arc<Health>,
-    metrics: Arc<Metrics>,
-    asks: mpsc::Sender<Ask>,
-) -> Result<JoinSet<()>, Error> {
-    let mut servers = JoinSet::new();
-    if let Some(address) = duties.healthz {
-        let metrics = metrics.clone();
-        listen(&mut servers, address, duties.hard_fail, move |path| {
-            let reply = health_reply(&path, &health, &metrics);
-            async move { reply }
-        })
-        .await?;
+impl Observers {
+    /// Starts both servers.
+    ///
+    /// # Errors
+    /// [`Error::Listen`] when an address is taken and that is to be fatal, [`Error::Thread`] when metrics cannot have
+    /// a thread.
+    pub(super) async fn start(
+        duties: &Duties,
+        mode: ModeName,
+        health: Arc<Health>,
+        metrics: Arc<Metrics>,
+    ) -> Result<Self, Error> {
+        let shown = Arc::new(RwLock::new(Shown::of(mode, &duties.configz)));
+        let print = {
+            let (metrics, shown) = (metrics.clone(), shown.clone());
+            move |counted: &_| metrics.print(read(&shown).mode, counted)
+        };
+        let mut observers = Self {
+            health,
+            metrics,
+            scraper: Scraper::start(print).map_err(Error::Thread)?,
+            shown,
+            healthz: Server::default(),
+            figures: Server::default(),
+        };
+        observers.listen(duties, duties.hard_fail).await?;
+        Ok(observers)
     }
-    if let Some(address) = duties.metrics {
-        let configz = Arc::new(json!({"kubeproxy.config.k8s.io": duties.configz}).to_string());
-        listen(&mut servers, address, duties.hard_fail, move |path| {
-            let (asks, metrics, configz) = (asks.clone(), metrics.clone(), configz.clone());
-            async move {
-                match path.as_str() {
-                    "/metrics" => {
-                        let mut reply = Reply::text(200, metrics.print(&counts(&asks).await));
-                        reply.headers =
-                            vec![("content-type", "text/plain; version=0.0.4; charset=utf-8".to_owned())];
-                        reply
-                    }
-                    "/proxyMode" => Reply::text(200, mode.to_string()),
-                    "/configz" => Reply::json(200, configz.as_str()),
-                    "/healthz" => Reply::text(200, "ok"),
-                    _ => Reply::text(
-                        404,
-                        "404 page not found; there are /metrics, /proxyMode, /configz and /healthz\n",
-                    ),
-                }
-            }
-        })
-        .await?;
+
+    /// Counts connections this way from now on.
+    pub(super) fn count_by(&self, counter: Option<Counter>) {
+        self.scraper.count_by(counter);
     }
-    Ok(servers)
+
+    /// Shows another configuration. A server whose address changed listens there; if it is taken, as soon as it is
+    /// free.
+    pub(super) async fn follow(&mut self, duties: &Duties, mode: ModeName) {
+        *self.shown.write().unwrap_or_else(PoisonError::into_inner) = Shown::of(mode, &duties.configz);
+        if let Err(error) = self.listen(duties, false).await {
+            tracing::error!(%error, "a server of the proxy does not listen");
+        }
+    }
+
+    async fn listen(&mut self, duties: &Duties, hard_fail: bool) -> Result<(), Error> {
+        let (health, metrics) = (self.health.clone(), self.metrics.clone());
+        self.healthz
+            .move_to(duties.healthz, hard_fail, move |path| {
+                let reply = health_reply(&path, &health, &metrics);
+                async move { reply }
+            })
+            .await?;
+        let (scraper, shown) = (self.scraper.clone(), self.shown.clone());
+        self.figures
+            .move_to(duties.metrics, hard_fail, move |path| {
+                let (scraper, shown) = (scraper.clone(), shown.clone());
+                async move { figures_reply(&path, &scraper, &shown).await }
+            })
+            .await
+    }
+}
+
+impl Server {
+    /// Listens at another address, if it is another.
+    async fn move_to<F, Answer>(
+        &mut self,
+        address: Option<SocketAddr>,
+        hard_fail: bool,
+        answer: F,
+    ) -> Result<(), Error>
+    where
+        F: Fn(String) -> Answer + Send + Sync + 'static,
+        Answer: Future<Output = Reply> + Send + 'static,
+    {
+        if address == self.address {
+            return Ok(());
+        }
+        // The new address may have the port of the old one.
+        self.tasks.shutdown().await;
+        self.address = address;
+        match address {
+            Some(address) => listen(&mut self.tasks, address, hard_fail, answer).await,
+            None => Ok(()),
+        }
+    }
+}
+
+fn read(shown: &RwLock<Shown>) -> std::sync::RwLockReadGuard<'_, Shown> {
+    shown.read().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn health_reply(path: &str, health: &Health, metrics: &Metrics) -> Reply {
@@ -91,12 +152,18 @@ fn health_reply(path: &str, health: &Health, metrics: &Metrics) -> Reply {
     Reply::json(code, body.to_string())
 }
 
-async fn counts(asks: &mpsc::Sender<Ask>) -> Vec<Count> {
-    let (answer, counts) = oneshot::channel();
-    if asks.send(Ask(answer)).await.is_err() {
-        return Vec::new();
+async fn figures_reply(path: &str, scraper: &Scraper, shown: &RwLock<Shown>) -> Reply {
+    match path {
+        "/metrics" => {
+            let mut reply = Reply::text(200, scraper.scrape().await);
+            reply.headers = vec![("content-type", "text/plain; version=0.0.4; charset=utf-8".to_owned())];
+            reply
+        }
+        "/proxyMode" => Reply::text(200, read(shown).mode.to_string()),
+        "/configz" => Reply::json(200, read(shown).configz.clone()),
+        "/healthz" => Reply::text(200, "ok"),
+        _ => Reply::text(404, "404 page not found; there are /metrics, /proxyMode, /configz and /healthz\n"),
     }
-    counts.await.unwrap_or_default()
 }
 
 async fn listen<F, Answer>(

@@ -7,19 +7,18 @@ mod reception;
 
 pub use cleanup::cleanup;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use service::Family;
 
 use self::half::Half;
 use self::reception::Reception;
+use crate::config::SYNC_PERIOD;
+use crate::conntrack::stale;
 use crate::error::Error;
 use crate::iptables::{Failure, Place, Programs, programs_in_use};
 use crate::mode::{Mode, Report, Touched};
 use crate::sight::Sight;
-
-/// How often the kernel is asked whether somebody removed the rules (kube-proxy's `syncPeriod`).
-const TEND: Duration = Duration::from_secs(30);
 
 /// The userspace mode at work in one network namespace.
 #[derive(Debug)]
@@ -30,12 +29,20 @@ pub struct Userspace {
     halves: Vec<Half>,
     /// Whether the kernel holds what was written last.
     loaded: bool,
+    /// How often the kernel is asked whether somebody removed the rules.
+    period: Duration,
 }
 
 impl Userspace {
     /// Nothing is run, read, written or opened before the first [`Mode::sync`].
     pub fn new(place: Place) -> Self {
-        Self { place, reception: Reception::default(), halves: Vec::new(), loaded: false }
+        Self {
+            place,
+            reception: Reception::default(),
+            halves: Vec::new(),
+            loaded: false,
+            period: SYNC_PERIOD,
+        }
     }
 
     /// Finds out which programs work here.
@@ -73,8 +80,11 @@ impl Userspace {
             if half.chains.update(sight, touched, self.reception.doors()) {
                 report.elements += half.write(&self.place, report.full)?;
                 let doors = self.reception.doors();
+                let since = Instant::now();
                 let forget = || flows::forget(sight, touched, doors, half.family());
-                report.flows += self.place.run(forget).map_err(Failure::Enter)??;
+                report.flows +=
+                    self.place.run(forget).map_err(Failure::Enter)?.unwrap_or_else(stale::not_forgotten);
+                *report.flows_took.get_or_insert_default() += since.elapsed();
             }
         }
         self.loaded = true;
@@ -86,17 +96,23 @@ impl Userspace {
 impl Mode for Userspace {
     fn sync(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) -> Result<Report, Error> {
         let loaded = self.loaded;
+        self.period = sight.config.sync_period;
         match self.load(sight, touched) {
             Err(Error::Iptables(failure @ Failure::Refused { .. })) if loaded => {
                 tracing::warn!(%failure, "a change does not fit the rules that are there; loading all of them");
-                self.load(sight, &Touched::Everything)
+                let report = self.load(sight, &Touched::Everything)?;
+                Ok(Report { misfits: 1, ..report })
             }
             outcome => outcome,
         }
     }
 
     fn next_tend(&self) -> Option<Duration> {
-        Some(TEND)
+        Some(self.period)
+    }
+
+    fn retire(self: Box<Self>) {
+        self.reception.retire();
     }
 
     fn tend(&mut self, sight: &Sight<'_>) -> Result<(), Error> {

@@ -5,6 +5,7 @@
 
 mod affinity;
 mod allowance;
+mod attendance;
 mod dial;
 pub(crate) mod listen;
 mod pipes;
@@ -21,6 +22,7 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
+pub(crate) use attendance::{Attendance, Listeners};
 pub(crate) use pool::{Behind, Pool};
 
 use allowance::{Allowance, Permit};
@@ -31,7 +33,7 @@ use pipes::Pipes;
 pub(crate) struct Proxy {
     runtime: Handle,
     shared: Arc<Shared>,
-    /// Dropped to end the thread.
+    /// Dropped to end the thread at once, used to end it with its last connection.
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -69,12 +71,17 @@ impl Proxy {
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
         // The runtime is made and dropped on its own thread, as the calling one may belong to another runtime.
+        let shared = Arc::new(Shared { allowance, pipes: Pipes::default() });
+        let served = shared.clone();
         let serve = move || match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
                 // Whoever asked waits for this.
                 let _ = tell.send(Ok(runtime.handle().clone()));
-                // The sender says nothing; it only goes.
-                let _ = runtime.block_on(stopped);
+                runtime.block_on(async {
+                    if stopped.await.is_ok() {
+                        served.allowance.all_given_back().await;
+                    }
+                });
             }
             Err(error) => {
                 let _ = tell.send(Err(error));
@@ -82,7 +89,6 @@ impl Proxy {
         };
         let thread = std::thread::Builder::new().name("userspace-proxy".to_owned()).spawn(serve)?;
         let runtime = told.recv().map_err(io::Error::other)??;
-        let shared = Arc::new(Shared { allowance, pipes: Pipes::default() });
         Ok(Self { runtime, shared, stop: Some(stop), thread: Some(thread) })
     }
 
@@ -100,8 +106,14 @@ impl Proxy {
     }
 
     /// Serves TCP connections at an address as soon as nobody else does, which is logged.
-    pub(crate) fn serve_tcp_at(&self, address: SocketAddr, pool: Arc<Pool>) -> Serving {
-        let task = self.runtime.spawn(tcp::serve_at(address, pool, self.shared.clone()));
+    pub(crate) fn serve_tcp_at(
+        &self,
+        address: SocketAddr,
+        pool: Arc<Pool>,
+        listeners: &Arc<Listeners>,
+    ) -> Serving {
+        let serve = tcp::serve_at(address, pool, self.shared.clone(), listeners.clone());
+        let task = self.runtime.spawn(serve);
         Serving { task: task.abort_handle(), _permit: None }
     }
 
@@ -117,6 +129,15 @@ impl Proxy {
         let socket = tokio::net::UdpSocket::from_std(socket)?;
         let task = self.runtime.spawn(udp::serve(socket, pool, self.shared.clone()));
         Ok(Serving { task: task.abort_handle(), _permit: Some(permit) })
+    }
+
+    /// Lets connections go on while the process does; the thread ends with the last of them. All doors must be closed.
+    pub(crate) fn retire(mut self) {
+        if let Some(stop) = self.stop.take() {
+            // A thread that ended needs not be told.
+            let _ = stop.send(());
+        }
+        self.thread.take();
     }
 
     fn permit(&self) -> io::Result<Permit> {

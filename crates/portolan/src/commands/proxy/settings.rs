@@ -1,7 +1,7 @@
 //! The settings that `proxy` and `explain` share: file, flags, and the objects to look at.
 
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::{Args, ValueEnum};
@@ -38,13 +38,29 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
+    /// The configuration file.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        self.config.as_deref()
+    }
+
+    /// What the configuration file holds.
+    pub(crate) fn text(&self) -> anyhow::Result<Option<String>> {
+        let read = |file: &Path| {
+            std::fs::read_to_string(file).with_context(|| format!("{} cannot be read", file.display()))
+        };
+        self.file().map(read).transpose()
+    }
+
     /// The file with the flags before it. What means nothing here is logged.
     pub(crate) fn configuration(&self) -> anyhow::Result<Configuration> {
+        self.configuration_of(self.text()?.as_deref())
+    }
+
+    /// As [`Settings::configuration`], of a file that holds this text.
+    pub(crate) fn configuration_of(&self, text: Option<&str>) -> anyhow::Result<Configuration> {
         let mut configuration = Configuration::default();
-        if let Some(file) = &self.config {
-            let text = std::fs::read_to_string(file)
-                .with_context(|| format!("{} cannot be read", file.display()))?;
-            configuration.read(&text).with_context(|| format!("{} cannot be used", file.display()))?;
+        if let (Some(text), Some(file)) = (text, self.file()) {
+            configuration.read(text).with_context(|| format!("{} cannot be used", file.display()))?;
         }
         self.flags.apply(&mut configuration)?;
         for warning in configuration.warnings() {

@@ -12,9 +12,13 @@ use crate::iptables::ours::{is_ours, is_service_chain};
 use crate::iptables::rules::{Change, Rules};
 use crate::iptables::script::Script;
 use crate::iptables::text::{Rule, Table, Tables};
+use crate::mode::RuleCount;
 
 /// Tables that have a canary.
 const TABLES: [&str; 3] = ["mangle", "nat", "filter"];
+
+/// Tables whose rules are counted.
+const COUNTED: [&str; 2] = ["filter", "nat"];
 
 /// What the kernel shows as long as nobody flushed our rules: a chain, and what one of its rules ends with.
 const WITNESSES: [(&str, &str, &str); 5] = [
@@ -30,42 +34,66 @@ const WITNESSES: [(&str, &str, &str); 5] = [
 pub(super) struct Half {
     pub(super) rules: Rules,
     programs: Programs,
+    /// How many rules of each table the last write had.
+    last: [usize; 2],
+}
+
+/// What was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) struct Written {
+    /// Chains and rules.
+    pub(super) lines: usize,
+    /// Whether that was all of them.
+    pub(super) all: bool,
+    /// Whether a change did not fit what the kernel held.
+    pub(super) misfit: bool,
 }
 
 impl Half {
     pub(super) fn new(programs: Programs, family: Family, platform: Platform) -> Self {
-        Self { rules: Rules::new(family, platform), programs }
+        Self { rules: Rules::new(family, platform), programs, last: [0; 2] }
     }
 
-    /// Writes what changed; returns how many chains and rules that were, and whether that was all of them.
-    ///
-    /// A change that the kernel refuses does not fit what it holds. Then all is written.
-    pub(super) fn write(&self, place: &Place, change: &Change) -> Result<(usize, bool), Failure> {
+    /// Writes what changed. A change that the kernel refuses does not fit what it holds; then all is written.
+    pub(super) fn write(&mut self, place: &Place, change: &Change) -> Result<Written, Failure> {
         if change.everything {
-            return Ok((self.write_all(place)?, true));
+            return self.write_all(place);
         }
         let script = self.rules.script(change);
-        match script.is_empty() {
-            true => Ok((0, false)),
-            false => match self.programs.restore(place, &script) {
-                Ok(()) => Ok((script.len(), false)),
-                Err(failure @ Failure::Refused { .. }) => {
-                    tracing::warn!(%failure, "a change does not fit the rules that are there; loading all of them");
-                    Ok((self.write_all(place)?, true))
-                }
-                Err(failure) => Err(failure),
-            },
+        self.last = COUNTED.map(|table| script.rules(table));
+        if script.is_empty() {
+            return Ok(Written::default());
+        }
+        match self.programs.restore(place, &script) {
+            Ok(()) => Ok(Written { lines: script.len(), ..Written::default() }),
+            Err(failure @ Failure::Refused { .. }) => {
+                tracing::warn!(%failure, "a change does not fit the rules that are there; loading all of them");
+                Ok(Written { misfit: true, ..self.write_all(place)? })
+            }
+            Err(failure) => Err(failure),
         }
     }
 
     /// Writes all, whatever the kernel holds, and deletes our chains that nothing leads to.
-    fn write_all(&self, place: &Place) -> Result<usize, Failure> {
+    fn write_all(&mut self, place: &Place) -> Result<Written, Failure> {
         let held = self.programs.tables(place)?;
         let mut script = self.rules.everything();
         self.delete_stale(&held, &mut script);
         lead_in(&held, &mut script);
-        self.programs.restore(place, &script)?;
-        Ok(script.len())
+        self.last = COUNTED.map(|table| script.rules(table));
+        self.programs.restore(place, &script).map_err(Failure::of_whole)?;
+        Ok(Written { lines: script.len(), all: true, misfit: false })
+    }
+
+    /// How many rules there are, and how many the last write had.
+    pub(super) fn rule_counts(&self) -> [RuleCount; 2] {
+        let (filter, nat) = self.rules.counts();
+        let (family, [last_filter, last_nat]) = (self.rules.family(), self.last);
+        let [filter_table, nat_table] = COUNTED;
+        [
+            RuleCount { family, table: filter_table, total: filter, last: last_filter },
+            RuleCount { family, table: nat_table, total: nat, last: last_nat },
+        ]
     }
 
     /// Deletes chains of Services that are gone. One that somebody else's rule leads to is emptied and stays:

@@ -66,13 +66,12 @@ impl Settings {
         let localhost_node_ports =
             family == Family::V4 && sight.config.localhost_node_ports && opens_loopback(sight);
         let mut node_port_ips = sight.node_port_ips(family);
-        if let (NodePortIps::Only(ips), true, NodePortAddresses::Ranges(ranges)) =
-            (&mut node_port_ips, localhost_node_ports, sight.config.node_port_addresses())
+        let first_loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        if let (NodePortIps::Only(ips), true) = (&mut node_port_ips, localhost_node_ports)
+            && sight.config.node_port_addresses().names(first_loopback) == Some(true)
+            && !ips.contains(&first_loopback)
         {
-            let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
-            if ranges.iter().any(|range| range.contains(loopback)) && !ips.contains(&loopback) {
-                ips.insert(0, loopback);
-            }
+            ips.insert(0, first_loopback);
         }
         let loopback = match family {
             Family::V4 => IpAddr::from([127, 0, 0, 1]),
@@ -121,13 +120,9 @@ fn opens_loopback(sight: &Sight<'_>) -> bool {
     match sight.config.node_port_addresses() {
         NodePortAddresses::All => true,
         NodePortAddresses::Primary => false,
-        NodePortAddresses::Ranges(ranges) => {
-            let mut ranges =
-                ranges.iter().filter(|range| Family::of(range.address()) == Family::V4).peekable();
-            ranges.peek().is_none()
-                || ranges.any(|range| {
-                    range.address().is_loopback() || range.contains(Ipv4Addr::new(127, 0, 0, 0).into())
-                })
+        ranges @ (NodePortAddresses::Ranges(named) | NodePortAddresses::PrimaryAnd(named)) => {
+            ranges.names(Ipv4Addr::new(127, 0, 0, 0).into()).unwrap_or(true)
+                || named.iter().any(|range| range.address().is_loopback() && range.address().is_ipv4())
         }
     }
 }

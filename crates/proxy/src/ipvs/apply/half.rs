@@ -83,7 +83,8 @@ impl Half {
         if full {
             self.lead_in(place, &mut script)?;
         }
-        self.programs.restore(place, &script)?;
+        let restored = self.programs.restore(place, &script);
+        restored.map_err(|failure| if full { failure.of_whole() } else { failure })?;
         Ok(script.len())
     }
 

@@ -19,7 +19,7 @@ const EXTERNAL_IP: &str = "192.168.99.22:80";
 
 /// Which endpoints (`here`, `there`), and `masq` if they see the node in place of the client.
 fn reached(scene: &Scene, from: &str, to: &str) -> String {
-    let walker = Walker::new(&rules(scene), &scene.node);
+    let walker = Walker::new(&rules(scene).state(), &scene.node);
     let destination: SocketAddr = to.parse().unwrap();
     let packet =
         Packet { source: from.parse().unwrap(), destination, protocol: Protocol::Tcp, interface: None };

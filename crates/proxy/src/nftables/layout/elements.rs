@@ -13,8 +13,8 @@ use super::octets;
 use super::pick::PickChain;
 use super::remember::{RememberChain, sticky};
 use super::sets::{
-    CLUSTER_IPS, GUARDED_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORT_ENDPOINTS,
-    NODE_PORTS, REMEMBERING_IPS, REMEMBERING_NODE_PORTS, SERVICE_ENDPOINTS, SERVICE_IPS,
+    CLUSTER_IPS, GUARDED_IPS, HAIRPINS, NO_ENDPOINT_IPS, NO_ENDPOINT_NODE_PORTS, NODE_PORTS, REMEMBERING_IPS,
+    REMEMBERING_NODE_PORTS, SERVICE_IPS,
 };
 use super::surroundings::surroundings;
 use crate::nftables::front::Front;
@@ -219,36 +219,6 @@ fn slot_element(front: &Front, value: &FrontValue, index: usize) -> Option<Place
     key.extend((index as u32).to_ne_bytes());
     let element = Element::new(key, ElementData::Value(address_and_port(endpoint)), "");
     Some(Placed { set: map.name(front.family()), element, chain: None })
-}
-
-/// The maps whose elements count connections.
-pub fn counting_sets() -> impl Iterator<Item = &'static str> {
-    let pairs = [&SERVICE_IPS, &NODE_PORTS, &SERVICE_ENDPOINTS, &NODE_PORT_ENDPOINTS];
-    let sticky =
-        [false, true].into_iter().flat_map(|kind| Audience::ALL.map(|audience| sticky(kind, audience)));
-    pairs.into_iter().chain(sticky).flat_map(|pair| Family::ALL.map(|family| pair.name(family)))
-}
-
-/// Where connections at a front are counted: map and key of the front itself, and of each slot with its endpoint.
-pub fn counting_elements(
-    front: &Front,
-    value: &FrontValue,
-) -> impl Iterator<Item = ((&'static str, Vec<u8>), Option<SocketAddr>)> {
-    let whole = way_element(front, value);
-    let served = whole.chain.is_some().then_some(((whole.set, whole.element.key), None));
-    // A client that is remembered passes no slot.
-    let slots = if value.affinity.is_none() { value.slots.len() } else { 0 };
-    let slots = (0..slots).filter_map(|index| {
-        let slot = slot_element(front, value, index)?;
-        Some(((slot.set, slot.element.key), value.slots.get(index).copied()))
-    });
-    let sticky = Audience::ALL.into_iter().flat_map(move |audience| {
-        let endpoints: BTreeSet<_> = value.sticky(audience).iter().copied().collect();
-        endpoints
-            .into_iter()
-            .map(move |endpoint| (sticky_endpoint(front, audience, endpoint), Some(endpoint)))
-    });
-    served.into_iter().chain(slots).chain(sticky)
 }
 
 fn front_key(front: &Front) -> Vec<u8> {

@@ -11,7 +11,7 @@ use crate::nftables::settings::Surroundings;
 
 /// The elements of each set that follows from the surroundings.
 pub fn surroundings(surroundings: &Surroundings) -> Vec<(&'static str, Vec<Element>)> {
-    let Surroundings { pods, node_ports, service_cidrs } = surroundings;
+    let Surroundings { pods, node_ports, service_cidrs, own: _ } = surroundings;
     let of_family = |family| {
         [
             (CLUSTER_CIDRS.name(family), ranges(pods, family)),

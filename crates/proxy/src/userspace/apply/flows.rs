@@ -6,12 +6,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::net::SocketAddr;
 
+use nfnetlink::Error;
 use service::Family;
 use service::objects::Protocol;
 
-use crate::error::Error;
 use crate::mode::Touched;
-use crate::sight::Sight;
+use crate::sight::{NodeFacts, Sight};
 use crate::userspace::doors::{Door, Doors, Scope};
 
 /// Where UDP clients of some Services knock, each with the ports of the doors behind.
@@ -32,11 +32,11 @@ pub(super) fn forget(
     if knocks.addresses.is_empty() {
         return Ok(0);
     }
-    let mut socket = nfnetlink::Socket::open().map_err(Error::Load)?;
+    let mut socket = nfnetlink::Socket::open()?;
     let mut forgotten = 0;
-    for flow in socket.flows(Protocol::Udp.number()).map_err(Error::Load)? {
-        if knocks.is_stale(flow.destination, flow.reply_source) {
-            socket.delete_flow(&flow).map_err(Error::Load)?;
+    for flow in socket.flows(Protocol::Udp.number())? {
+        if knocks.is_stale(flow.destination, flow.reply_source, sight.node) {
+            socket.delete_flow(&flow)?;
             forgotten += 1;
         }
     }
@@ -69,12 +69,13 @@ impl Knocks {
     }
 
     /// Whether a connection to this destination is answered from where no door is.
-    fn is_stale(&self, destination: SocketAddr, answering: SocketAddr) -> bool {
+    fn is_stale(&self, destination: SocketAddr, answering: SocketAddr, node: &NodeFacts) -> bool {
         if let Some(ports) = self.addresses.get(&destination) {
             return !ports.contains(&answering.port());
         }
-        // What only has the number of a NodePort and is not translated is somebody else's.
-        let ports = self.node_ports.get(&destination.port()).filter(|_| answering != destination);
+        // What only has the number of a NodePort is somebody else's, unless it is translated or goes to the node.
+        let ours = answering != destination || node.is_local(destination.ip());
+        let ports = self.node_ports.get(&destination.port()).filter(|_| ours);
         ports.is_some_and(|ports| !ports.contains(&answering.port()))
     }
 }
@@ -90,11 +91,13 @@ mod tests {
             addresses: [(at("10.96.0.10:53"), [40000].into())].into(),
             node_ports: [(30053, [40000].into())].into(),
         };
+        let node = NodeFacts { addresses: vec!["192.0.2.1".parse().unwrap()], ..NodeFacts::default() };
+        let stale = |front: &str, from: &str| knocks.is_stale(at(front), at(from), &node);
         for front in ["10.96.0.10:53", "192.0.2.1:30053"] {
-            assert!(!knocks.is_stale(at(front), at("192.0.2.1:40000")), "{front}");
-            assert!(knocks.is_stale(at(front), at("192.0.2.1:39999")), "{front}: of an earlier process");
+            assert!(!stale(front, "192.0.2.1:40000"), "{front}");
+            assert!(stale(front, "192.0.2.1:39999"), "{front}: of an earlier process");
+            assert!(stale(front, front), "{front}: begun before there was a door");
         }
-        assert!(knocks.is_stale(at("10.96.0.10:53"), at("10.96.0.10:53")), "begun before there was a door");
-        assert!(!knocks.is_stale(at("203.0.113.9:30053"), at("203.0.113.9:30053")), "somebody else's");
+        assert!(!stale("203.0.113.9:30053", "203.0.113.9:30053"), "somebody else's");
     }
 }

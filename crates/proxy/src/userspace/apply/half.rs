@@ -37,7 +37,8 @@ impl Half {
                 }
             }
         }
-        self.programs.restore(place, &script)?;
+        let restored = self.programs.restore(place, &script);
+        restored.map_err(|failure| if full { failure.of_whole() } else { failure })?;
         Ok(script.len())
     }
 

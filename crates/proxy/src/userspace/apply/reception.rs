@@ -40,6 +40,12 @@ impl Reception {
         &self.doors
     }
 
+    /// Closes all doors. Connections that came in go on while the process does.
+    pub(super) fn retire(self) {
+        drop(self.services);
+        self.proxy.into_iter().for_each(Proxy::retire);
+    }
+
     /// Opens doors that are needed, and tells all which endpoints they lead to. Returns those that nothing needs
     /// any more. A door that cannot be opened is logged and has no place among [`Reception::doors`].
     ///

@@ -19,6 +19,7 @@ pub(super) type Permit = OwnedSemaphorePermit;
 #[derive(Debug)]
 pub(super) struct Allowance {
     left: Arc<Semaphore>,
+    all: u32,
     /// When a shortage was logged last.
     logged: Mutex<Option<Instant>>,
 }
@@ -37,8 +38,8 @@ impl Allowance {
     }
 
     pub(super) fn of(files: u64) -> Self {
-        let files = usize::try_from(files).unwrap_or(Semaphore::MAX_PERMITS);
-        Self { left: Arc::new(Semaphore::new(files)), logged: Mutex::new(None) }
+        let all = u32::try_from(files).unwrap_or(u32::MAX);
+        Self { left: Arc::new(Semaphore::new(all as usize)), all, logged: Mutex::new(None) }
     }
 
     /// Leave to open this many files; `None`, and a line in the log, if there are not so many left.
@@ -48,6 +49,12 @@ impl Allowance {
             self.is_short(&io::Error::from(rustix::io::Errno::MFILE));
         }
         permit
+    }
+
+    /// Waits until nothing is open.
+    pub(super) async fn all_given_back(&self) {
+        // The semaphore is never closed.
+        let _ = self.left.acquire_many(self.all).await;
     }
 
     /// Logs a shortage, but not each time.

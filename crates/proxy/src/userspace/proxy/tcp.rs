@@ -8,6 +8,7 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Shared;
+use super::attendance::Listeners;
 use super::dial::dial;
 use super::listen;
 use super::pool::Pool;
@@ -45,19 +46,26 @@ pub(super) async fn serve(listener: TcpListener, pool: Arc<Pool>, shared: Arc<Sh
 }
 
 /// Listens at an address once it is free, and takes connections until it is dropped.
-pub(super) async fn serve_at(address: SocketAddr, pool: Arc<Pool>, shared: Arc<Shared>) {
+pub(super) async fn serve_at(
+    address: SocketAddr,
+    pool: Arc<Pool>,
+    shared: Arc<Shared>,
+    listeners: Arc<Listeners>,
+) {
     let mut waits = RETRIES.into_iter();
     let listener = loop {
         let taken = match listen::tcp(address).and_then(TcpListener::from_std) {
             Ok(listener) => break listener,
             Err(error) => error,
         };
+        listeners.failed();
         let (wait, is_news) = waits.next().unwrap_or((RETRY, false));
         if is_news {
             tracing::error!(%address, error = %taken, "a NodePort cannot be listened at; trying again");
         }
         tokio::time::sleep(wait).await;
     };
+    let _present = listeners.present();
     serve(listener, pool, shared).await;
 }
 

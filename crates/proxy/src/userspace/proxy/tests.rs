@@ -103,7 +103,7 @@ fn a_taken_address_is_served_once_it_is_free() {
     let (holder, door) = endpoint();
     let proxy = Proxy::with(Allowance::of(100)).unwrap();
     let behind = Behind { endpoints: [address].into(), ..Behind::default() };
-    let _serving = proxy.serve_tcp_at(door, Arc::new(Pool::new(behind)));
+    let _serving = proxy.serve_tcp_at(door, Arc::new(Pool::new(behind)), &Arc::default());
     std::thread::sleep(Duration::from_millis(10));
     drop(holder);
     let client = (0..100).find_map(|_| {

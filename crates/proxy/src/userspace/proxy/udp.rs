@@ -82,10 +82,20 @@ pub(super) async fn serve(socket: UdpSocket, pool: Arc<Pool>, shared: Arc<Shared
 }
 
 impl Client {
-    /// Passes packets on until nobody sends any more. An endpoint that refuses the first ones is passed over.
+    /// Passes packets on until nobody sends any more. What waits when an endpoint is left goes to the next.
     async fn serve(&self, first: Datagram, mut more: mpsc::Receiver<Datagram>) {
+        let mut next = Some(first);
+        while let Some(first) = next {
+            self.serve_from(&first, &mut more).await;
+            // Nobody can send between this and the end: the door is served by the same thread.
+            next = more.try_recv().ok();
+        }
+    }
+
+    /// An endpoint that refuses the first packets is passed over.
+    async fn serve_from(&self, first: &[u8], more: &mut mpsc::Receiver<Datagram>) {
         for endpoint in self.pool.turn(self.address.ip(), Instant::now()) {
-            match self.speak(endpoint, &first, &mut more).await {
+            match self.speak(endpoint, first, more).await {
                 Ok(()) => return,
                 Err(Refused) => tracing::debug!(%endpoint, "the endpoint does not listen"),
             }
