@@ -204,6 +204,20 @@ pub(crate) fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<(
         true => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
         false => (libc::IPPROTO_IP, libc::IP_PKTINFO),
     };
+    turn_on(socket, level, option)
+}
+
+/// Lets a socket be bound to an address that this machine does not have, and be known as one of these
+/// (`IP_TRANSPARENT`). Needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
+pub(crate) fn bind_anywhere(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    let (level, option) = match v6 {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
+        false => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
+    };
+    turn_on(socket, level, option)
+}
+
+fn turn_on(socket: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result<()> {
     let on: c_int = 1;
     // SAFETY: the option takes a number, and its length is given.
     let result = unsafe {

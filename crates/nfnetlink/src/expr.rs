@@ -148,9 +148,9 @@ pub enum Expr {
         /// Destination.
         to: Register,
     },
-    /// Load whether the socket of this machine that would get the packet is bound to no address in particular,
-    /// one byte; matches only if there is such a socket.
-    SocketWildcard {
+    /// Load whether the socket of this machine that would get the packet is one for any address
+    /// (`IP_TRANSPARENT`), one byte; matches only if there is such a socket.
+    SocketTransparent {
         /// Destination.
         to: Register,
     },

@@ -169,7 +169,7 @@ pub(crate) mod expr {
     pub(crate) const DYNSET_UPDATE: u32 = 1;
     pub(crate) const NUMGEN_RANDOM: u32 = 1;
     pub(crate) const HASH_JENKINS: u32 = 0;
-    pub(crate) const SOCKET_WILDCARD: u32 = 2;
+    pub(crate) const SOCKET_TRANSPARENT: u32 = 0;
     pub(crate) const NAT_DESTINATION: u32 = 1;
     /// `NF_NAT_RANGE_MAP_IPS | NF_NAT_RANGE_PROTO_SPECIFIED`: the kernel sets these itself.
     pub(crate) const NAT_IMPLIED: u32 = 3;

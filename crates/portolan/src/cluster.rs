@@ -113,6 +113,15 @@ impl Ground {
         }
     }
 
+    /// Does something in the network of a node.
+    fn on_node<T: Send>(&self, name: &str, work: impl FnOnce() -> T + Send) -> anyhow::Result<T> {
+        let sandboxed = self.sandbox.iter().flat_map(|sandbox| &sandbox.nodes);
+        match sandboxed.map(|node| &node.namespace).find(|namespace| namespace.name() == name) {
+            Some(namespace) => Ok(namespace.run(work)?),
+            None => Ok(work()),
+        }
+    }
+
     fn dial(&self) -> Box<dyn Dial> {
         match &self.sandbox {
             Some(sandbox) => Box::new(SandboxDial::new(&sandbox.nodes)),
@@ -221,6 +230,7 @@ impl Cluster {
                 api: api.clone(),
                 node: node_config(options, data_dir, name, *address, &authority, proxy)?,
                 cluster_cidr: options.cluster_cidr,
+                dns_address: options.api.dns_address(),
                 failures: failures.clone(),
             };
             let (thread, is_ready) = NodeThread::start(setup)?;

@@ -14,7 +14,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("testbed", &[]),
     ("apiserver", &["api", "store"]),
     ("controllers", &["service"]),
-    ("proxy", &["nfnetlink", "service"]),
+    ("proxy", &["nfnetlink", "pages", "service"]),
     ("dns", &["pages", "service"]),
     ("node", &["nfnetlink", "service"]),
     ("portolan", &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "service", "testbed"]),

@@ -44,6 +44,8 @@ pub struct Config {
     pub min_sync_period: Duration,
     /// The settings of ipvs mode.
     pub ipvs: IpvsConfig,
+    /// Addresses of the cluster's DNS whose queries stay on the node while a server listens there.
+    pub node_local_dns: Vec<IpAddr>,
 }
 
 /// The modes of the proxy.
@@ -145,6 +147,7 @@ impl Config {
             sync_period: SYNC_PERIOD,
             min_sync_period: Duration::ZERO,
             ipvs: IpvsConfig::default(),
+            node_local_dns: Vec::new(),
         }
     }
 

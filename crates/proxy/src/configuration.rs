@@ -283,6 +283,7 @@ impl Configuration {
                 tcp_fin_timeout: seconds("ipvs.tcpFinTimeout"),
                 udp_timeout: seconds("ipvs.udpTimeout"),
             },
+            node_local_dns: Vec::new(),
         })
     }
 

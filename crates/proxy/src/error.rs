@@ -21,6 +21,12 @@ pub enum Error {
     /// The rules could not be removed.
     #[error("cannot remove the Service rules (nft delete table inet portolan does the same): {0}")]
     Cleanup(#[source] nfnetlink::Error),
+    /// Queries cannot be kept on the node.
+    #[error(
+        "DNS queries cannot be kept on this node ({0}), so they go the way of every Service; the kernel needs \
+         CONFIG_NFT_SOCKET and CONFIG_NFT_CT"
+    )]
+    LocalDns(String),
     /// A mode that works by other programs or parts of the kernel failed; the text says which and what to do.
     #[error("{0}")]
     Mode(String),

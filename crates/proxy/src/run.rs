@@ -22,6 +22,7 @@ use crate::config::Config;
 use crate::configuration::Duties;
 use crate::error::Error;
 use crate::health::Health;
+use crate::local_dns;
 use crate::metrics::Metrics;
 use crate::mode::Mode;
 pub use interfaces::addresses as interface_addresses;
@@ -71,6 +72,9 @@ pub async fn run_revised(
     revisions: impl Stream<Item = Result<Revision, String>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
+    if let Err(error) = local_dns::keep(&config.node_local_dns).await {
+        tracing::warn!("{error}");
+    }
     let health = Arc::new(Health::new(duties.sync_period));
     let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);
     let observers = Observers::start(&duties, config.mode, health.clone(), metrics.clone()).await?;

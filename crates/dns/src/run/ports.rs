@@ -1,6 +1,6 @@
 //! Sockets, and the plan that each answers by.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -27,7 +27,8 @@ type Port = (Listen, SocketAddr);
 /// All ports that are open.
 #[derive(Debug)]
 pub(super) struct Ports {
-    ports: BTreeMap<Port, Listening>,
+    /// An address may be there more than once, in different network namespaces.
+    ports: Vec<(Port, Listening)>,
     /// Sockets that were handed over and are used whatever the configuration listens on.
     fixed: bool,
     refresh: Vec<Task>,
@@ -58,7 +59,7 @@ impl Ports {
     /// Begins to take in queries on sockets; they are refused until [`Ports::answer`].
     pub(super) fn new(sockets: Sockets, metrics: Metrics) -> Result<Self, Error> {
         let mut ports =
-            Self { ports: BTreeMap::new(), fixed: sockets.fixed, refresh: Vec::new(), metrics, threads: 0 };
+            Self { ports: Vec::new(), fixed: sockets.fixed, refresh: Vec::new(), metrics, threads: 0 };
         ports.listen(sockets)?;
         Ok(ports)
     }
@@ -75,7 +76,7 @@ impl Ports {
             }
             let tcp = tcp::serve(shared.clone(), tcp::open(tcp).map_err(Error::Socket)?);
             let listening = Listening { shared, _workers: workers, _tcp: Task(tokio::spawn(tcp)) };
-            self.ports.insert((listen, address), listening);
+            self.ports.push(((listen, address), listening));
         }
         Ok(())
     }
@@ -84,20 +85,21 @@ impl Ports {
     /// closed; queries on the others go on without a pause.
     pub(super) fn answer(&mut self, config: &Config, feeds: &Feeds) -> Result<(), Error> {
         if !self.fixed {
-            let new = Sockets::only(config, |port| !self.ports.contains_key(port))?;
+            let new = Sockets::only(config, |port| !self.ports.iter().any(|(open, _)| open == port))?;
             self.listen(new)?;
         }
-        let own: Vec<SocketAddr> = self.ports.keys().map(|(_, address)| *address).collect();
+        let own: Vec<SocketAddr> = self.ports.iter().map(|((_, address), _)| *address).collect();
         self.refresh.clear();
         self.metrics.disable_all();
         let mut plans: BTreeMap<Port, Vec<_>> = BTreeMap::new();
         for block in &config.blocks {
             let chain = Arc::new(self.chain(block, feeds, &own)?);
             for served in &block.served {
-                let bound =
-                    sockets::addresses(&block.bind, served.port).map(|address| (served.listen, address));
-                let ports =
-                    if self.fixed { self.ports.keys().copied().collect() } else { bound.collect::<Vec<_>>() };
+                let bound = sockets::addresses(&block.bind, served.port);
+                let ports: BTreeSet<Port> = match self.fixed {
+                    true => self.ports.iter().map(|(port, _)| *port).collect(),
+                    false => bound.map(|address| (served.listen, address)).collect(),
+                };
                 for port in ports {
                     let counts = self.counts(block, port, &served.zone);
                     let entry = Entry { zone: served.zone.clone(), chain: chain.clone(), counts };
@@ -105,10 +107,11 @@ impl Ports {
                 }
             }
         }
-        self.ports.retain(|port, _| plans.contains_key(port));
+        self.ports.retain(|(port, _)| plans.contains_key(port));
         for (port, blocks) in plans {
-            if let Some(listening) = self.ports.get(&port) {
-                listening.shared.exchange(Arc::new(Plan::new(blocks)));
+            let plan = Arc::new(Plan::new(blocks));
+            for (_, listening) in self.ports.iter().filter(|(open, _)| *open == port) {
+                listening.shared.exchange(plan.clone());
             }
         }
         Ok(())

@@ -58,7 +58,7 @@ impl Sockets {
                     if known || !wanted(&(served.listen, address)) {
                         continue;
                     }
-                    match one(served.listen, address, count) {
+                    match one(served.listen, address, count, false) {
                         Ok(one) => open.push(one),
                         // A machine may be without IPv6.
                         Err(error) if block.bind.is_empty() && address.is_ipv6() && no_family(&error) => {}
@@ -78,6 +78,17 @@ impl Sockets {
     /// Takes in others.
     pub fn add(&mut self, others: Self) {
         self.open.extend(others.open);
+    }
+
+    /// The address of the cluster's DNS, which this node need not have: the proxy brings its packets here as long
+    /// as the socket is open. Serves every block.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] when the address cannot be had; `EPERM` without `CAP_NET_ADMIN`.
+    pub fn of_service(address: SocketAddr) -> Result<Self, Error> {
+        let open = one(Listen::Dns, address, processors(), true)
+            .map_err(|source| Error::Bind { address, source })?;
+        Ok(Self { open: vec![open], fixed: true })
     }
 
     /// One address for UDP and TCP that is open already, and serves every block.
@@ -110,12 +121,16 @@ fn no_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-fn one(kind: Listen, address: SocketAddr, count: usize) -> io::Result<Open> {
+/// Opens the sockets of an address; `anywhere` whether or not the machine has it.
+fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: bool) -> io::Result<Open> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let open = |kind| -> io::Result<_> {
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
         if address.is_ipv6() {
             set_ipv6_v6only(&socket, true)?;
+        }
+        if anywhere {
+            sys::bind_anywhere(socket.as_fd(), address.is_ipv6())?;
         }
         Ok(socket)
     };

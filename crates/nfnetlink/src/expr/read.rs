@@ -43,8 +43,8 @@ impl<'a> Fields<'a> {
             }),
             expr::HASH => self.hash(),
             expr::FIB => self.fib(),
-            expr::SOCKET => (self.number(1)? == expr::SOCKET_WILDCARD)
-                .then_some(Expr::SocketWildcard { to: self.register(2)? }),
+            expr::SOCKET => (self.number(1)? == expr::SOCKET_TRANSPARENT)
+                .then_some(Expr::SocketTransparent { to: self.register(2)? }),
             expr::NOTRACK => Some(Expr::NoTrack),
             expr::NAT => self.dnat(),
             expr::MASQ => self.masquerade(),
@@ -264,7 +264,7 @@ mod tests {
             Expr::Hash { from: ONE, length: 4, modulus: 2, offset: 0, seed: None, to: ONE },
             Expr::FibType { address: FibAddress::Source, to: ONE },
             Expr::FibType { address: FibAddress::Destination, to: ONE },
-            Expr::SocketWildcard { to: ONE },
+            Expr::SocketTransparent { to: ONE },
             Expr::NoTrack,
             Expr::Dnat { family: Family::Ip6, address: ONE, port: Some(Register(5)) },
             Expr::Dnat { family: Family::Ip, address: ONE, port: None },

@@ -19,7 +19,7 @@ impl Expr {
             Self::Random { .. } => expr::NUMGEN,
             Self::Hash { .. } => expr::HASH,
             Self::FibType { .. } => expr::FIB,
-            Self::SocketWildcard { .. } => expr::SOCKET,
+            Self::SocketTransparent { .. } => expr::SOCKET,
             Self::NoTrack => expr::NOTRACK,
             Self::Dnat { .. } => expr::NAT,
             Self::Masquerade { .. } => expr::MASQ,
@@ -131,8 +131,8 @@ impl Expr {
                 data.be32(2, expr::FIB_ADDRTYPE);
                 data.be32(1, to.number());
             }
-            Self::SocketWildcard { to } => {
-                data.be32(1, expr::SOCKET_WILDCARD);
+            Self::SocketTransparent { to } => {
+                data.be32(1, expr::SOCKET_TRANSPARENT);
                 data.be32(2, to.number());
             }
             Self::Dnat { family, address, port } => {

@@ -99,7 +99,7 @@ impl<'a> Walk<'a> {
                 self.registers.put(*to, &address_type(address, host).to_ne_bytes())?;
             }
             // No server of the machine is known.
-            Expr::SocketWildcard { .. } => return Some(Flow::NoMatch),
+            Expr::SocketTransparent { .. } => return Some(Flow::NoMatch),
             Expr::NoTrack => {}
             Expr::Payload { base, offset, length, to } => {
                 let value = self.payload(*base, *offset as usize, *length as usize)?;

@@ -16,6 +16,8 @@ pub(super) const STATUSES: [(u32, &str); 7] = [
     (32, "dnat"),
     (512, "dying"),
 ];
+/// Whether something is so.
+pub(super) const TRUTH: [(u32, &str); 2] = [(0, "0"), (1, "1")];
 /// Kinds of addresses, `RTN_*`.
 pub(super) const ADDRESS_TYPES: [(u32, &str); 9] = [
     (0, "unspec"),

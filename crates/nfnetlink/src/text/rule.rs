@@ -2,7 +2,7 @@
 //! with words in place of values.
 
 use super::names::{
-    ADDRESS_TYPES, ICMP, ICMPV6, ICMPX, STATES, STATUSES, meta_name, meta_type, network_field,
+    ADDRESS_TYPES, ICMP, ICMPV6, ICMPX, STATES, STATUSES, TRUTH, meta_name, meta_type, network_field,
 };
 use super::set;
 use super::term::{Registers, Shape, Term};
@@ -120,9 +120,9 @@ impl RuleWriter<'_> {
                 }
                 self.say(format!("update @{set} {{ {text} }}"));
             }
-            Expr::SocketWildcard { to } => {
-                let shape = Shape::Field(DataType::Integer);
-                let term = Term { text: "socket wildcard".to_owned(), shape, length: 1 };
+            Expr::SocketTransparent { to } => {
+                let shape = Shape::Names(&TRUTH);
+                let term = Term { text: "socket transparent".to_owned(), shape, length: 1 };
                 self.registers.load(*to, term);
             }
             Expr::NoTrack => self.say("notrack"),
@@ -224,7 +224,10 @@ impl RuleWriter<'_> {
                 self.say(format!("{} {not}{text}", term.text));
             }
             Shape::Names(names) => {
-                let number = u32::from_ne_bytes(bytes.try_into().ok()?);
+                let number = match *bytes {
+                    [byte] => u32::from(byte),
+                    _ => u32::from_ne_bytes(bytes.try_into().ok()?),
+                };
                 let (_, name) = names.iter().find(|(known, _)| *known == number)?;
                 self.say(format!("{} {not}{name}", term.text));
             }

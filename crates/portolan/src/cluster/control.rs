@@ -1,6 +1,6 @@
 //! The cluster's DNS as a Service: its sockets, and the objects that lead to them.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::{IpAddr, SocketAddr};
 
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Endpoints, Service};
@@ -17,30 +17,35 @@ const SERVICE: &str = "kube-dns";
 const NAMESPACE: &str = "kube-system";
 /// The port of DNS.
 const PORT: u16 = 53;
-/// Where DNS listens on a machine that may have a resolver of its own.
+/// Where the DNS of a node listens for other nodes, on a machine that may have a resolver of its own.
 const SHARED_PORT: u16 = 10053;
 
-/// The sockets of the cluster's DNS.
+/// The sockets of the cluster's DNS: on each node the Service's own address, which the node's pods reach without
+/// connection tracking, and a port of the node's address for the others.
 pub(super) struct Dns {
     pub(super) config: dns::Config,
     pub(super) sockets: dns::Sockets,
-    address: SocketAddr,
+    /// The nodes with their addresses.
+    nodes: Vec<(String, IpAddr)>,
     service_address: IpAddr,
 }
 
 impl Dns {
-    /// Opens the sockets where the control plane is.
+    /// Opens the sockets where the nodes are.
     pub(super) fn open(ground: &Ground, options: &ApiOptions) -> anyhow::Result<Self> {
-        let port = if ground.sandbox.is_some() { PORT } else { SHARED_PORT };
-        let address = SocketAddr::new(ground.control_address, port);
-        let sockets = ground
-            .sockets(|| dns::Sockets::of(UdpSocket::bind(address)?, TcpListener::bind(address)?))
-            .with_context(|| format!("DNS cannot listen on {address}"))?;
+        let service_address = options.dns_address();
+        let mut sockets = dns::Sockets::none();
+        for (name, address) in &ground.nodes {
+            for socket in [SocketAddr::new(service_address, PORT), SocketAddr::new(*address, SHARED_PORT)] {
+                let opened = ground.on_node(name, || dns::Sockets::of_service(socket))?;
+                sockets.add(opened.with_context(|| format!("DNS cannot start on {name}"))?);
+            }
+        }
         Ok(Self {
             config: dns::Config::of_cluster(&options.cluster_domain, &host::resolvers())?,
             sockets,
-            address,
-            service_address: options.dns_address(),
+            nodes: ground.nodes.clone(),
+            service_address,
         })
     }
 }
@@ -53,7 +58,6 @@ pub(super) async fn publish_dns(client: &Client, dns: &Dns) -> anyhow::Result<()
             "k8s-app": "kube-dns", "kubernetes.io/cluster-service": "true", "kubernetes.io/name": "Portolan",
         },
     });
-    let target = dns.address.port();
     let ports = |field: &str, number: u16| {
         let port = |name: &str, protocol: &str| {
             let mut port = json!({ "name": name, "protocol": protocol, "port": PORT });
@@ -64,11 +68,16 @@ pub(super) async fn publish_dns(client: &Client, dns: &Dns) -> anyhow::Result<()
     };
     let service = json!({
         "apiVersion": "v1", "kind": "Service", "metadata": metadata,
-        "spec": { "clusterIP": dns.service_address.to_string(), "ports": ports("targetPort", target) },
+        "spec": { "clusterIP": dns.service_address.to_string(), "ports": ports("targetPort", SHARED_PORT) },
     });
+    let addresses: Vec<_> = dns
+        .nodes
+        .iter()
+        .map(|(node, address)| json!({ "ip": address.to_string(), "nodeName": node }))
+        .collect();
     let endpoints = json!({
         "apiVersion": "v1", "kind": "Endpoints", "metadata": metadata,
-        "subsets": [{ "addresses": [{ "ip": dns.address.ip().to_string() }], "ports": ports("port", target) }],
+        "subsets": [{ "addresses": addresses, "ports": ports("port", SHARED_PORT) }],
     });
     apply::<Service>(client, service).await.context("the Service kube-dns cannot be made")?;
     apply::<Endpoints>(client, endpoints).await.context("the Endpoints of kube-dns cannot be made")?;

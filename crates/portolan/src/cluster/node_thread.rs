@@ -1,5 +1,7 @@
 //! One node: a thread in the node's network namespace with its agent and its proxy.
 
+use std::net::IpAddr;
+
 use apiserver::InProcess;
 use testbed::Namespace;
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +15,8 @@ pub(super) struct Setup {
     pub(super) api: InProcess,
     pub(super) node: node::Config,
     pub(super) cluster_cidr: controllers::PodNetwork,
+    /// The address of the cluster's DNS.
+    pub(super) dns_address: IpAddr,
     pub(super) failures: mpsc::UnboundedSender<anyhow::Error>,
 }
 
@@ -59,6 +63,7 @@ fn run(setup: Setup, ready: oneshot::Sender<()>, signal: &shutdown::Signal) -> a
         let name = &setup.node.name;
         let rules = proxy::Config {
             node_port_addresses: Some(proxy::NodePortAddresses::All),
+            node_local_dns: vec![setup.dns_address],
             ..proxy::Config::new(name.as_str(), vec![setup.cluster_cidr.range()])
         };
         let mode = proxy::start(&rules)?;

@@ -68,7 +68,8 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     }
     if options.cleanup {
         host::require_root("proxy --cleanup")?;
-        return Ok(proxy::cleanup_all()?);
+        proxy::cleanup_all()?;
+        return parts::run(async { Ok(proxy::keep_dns_local(&[]).await?) });
     }
     let duties = configuration.duties()?;
     if options.init_only {

@@ -12,9 +12,9 @@ use tokio::task::JoinHandle;
 
 use super::reporter::Reporter;
 use crate::health::Health;
-use crate::http::{self, Reply};
 use crate::mode::Touched;
 use crate::sight::{NodePortIps, Sight};
+use pages::Reply;
 
 /// How many clients may wait to be let in.
 const BACKLOG: u32 = 64;
@@ -143,7 +143,7 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 async fn serve(listener: TcpListener, name: ServiceName, endpoints: Arc<AtomicUsize>, health: Arc<Health>) {
-    http::serve(listener, move |_| {
+    pages::serve(listener, move |_| {
         let count = endpoints.load(Ordering::Relaxed);
         let reply = reply(&name, count, health.healthy());
         async move { reply }

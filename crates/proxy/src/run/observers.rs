@@ -13,9 +13,9 @@ use crate::config::ModeName;
 use crate::configuration::Duties;
 use crate::error::Error;
 use crate::health::{Health, Question};
-use crate::http::{self, Reply};
 use crate::metrics::Metrics;
 use crate::mode::Counter;
+use pages::Reply;
 
 /// How long to wait before an address that is taken is tried again.
 const RETRY: Duration = Duration::from_secs(5);
@@ -177,7 +177,7 @@ where
     Answer: Future<Output = Reply> + Send + 'static,
 {
     match TcpListener::bind(address).await {
-        Ok(listener) => servers.spawn(http::serve(listener, answer)),
+        Ok(listener) => servers.spawn(pages::serve(listener, answer)),
         Err(source) if hard_fail => return Err(Error::Listen { address, source }),
         Err(error) => {
             tracing::warn!(%address, %error, "the address cannot be listened at; trying again");
@@ -185,7 +185,7 @@ where
                 loop {
                     tokio::time::sleep(RETRY).await;
                     if let Ok(listener) = TcpListener::bind(address).await {
-                        http::serve(listener, answer).await;
+                        pages::serve(listener, answer).await;
                         return;
                     }
                 }

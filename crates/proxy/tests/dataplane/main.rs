@@ -4,6 +4,7 @@ mod api;
 mod namespace;
 mod scene;
 mod server;
+mod sys;
 
 mod cases;
 mod connections;
@@ -12,6 +13,7 @@ mod follow;
 mod iptables;
 mod ipvs;
 mod kube_proxy_layout;
+mod local_dns;
 mod localhost;
 mod policies;
 mod scale;

@@ -33,6 +33,10 @@ pub(crate) struct Settings {
     /// How nftables mode lays out its tables
     #[arg(long, value_name = "LAYOUT", default_value = "portolan")]
     nftables_layout: Layout,
+    /// Addresses of the cluster's DNS whose queries stay on this node, without connection tracking, while a server
+    /// of this node has bound them
+    #[arg(long, value_name = "IP,...", value_delimiter = ',')]
+    node_local_dns: Vec<IpAddr>,
     #[command(flatten)]
     flags: Flags,
 }
@@ -77,6 +81,7 @@ impl Settings {
             config.node_name = node.as_str().into();
         }
         config.kube_proxy_layout = self.nftables_layout == Layout::KubeProxy;
+        config.node_local_dns.clone_from(&self.node_local_dns);
         Ok(config)
     }
 
