@@ -1,0 +1,45 @@
+//! What a proxy weighs: after its start, and after its API server made it list everything again.
+
+use std::path::Path;
+use std::time::Duration;
+
+use k8s_openapi::jiff::Timestamp;
+
+use super::ground::{Ground, Shape};
+use super::subject::{Running, Subject, files, metrics, programmed_after};
+
+/// How long a proxy has to settle.
+const SETTLE: Duration = Duration::from_secs(3);
+
+/// Measures and prints.
+pub(super) fn run(program: &Path) -> anyhow::Result<()> {
+    let mut ground = Ground::new(program, Shape { services: 10_000, endpoints: 10 })?;
+    let (folder, kubeconfig) = files(&ground);
+    let subject = Subject { name: "portolan", mode: "nftables", program };
+    println!("{:<36} {:>8} {:>8} {:>8}", "portolan nftables, MB", "RSS", "anon", "peak");
+    let running = ground.run(async move |_| {
+        let running = subject.start((&folder, &kubeconfig)).await?;
+        tokio::time::sleep(SETTLE).await;
+        Ok(running)
+    })?;
+    row("after its start", &running);
+    for time in ["first", "second"] {
+        let begin = Timestamp::now();
+        ground.age_server()?;
+        ground.run(async move |_| {
+            programmed_after(begin, Duration::from_millis(20)).await?;
+            tokio::time::sleep(SETTLE).await;
+            Ok(())
+        })?;
+        row(&format!("after the {time} relist"), &running);
+    }
+    let text = ground.run(async |_| metrics().await)?;
+    row(&format!("after a scrape of {} kB", text.len() / 1000), &running);
+    drop(running);
+    ground.cleanup()
+}
+
+fn row(when: &str, running: &Running) {
+    let [all, anonymous, peak] = ["VmRSS", "RssAnon", "VmHWM"].map(|field| running.megabytes(field));
+    println!("{when:<36} {all:>8.1} {anonymous:>8.1} {peak:>8.1}");
+}
