@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::jiff::Timestamp;
 
-use super::ground::{Ground, Shape};
+use super::ground::{Ground, Shape, change};
 use super::subject::{Running, Subject, files, metrics, programmed_after};
 
 /// How long a proxy has to settle.
@@ -23,10 +23,13 @@ pub(super) fn run(program: &Path) -> anyhow::Result<()> {
         Ok(running)
     })?;
     row("after its start", &running);
-    for time in ["first", "second"] {
-        let begin = Timestamp::now();
+    for (version, time) in [(1, "first"), (2, "second")] {
         ground.age_server()?;
-        ground.run(async move |_| {
+        let shape = ground.shape;
+        ground.run(async move |client| {
+            // A list that says what was known changes no rules; a change behind it does.
+            let begin = Timestamp::now();
+            change(&client, shape, 1, version).await?;
             programmed_after(begin, Duration::from_millis(20)).await?;
             tokio::time::sleep(SETTLE).await;
             Ok(())
