@@ -25,7 +25,9 @@ bench:
 compat:
 	@scripts/need.sh root cargo tests
 	compat/peers.sh target/peers
-	cargo run --package compat -- --peers target/peers
+	cargo build --package portolan --package compat
+	target/debug/compat proxy
+	target/debug/compat dns --most 2000
 
 clean:
 	cargo clean

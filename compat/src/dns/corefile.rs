@@ -21,6 +21,8 @@ pub struct Case {
     pub names: &'static [&'static str],
     /// TTLs count down while the questions are asked.
     pub counts_down: bool,
+    /// Whether questions that break rules are asked too.
+    pub broken: bool,
     /// The address at which it serves.
     pub address: IpAddr,
 }
@@ -66,16 +68,18 @@ const PLAIN: Case = Case {
     others: "",
     names: &["www.example.com.", ".", "com.", "arpa.", "local."],
     counts_down: false,
+    broken: false,
     address: IpAddr::V4(Ipv4Addr::LOCALHOST),
 };
 
 /// All of them.
 pub const CASES: [Case; 21] = [
-    PLAIN,
+    Case { broken: true, ..PLAIN },
     // Here it is an endpoint of a Service, which is then the zone's name server.
     Case { name: "endpoint", kubernetes: "ttl 30", address: IpAddr::V4(PRIMARY), names: &[], ..PLAIN },
     Case {
         name: "kubeadm",
+        broken: true,
         kubernetes: "pods insecure\nfallthrough in-addr.arpa ip6.arpa\nttl 30",
         plugins: "errors\nloadbalance\nforward . {upstream} {\nmax_concurrent 1000\n}\n\
                   cache 30 {\ndisable success cluster.local\ndisable denial cluster.local\n}",

@@ -23,7 +23,7 @@ const EMPTY: &str = "empty";
 /// Names that are used again in every namespace, so that names can be mistaken for one another.
 const NAMES: [&str; 10] = ["web", "db", "api", "cache", "svc", "pod", "team-a", "a", "web-0", "kube-dns"];
 /// As long as a label may be.
-const LONG: &str = "a-name-of-sixty-three-bytes-is-the-longest-that-a-label-can-be-";
+const LONG: &str = "a-name-of-sixty-three-bytes-is-the-longest-that-a-label-can-bez";
 /// Where ExternalNames lead: outside, inside, in a circle, to nothing, to what is no name.
 const EXTERNAL: [&str; 14] = [
     "www.example.com",
@@ -58,7 +58,7 @@ pub fn objects(random: &mut Rng, services: usize) -> Vec<Created> {
         for number in 0..per_namespace {
             let name = match NAMES.get(number) {
                 Some(name) => (*name).to_owned(),
-                None if number == NAMES.len() => format!("{LONG}z"),
+                None if number == NAMES.len() => LONG.to_owned(),
                 None if random.bool() => format!("ext-{}", number - NAMES.len() - 1),
                 None => format!("s{number}"),
             };

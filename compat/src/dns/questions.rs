@@ -18,13 +18,18 @@ const SAMPLE: usize = 4;
 /// All questions: each name with each type, asked in a random manner, then what breaks rules. With `most`, about so
 /// many.
 pub fn questions(random: &mut Rng, objects: &Value, case: &Case, most: Option<usize>) -> Vec<Question> {
-    let mut names = names::names(random, objects, case);
+    let names::Names { configured: mut names, mut likely, mut others } = names::names(random, objects, case);
     let mut kinds_of_a_name = KINDS.len();
     if let Some(most) = most {
-        random.shuffle(&mut names);
         kinds_of_a_name = SAMPLE;
-        names.truncate(most / SAMPLE);
+        // Of names that exist more can be seen than of those that do not.
+        for (some, share) in [(&mut likely, 2), (&mut others, 4)] {
+            random.shuffle(some);
+            some.truncate(most / SAMPLE / share);
+        }
     }
+    names.extend(likely);
+    names.extend(others);
     let mut questions = Vec::new();
     for name in &names {
         let mut kinds = KINDS;
@@ -47,7 +52,9 @@ pub fn questions(random: &mut Rng, objects: &Value, case: &Case, most: Option<us
             questions.push(Question::new(&format!("svc.{zone}."), kind).over_tcp());
         }
     }
-    questions.extend(broken::questions(case.zones.first().copied().unwrap_or("example.com")));
+    if case.broken {
+        questions.extend(broken::questions(case.zones.first().copied().unwrap_or("example.com")));
+    }
     questions
 }
 

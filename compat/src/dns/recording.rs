@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::dns::corefile::Case;
 use crate::dns::question::Question;
@@ -26,12 +26,25 @@ pub fn write_objects(folder: &Path, objects: &Value) -> anyhow::Result<()> {
     fs::create_dir_all(folder)?;
     // One object a line can be read, and a change of it can be seen.
     let items = objects["items"].as_array().into_iter().flatten();
-    let lines: Vec<_> = items.map(ToString::to_string).collect();
+    let lines: Vec<_> = items.map(|item| bare(item).to_string()).collect();
     fs::write(
         folder.join(OBJECTS),
         format!("{{\"kind\":\"List\",\"items\":[\n{}\n]}}\n", lines.join(",\n")),
     )?;
     Ok(())
+}
+
+/// An object without what only the API server needs.
+fn bare(object: &Value) -> Value {
+    let mut object = object.clone();
+    if let Some(metadata) = object["metadata"].as_object_mut() {
+        metadata.retain(|field, _| ["name", "namespace", "labels", "annotations"].contains(&field.as_str()));
+    }
+    if object["kind"] == "Pod" {
+        let spec = object["spec"].take();
+        object["spec"] = json!({"nodeName": spec["nodeName"], "containers": []});
+    }
+    object
 }
 
 /// The file of the objects.

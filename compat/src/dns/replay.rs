@@ -18,7 +18,7 @@ use crate::dns::wanted::Asked;
 /// difference.
 pub fn replay(folder: &Path, program: &Path) -> anyhow::Result<Verdicts> {
     let mut verdicts = Verdicts::default();
-    let upstream = upstream::serve(0)?;
+    let upstream = upstream::serve()?;
     let scratch = tempfile::tempdir()?;
     let source = Source::File(recording::objects(folder));
     for (case, answers) in recording::read(folder)? {

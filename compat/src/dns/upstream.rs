@@ -6,6 +6,7 @@ use std::thread;
 
 use anyhow::Context;
 
+use crate::dns::servers::free_port;
 use crate::dns::{codes, name};
 
 /// Records: owner, type and data; an owner with no type exists without records.
@@ -40,14 +41,13 @@ const ZONE: &str = "example.com.";
 /// How many answers one run may need; a loop of questions ends here.
 const MOST_QUERIES: usize = 1_000_000;
 
-/// Serves on this port of 127.0.0.1 in the network namespace of the calling thread, until the process ends.
+/// Serves on a port of 127.0.0.1 in the network namespace of the calling thread, until the process ends.
 ///
 /// # Errors
-/// The port is taken.
-pub fn serve(port: u16) -> anyhow::Result<SocketAddr> {
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+/// No port is free.
+pub fn serve() -> anyhow::Result<SocketAddr> {
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port(Ipv4Addr::LOCALHOST.into())?));
     let udp = UdpSocket::bind(address).with_context(|| format!("UDP {address}"))?;
-    let address = udp.local_addr()?;
     let tcp = TcpListener::bind(address).with_context(|| format!("TCP {address}"))?;
     thread::spawn(move || {
         let mut buffer = [0; 4096];

@@ -51,9 +51,19 @@ const BEFORE: [&str; 12] = [
     "1-2-3-4",
 ];
 
-pub(super) fn names(random: &mut Rng, objects: &Value, case: &Case) -> Vec<String> {
-    let mut names: BTreeSet<String> = case.names.iter().map(|name| (*name).to_owned()).collect();
-    let (mut below, mut addresses) = (BTreeSet::new(), BTreeSet::new());
+/// Names by what they may show.
+pub(super) struct Names {
+    /// Those of the configuration.
+    pub(super) configured: Vec<String>,
+    /// Those of objects: most exist.
+    pub(super) likely: Vec<String>,
+    /// Their siblings: few exist.
+    pub(super) others: Vec<String>,
+}
+
+/// All names.
+pub(super) fn names(random: &mut Rng, objects: &Value, case: &Case) -> Names {
+    let (mut likely, mut below, mut addresses) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
     below.extend(FIXED.map(str::to_owned));
     for object in objects["items"].as_array().into_iter().flatten() {
         let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
@@ -72,11 +82,13 @@ pub(super) fn names(random: &mut Rng, objects: &Value, case: &Case) -> Vec<Strin
                 below.insert(format!("{service}.{namespace}.svc"));
                 for port in object["spec"]["ports"].as_array().into_iter().flatten() {
                     let port_name = port["name"].as_str().unwrap_or_default();
-                    for protocol in ["tcp", "udp", "sctp"] {
-                        below.insert(format!("_{port_name}._{protocol}.{service}"));
-                    }
+                    let protocol = port["protocol"].as_str().unwrap_or_default().to_ascii_lowercase();
+                    likely.insert(format!("_{port_name}._{protocol}.{service}"));
+                    below.extend(
+                        ["tcp", "udp", "sctp"].map(|other| format!("_{port_name}._{other}.{service}")),
+                    );
                 }
-                below.insert(service);
+                likely.insert(service);
                 let ips = object["spec"]["clusterIPs"].as_array().into_iter().flatten();
                 addresses.extend(ips.filter_map(|ip| ip.as_str()?.parse::<IpAddr>().ok()));
             }
@@ -91,7 +103,7 @@ pub(super) fn names(random: &mut Rng, objects: &Value, case: &Case) -> Vec<Strin
                     }
                     for host in hosts {
                         below.insert(format!("_http._tcp.{host}.{service}"));
-                        below.insert(format!("{host}.{service}"));
+                        likely.insert(format!("{host}.{service}"));
                     }
                     addresses.extend(address.parse::<IpAddr>());
                     below.insert(format!("{}.{namespace}.pod", dashed(address)));
@@ -100,7 +112,7 @@ pub(super) fn names(random: &mut Rng, objects: &Value, case: &Case) -> Vec<Strin
             "Pod" => {
                 let ips = object["status"]["podIPs"].as_array().into_iter().flatten();
                 for ip in ips.filter_map(|ip| ip["ip"].as_str()) {
-                    below.insert(format!("{}.{namespace}.pod", dashed(ip)));
+                    likely.insert(format!("{}.{namespace}.pod", dashed(ip)));
                     below.insert(format!("{}.default.pod", dashed(ip)));
                     addresses.extend(ip.parse::<IpAddr>());
                 }
@@ -108,22 +120,23 @@ pub(super) fn names(random: &mut Rng, objects: &Value, case: &Case) -> Vec<Strin
             _ => {}
         }
     }
-    for zone in case.zones.iter().filter(|zone| !zone.contains("arpa") && !zone.contains('/')) {
-        // Names without objects are the same in every zone.
-        names.extend(below.iter().map(|name| format!("{name}.{zone}.").trim_start_matches('.').to_owned()));
-    }
-    addresses.extend(["10.96.255.254", "10.244.9.9", "fd00:96::fffe", "192.0.2.200"].map(parse));
-    for address in addresses {
-        let labels = reverse(address);
+    let zones = case.zones.iter().filter(|zone| !zone.contains("arpa") && !zone.contains('/'));
+    let in_zones = |below: &BTreeSet<String>| -> Vec<String> {
+        let zones = zones.clone();
+        let name = |below: &String, zone: &str| format!("{below}.{zone}.").trim_start_matches('.').to_owned();
+        zones.flat_map(|zone| below.iter().map(move |below| name(below, zone))).collect()
+    };
+    below.retain(|name| !likely.contains(name));
+    let (mut likely, mut others) = (in_zones(&likely), in_zones(&below));
+    let unused = ["10.96.255.254", "10.244.9.9", "fd00:96::fffe", "192.0.2.200"].map(parse);
+    for address in addresses.union(&BTreeSet::from(unused)) {
+        let labels = reverse(*address);
         let parts: Vec<_> = labels.split('.').collect();
-        names.extend([
-            labels.clone(),
-            format!("x.{labels}"),
-            parts[random.usize(1..parts.len())..].join("."),
-        ]);
+        others.extend([format!("x.{labels}"), parts[random.usize(1..parts.len() - 1)..].join(".")]);
+        likely.push(labels);
     }
-    names.extend(["in-addr.arpa.", "10.in-addr.arpa.", "ip6.arpa.", "x.ip6.arpa."].map(str::to_owned));
-    names.into_iter().collect()
+    others.extend(["in-addr.arpa.", "10.in-addr.arpa.", "ip6.arpa.", "x.ip6.arpa."].map(str::to_owned));
+    Names { configured: case.names.iter().map(|name| (*name).to_owned()).collect(), likely, others }
 }
 
 fn parse(text: &str) -> IpAddr {
