@@ -19,7 +19,7 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 
 bench:
-	@scripts/need.sh root cargo tools tests bench
+	@scripts/need.sh root cargo tools tests bench dns-bench
 	bench/run.sh
 
 compat:

@@ -11,12 +11,10 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use anyhow::{Context, bail, ensure};
 use clap::Args;
 use futures::{StreamExt, TryStreamExt, stream};
-use http::Request;
 use kube::Client;
 use serde_json::{Value, json};
-use testbed::Namespace;
 
-use crate::cluster::{client, is_ready};
+use crate::alone::{ApiServer, Place, call};
 use crate::figures::Sample;
 use crate::process::{Process, status_kib};
 
@@ -63,7 +61,7 @@ const PROXIES: [(&str, &str); 4] = [
 /// Measures and prints.
 pub(crate) fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
     ensure!(rustix::process::geteuid().is_root(), "rules need root; run this bench as root");
-    let namespace = Place::new()?;
+    let namespace = Place::new("bench-proxy")?;
     // Everything happens in the namespace, so the thread that starts it is there.
     namespace.0.run(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -71,51 +69,12 @@ pub(crate) fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
     })?
 }
 
-/// The namespace, removed with its value.
-struct Place(Namespace);
-
-impl Place {
-    fn new() -> anyhow::Result<Self> {
-        let place = Self(Namespace::ensure(&format!("bench-proxy-{}", std::process::id()))?);
-        for arguments in [
-            "link set lo up",
-            "link add node0 type veth peer name node1",
-            "addr add 192.0.2.1/24 dev node0",
-            "link set node0 up",
-            "link set node1 up",
-            "route add default via 192.0.2.254",
-        ] {
-            let ip = Command::new("ip").args(["-n", place.0.name()]).args(arguments.split(' ')).status()?;
-            ensure!(ip.success(), "ip {arguments}");
-        }
-        Ok(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        if let Err(error) = Namespace::delete(self.0.name()) {
-            eprintln!("{error}");
-        }
-    }
-}
-
 async fn measure(program: &Path, options: &Options) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("portolan-bench-").tempdir()?;
-    let mut command = Command::new(program);
-    command.arg("apiserver").arg("--data-dir").arg(folder.path()).args(["--bind", "127.0.0.1:6443"]);
-    let _server = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
-    let kubeconfig = folder.path().join("kubeconfig");
+    let server = ApiServer::start(program, folder.path()).await?;
+    let (client, kubeconfig) = (&server.client, &server.kubeconfig);
     let begin = Instant::now();
-    let client = loop {
-        match client(&kubeconfig).await {
-            Ok(client) if is_ready(&client).await => break client,
-            _ if begin.elapsed() > PATIENCE => bail!("the API server does not serve"),
-            _ => tokio::time::sleep(Duration::from_millis(10)).await,
-        }
-    };
-    let begin = Instant::now();
-    fill(&client, options).await?;
+    fill(client, options).await?;
     println!(
         "{} Services x {} endpoints, written in {:.1} s",
         options.services,
@@ -134,7 +93,7 @@ async fn measure(program: &Path, options: &Options) -> anyhow::Result<()> {
             continue;
         }
         let config = folder.path().join("proxy.yaml");
-        fs::write(&config, configuration(mode, &kubeconfig))?;
+        fs::write(&config, configuration(mode, kubeconfig))?;
         let mut command = Command::new(proxy);
         if name == "portolan" {
             command.arg("proxy");
@@ -145,7 +104,7 @@ async fn measure(program: &Path, options: &Options) -> anyhow::Result<()> {
             _ => options.changes,
         };
         let figures =
-            one(&client, command, options, round, changes).await.with_context(|| format!("{name}/{mode}"))?;
+            one(client, command, options, round, changes).await.with_context(|| format!("{name}/{mode}"))?;
         println!("{:<22} {figures}", format!("{name} {mode}"));
         let cleanup = Command::new(program).args(["proxy", "--cleanup"]).stderr(Stdio::null()).status()?;
         ensure!(cleanup.success(), "the rules of {name} cannot be removed");
@@ -191,13 +150,6 @@ fn slice(number: usize, endpoints: usize, version: usize) -> Value {
         "metadata": {"name": format!("s{number}-1"), "labels": {"kubernetes.io/service-name": format!("s{number}")}},
         "addressType": "IPv4", "ports": [{"name": "", "port": 80, "protocol": "TCP"}], "endpoints": endpoints,
     })
-}
-
-async fn call(client: &Client, method: &str, path: &str, body: &Value) -> anyhow::Result<()> {
-    let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
-    let request = Request::builder().method(method).uri(path).header("content-type", content);
-    client.request_text(request.body(body.to_string().into_bytes())?).await?;
-    Ok(())
 }
 
 fn configuration(mode: &str, kubeconfig: &Path) -> String {
