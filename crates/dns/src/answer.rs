@@ -3,45 +3,24 @@
 mod authority;
 mod write;
 
-use crate::wire::{HEADER, Name, Query, Record, Reject, Reply, Section, flag, kind, rcode};
-use crate::zone::{Found, Zone};
+use crate::wire::{HEADER, Name, Query, Record, Reply, Section, flag, kind, rcode};
+use crate::zone::{Found, Reading, View};
+
+pub(crate) use authority::data_of_start as start_of_authority;
 
 use write::Subject;
 
-/// How long our records may be remembered, in seconds: what CoreDNS' `kubernetes` plugin says by default.
-const TTL: u32 = 5;
 /// How many aliases are followed inside the cluster before they are taken for a circle.
 const LONGEST_CHAIN: usize = 10;
 
-/// How a query came, which decides how large its reply may be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Transport {
-    /// In one datagram.
-    Udp,
-    /// On a connection.
-    Tcp,
-}
-
-impl Transport {
-    /// The largest reply to a query, in bytes.
-    pub(crate) fn limit(self, query: &Query<'_>) -> usize {
-        match self {
-            Self::Udp => query.udp_limit(),
-            Self::Tcp => crate::wire::LARGEST_TCP,
-        }
-    }
-}
-
-/// What is to be done about a packet.
+/// What the cluster has to say to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// Send the reply that was written.
+    /// The reply that was written.
     Reply,
-    /// Nothing.
-    Silence,
-    /// Ask an upstream resolver the same question.
-    Forward,
-    /// Ask an upstream resolver for the addresses of this name, in wire form, and answer once more.
+    /// Nothing: the name is not the cluster's.
+    Foreign,
+    /// The addresses of this name, in wire form, must be asked for; answer once more with them.
     Resolve(Box<[u8]>),
 }
 
@@ -63,86 +42,91 @@ pub(crate) enum Outside<'a> {
     },
 }
 
-/// Answers a packet from the zone, as far as that goes.
+/// How replies are made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Manner {
+    /// Whether names outside the cluster can be asked here too.
+    pub(crate) recursion: bool,
+    /// Whether addresses come in another order each time.
+    pub(crate) balance: bool,
+}
+
+/// Answers a query of class IN from the names of a cluster, as far as that goes, with a reply of at most `limit`
+/// bytes.
 pub(crate) fn answer(
-    zone: &Zone,
-    packet: &[u8],
-    transport: Transport,
+    view: &View,
+    query: &Query<'_>,
+    limit: usize,
     outside: Outside<'_>,
-    recursion: bool,
+    manner: Manner,
     out: &mut Vec<u8>,
 ) -> Step {
-    let query = match Query::decode(packet) {
-        Ok(query) => query,
-        Err(Reject::Silence) => return Step::Silence,
-        Err(Reject::Header { id, flags, rcode }) => {
-            Reply::header_only(id, flags, rcode, out);
-            return Step::Reply;
-        }
-    };
-    let mut reply = Reply::to(&query, transport.limit(&query), out);
-    if recursion {
+    if view.below(&query.name).is_none() {
+        return Step::Foreign;
+    }
+    let reading = view.read();
+    let mut reply = Reply::to(query, limit, out);
+    if manner.recursion {
         reply.set(flag::RA);
     }
-    if query.edns.is_some_and(|edns| edns.version != 0) {
-        reply.finish(rcode::BADVERS);
-        return Step::Reply;
-    }
-    if query.class != crate::wire::CLASS_IN || matches!(query.kind, kind::AXFR | kind::IXFR) {
-        reply.finish(rcode::REFUSED);
-        return Step::Reply;
-    }
-    let place = zone.find(&query.name);
-    if matches!(place.found, Found::Foreign) {
-        if recursion {
-            return Step::Forward;
-        }
-        reply.finish(rcode::REFUSED);
-        return Step::Reply;
-    }
-    if !zone.synced() {
+    if !view.table().synced() {
         reply.finish(rcode::SERVFAIL);
         return Step::Reply;
     }
     reply.set(flag::AA);
-    let outcome = follow(zone, &query.name, query.kind, outside, &mut reply);
-    match outcome {
-        Ok(code) => {
+    let turn = if manner.balance { usize::from(query.id) } else { 0 };
+    let follower = Follower { view, reading: &reading, turn };
+    match follower.follow(&query.name, query.kind, outside, &mut reply) {
+        Ok(Some(code)) => {
             reply.finish(code);
             Step::Reply
         }
+        Ok(None) => Step::Foreign,
         Err(target) => Step::Resolve(target),
     }
 }
 
-/// Follows aliases from a name of the cluster to the records asked for.
-///
-/// Returns the response code, which is that of the last name of the chain (RFC 6604), or as an error the name
-/// outside the cluster whose addresses must be asked for first.
-fn follow(
-    zone: &Zone,
-    name: &Name,
-    kind: u16,
-    outside: Outside<'_>,
-    reply: &mut Reply<'_>,
-) -> Result<u16, Box<[u8]>> {
-    let (mut name, mut at) = (name.clone(), HEADER);
-    for _ in 0..LONGEST_CHAIN {
-        let place = zone.find(&name);
-        let subject = Subject { name: &name, at, below: place.below };
-        let Found::Alias(target) = place.found else {
-            return Ok(write::records(zone, &subject, &place.found, kind, reply));
-        };
-        let next = subject.alias(target, reply).and_then(|at| Some((Name::read(target, 0).ok()?.0, at)));
-        let Some(next) = next.filter(|_| matches!(kind, kind::A | kind::AAAA)) else {
-            return Ok(rcode::NOERROR);
-        };
-        if matches!(zone.find(&next.0).found, Found::Foreign) {
-            return resolved(target, outside, reply);
+/// What records are written from.
+#[derive(Debug, Clone, Copy)]
+struct Follower<'a> {
+    view: &'a View,
+    reading: &'a Reading<'a>,
+    /// Which of several addresses comes first.
+    turn: usize,
+}
+
+impl Follower<'_> {
+    /// Follows aliases from a name to the records asked for.
+    ///
+    /// Returns the response code, which is that of the last name of the chain (RFC 6604), nothing if the name is
+    /// foreign, or as an error the name outside the cluster whose addresses must be asked for first.
+    fn follow(
+        self,
+        name: &Name,
+        kind: u16,
+        outside: Outside<'_>,
+        reply: &mut Reply<'_>,
+    ) -> Result<Option<u16>, Box<[u8]>> {
+        let (mut name, mut at) = (name.clone(), HEADER);
+        for _ in 0..LONGEST_CHAIN {
+            let place = self.view.find(self.reading, &name);
+            let subject = Subject { name: &name, at, below: place.below, ttl: self.view.ttl };
+            let target = match place.found {
+                Found::Foreign => return Ok(None),
+                Found::Alias(target) => target,
+                found => return Ok(Some(write::records(self, &subject, &found, kind, reply))),
+            };
+            let next = subject.alias(target, reply).and_then(|at| Some((Name::read(target, 0).ok()?.0, at)));
+            let Some(next) = next.filter(|_| matches!(kind, kind::A | kind::AAAA)) else {
+                return Ok(Some(rcode::NOERROR));
+            };
+            if matches!(self.view.find(self.reading, &next.0).found, Found::Foreign) {
+                return resolved(target, outside, reply).map(Some);
+            }
+            (name, at) = next;
         }
-        (name, at) = next;
+        Ok(Some(rcode::SERVFAIL))
     }
-    Ok(rcode::SERVFAIL)
 }
 
 /// Completes a chain that leads outside the cluster. The alias stands even when nobody can say where to.

@@ -1,8 +1,10 @@
 //! Why the server stopped.
 
 use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
 
-/// Why the server stopped.
+/// Why the server stopped, or did not start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// The cluster's domain cannot be written in a packet (RFC 1035, 2.3.4).
@@ -11,6 +13,27 @@ pub enum Error {
     /// A socket that was handed over cannot be used.
     #[error("a DNS socket cannot be used: {0}; check that it is bound and still open")]
     Socket(#[source] io::Error),
+    /// An address cannot be listened on.
+    #[error(
+        "DNS cannot listen on {address}: {source}; is another DNS server there? Choose another port or `bind`"
+    )]
+    Bind {
+        /// The address.
+        address: SocketAddr,
+        /// What the kernel says.
+        source: io::Error,
+    },
+    /// A file that the Corefile names cannot be read.
+    #[error("{} cannot be read: {source}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: io::Error,
+    },
+    /// The API server that the Corefile names cannot be asked.
+    #[error("the API server cannot be asked: {0}; check what `kubernetes` says of it")]
+    Api(String),
     /// The stream of events ended, so answers would grow stale.
     #[error("the watches of Services, EndpointSlices and Namespaces ended; start DNS again")]
     WatchEnded,

@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{Instant, timeout_at};
 
-use crate::answer::Transport;
-use crate::wire::{CLASS_IN, Edns, HEADER, Message, Query, Record, Reply, flag, kind, rcode};
+use crate::server::Transport;
+use crate::wire::{Edns, HEADER, LARGEST_UDP, Message, Query, Reply, flag, rcode};
 
 use exchange::exchange;
 use id::Ids;
@@ -95,16 +95,22 @@ impl Forwarder {
     ///
     /// EDNS goes from hop to hop (RFC 6891, 6.2.6): a resolver is told our own terms, and only if the client
     /// speaks EDNS, so that the reply suits the client as it is.
-    pub(crate) async fn forward(&self, query: &Query<'_>, transport: Transport) -> Option<Vec<u8>> {
-        let edns =
-            query.edns.map(|edns| Edns { size: query.udp_limit() as u16, ..Edns::ours(edns.dnssec_ok) });
+    pub(crate) async fn forward(
+        &self,
+        query: &Query<'_>,
+        transport: Transport,
+        limit: usize,
+    ) -> Option<Vec<u8>> {
+        let edns = query
+            .edns
+            .map(|edns| Edns { size: query.udp_limit(LARGEST_UDP) as u16, ..Edns::ours(edns.dnssec_ok) });
         let flags = query.flags & (flag::RD | flag::AD | flag::CD);
         let ask = Ask::new(flags, &[query.question], edns, transport == Transport::Tcp);
         let mut reply = self.ask(ask).await?;
         let code = Message::read(&reply).ok()?.rcode();
-        let (bare, long) = (reply.len() == HEADER, reply.len() > transport.limit(query));
+        let (bare, long) = (reply.len() == HEADER, reply.len() > limit);
         if bare || long {
-            let mut own = Reply::to(query, transport.limit(query), &mut reply);
+            let mut own = Reply::to(query, limit, &mut reply);
             own.set(if long { flag::RA | flag::TC } else { flag::RA });
             own.finish(code);
             return Some(reply);
@@ -113,17 +119,6 @@ impl Forwarder {
         // The name in the client's own case.
         reply[HEADER..HEADER + query.question.len()].copy_from_slice(query.question);
         Some(reply)
-    }
-
-    /// Asks for the addresses of a name given in wire form; returns them with the response code.
-    pub(crate) async fn resolve(&self, name: &[u8], kind: u16) -> Option<(Vec<Record>, u16)> {
-        let question = [name, &kind.to_be_bytes(), &CLASS_IN.to_be_bytes()];
-        let reply = self.ask(Ask::new(flag::RD, &question, Some(Edns::ours(false)), true)).await?;
-        let message = Message::read(&reply).ok()?;
-        let code = message.rcode();
-        let settled = matches!(code, rcode::NOERROR | rcode::NXDOMAIN);
-        let records = settled.then(|| message.addresses().ok())??;
-        Some((on_the_way(name, records), code))
     }
 
     /// Asks one resolver after the other until one knows. If none does, what one said of its failure is passed
@@ -161,21 +156,6 @@ impl Forwarder {
         }
         failed
     }
-}
-
-/// The records that belong to a name or to what it is an alias of; a resolver has no business telling others.
-fn on_the_way(name: &[u8], records: Vec<Record>) -> Vec<Record> {
-    let mut names: Vec<Box<[u8]>> = vec![name.into()];
-    let mut kept = Vec::new();
-    for record in records.into_iter() {
-        if names.contains(&record.name) {
-            if record.kind == kind::CNAME {
-                names.push(record.data.clone());
-            }
-            kept.push(record);
-        }
-    }
-    kept
 }
 
 /// Whether a reply settles the question, so that no other resolver needs to be asked.

@@ -1,13 +1,16 @@
 //! From events to changes of the zone.
 
+mod pods;
+
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use service::objects::{EndpointSlice, Service};
+use service::objects::{EndpointSlice, Namespace, Pod, Service};
 use service::{Changed, Cluster, Event};
 
-use crate::namespace::Namespace;
-use crate::zone::{Change, Records, key};
+use crate::zone::{Change, Naming, Records, key};
+
+use pods::Pods;
 
 /// One event of any of the watches.
 #[derive(Debug)]
@@ -18,11 +21,15 @@ pub enum Input {
     Slice(Event<EndpointSlice>),
     /// About Namespaces.
     Namespace(Event<Namespace>),
+    /// About pods.
+    Pod(Event<Pod>),
 }
 
 /// What the cluster is known to hold.
 #[derive(Debug, Default)]
 pub(crate) struct Names {
+    naming: Naming,
+    pods: Pods,
     cluster: Cluster,
     changed: Changed,
     namespaces: HashSet<Arc<str>>,
@@ -33,6 +40,11 @@ pub(crate) struct Names {
 }
 
 impl Names {
+    /// Nothing known yet. Pods are waited for only if they count.
+    pub(crate) fn new(naming: Naming, with_pods: bool) -> Self {
+        Self { naming, pods: Pods::new(with_pods), ..Self::default() }
+    }
+
     /// Takes in events; returns what they change, nothing before everything was listed once. An event costs the
     /// size of its object and of the Service that it is about; many about one Service share the latter.
     pub(crate) fn take(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Change> {
@@ -42,14 +54,15 @@ impl Names {
                 Input::Service(event) => self.cluster.service_event(event, &mut self.changed),
                 Input::Slice(event) => self.cluster.slice_event(event, &mut self.changed),
                 Input::Namespace(event) => self.namespace(event, &mut changes),
+                Input::Pod(event) => self.pods.event(event, &mut changes),
             }
         }
-        let known = self.cluster.synced() && self.namespaces_listed;
+        let known = self.cluster.synced() && self.namespaces_listed && self.pods.listed();
         if !known {
             return changes;
         }
         for name in std::mem::take(&mut self.changed) {
-            changes.push(match Records::of(&self.cluster, &name) {
+            changes.push(match Records::of(&self.cluster, &name, self.naming) {
                 Some(records) => Change::Put(Arc::new(records)),
                 None => Change::Remove(key(&name)),
             });

@@ -5,7 +5,7 @@ mod name;
 mod query;
 mod reply;
 
-pub(crate) use message::{Message, Record};
+pub(crate) use message::{Message, Record, names_inside};
 pub(crate) use name::Name;
 pub(crate) use query::{Edns, Query, Reject};
 pub(crate) use reply::{Reply, Section, pointer};
@@ -22,6 +22,8 @@ pub(crate) const LARGEST_UDP: usize = 1232;
 pub(crate) const LARGEST_TCP: usize = 65_535;
 /// The class of the Internet.
 pub(crate) const CLASS_IN: u16 = 1;
+/// Any class, in questions.
+pub(crate) const CLASS_ANY: u16 = 255;
 
 /// A part of a message that cannot be what it should be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,13 +59,61 @@ pub(crate) mod kind {
     pub(crate) const SOA: u16 = 6;
     pub(crate) const PTR: u16 = 12;
     pub(crate) const HINFO: u16 = 13;
+    pub(crate) const MX: u16 = 15;
     pub(crate) const TXT: u16 = 16;
     pub(crate) const AAAA: u16 = 28;
     pub(crate) const SRV: u16 = 33;
+    pub(crate) const DNAME: u16 = 39;
     pub(crate) const OPT: u16 = 41;
     pub(crate) const IXFR: u16 = 251;
     pub(crate) const AXFR: u16 = 252;
     pub(crate) const ANY: u16 = 255;
+
+    /// Types by name, those that people write in rules and that metrics tell apart.
+    const NAMES: &[(&str, u16)] = &[
+        ("A", A),
+        ("NS", NS),
+        ("CNAME", CNAME),
+        ("SOA", SOA),
+        ("PTR", PTR),
+        ("HINFO", HINFO),
+        ("MX", MX),
+        ("TXT", TXT),
+        ("AAAA", AAAA),
+        ("SRV", SRV),
+        ("NAPTR", 35),
+        ("DNAME", DNAME),
+        ("DS", 43),
+        ("DNSKEY", 48),
+        ("SVCB", 64),
+        ("HTTPS", 65),
+        ("IXFR", IXFR),
+        ("AXFR", AXFR),
+        ("ANY", ANY),
+        ("CAA", 257),
+    ];
+
+    /// The type of a name, in any case; `TYPE65` means 65 (RFC 3597).
+    pub(crate) fn by_name(name: &str) -> Option<u16> {
+        let known = NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
+        known.map(|(_, kind)| *kind).or_else(|| name.strip_prefix("TYPE")?.parse().ok())
+    }
+
+    /// The name of a type, `None` if it has none here.
+    pub(crate) fn name(kind: u16) -> Option<&'static str> {
+        NAMES.iter().find(|(_, known)| *known == kind).map(|(name, _)| *name)
+    }
+}
+
+/// Classes of records and questions.
+pub(crate) mod class {
+    const NAMES: [(&str, u16); 4] =
+        [("IN", super::CLASS_IN), ("CH", 3), ("HS", 4), ("ANY", super::CLASS_ANY)];
+
+    /// The class of a name, in any case.
+    pub(crate) fn by_name(name: &str) -> Option<u16> {
+        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, class)| *class)
+    }
 }
 
 /// Response codes; those above 15 need EDNS.
@@ -75,6 +125,22 @@ pub(crate) mod rcode {
     pub(crate) const NOTIMP: u16 = 4;
     pub(crate) const REFUSED: u16 = 5;
     pub(crate) const BADVERS: u16 = 16;
+
+    const NAMES: [(&str, u16); 8] = [
+        ("NOERROR", NOERROR),
+        ("FORMERR", FORMERR),
+        ("SERVFAIL", SERVFAIL),
+        ("NXDOMAIN", NXDOMAIN),
+        ("NOTIMP", NOTIMP),
+        ("REFUSED", REFUSED),
+        ("NOTAUTH", 9),
+        ("BADVERS", BADVERS),
+    ];
+
+    /// The response code of a name, in any case.
+    pub(crate) fn by_name(name: &str) -> Option<u16> {
+        NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, code)| *code)
+    }
 }
 
 /// The big-endian number at a place.

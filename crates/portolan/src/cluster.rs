@@ -232,10 +232,13 @@ impl Cluster {
         let client = api.client("system:kube-dns");
         control::publish_dns(&client, &dns).await?;
         self.part(|stop| async move {
-            let Err(error) = dns::run(client, dns.config, dns.udp, dns.tcp, dns_ready, stop.wait()).await
-            else {
-                return;
+            let setup = dns::Setup {
+                config: dns.config,
+                corefile: None,
+                source: dns::Source::Api(client),
+                sockets: dns.sockets,
             };
+            let Err(error) = dns::run(setup, dns_ready, stop.wait()).await else { return };
             drop(failures.send(error.into()));
         });
         self.sandbox = ground.sandbox;

@@ -2,6 +2,7 @@
 
 pub(crate) mod apiserver;
 pub(crate) mod demo;
+pub(crate) mod dns;
 pub(crate) mod down;
 pub(crate) mod explain;
 pub(crate) mod parts;

@@ -39,7 +39,7 @@ enum Command {
     /// Show live packets of a Service, and the rules they take
     Trace(commands::trace::Options),
     /// Serve the cluster's names
-    Dns(commands::parts::DnsOptions),
+    Dns(commands::dns::DnsOptions),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +62,7 @@ fn main() -> ExitCode {
         Command::Proxy(options) => commands::proxy::main(&options),
         Command::Explain(options) => commands::explain::main(&options),
         Command::Trace(options) => commands::trace::main(&options),
-        Command::Dns(options) => commands::parts::dns(&options),
+        Command::Dns(options) => commands::dns::dns(&options),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

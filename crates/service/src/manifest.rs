@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::objects::{EndpointSlice, Node, Object, Pod, Service, ServiceCidr};
+use crate::objects::{EndpointSlice, Namespace, Node, Object, Pod, Service, ServiceCidr};
 
 /// The objects of some texts that decide where packets and names go, in the order in which they were read.
 #[derive(Debug, Clone, Default)]
@@ -19,6 +19,8 @@ pub struct Objects {
     pub nodes: Vec<Node>,
     /// Pods.
     pub pods: Vec<Pod>,
+    /// Namespaces.
+    pub namespaces: Vec<Namespace>,
     /// ServiceCIDRs.
     pub service_cidrs: Vec<ServiceCidr>,
     /// How many objects of other kinds there were.
@@ -85,6 +87,7 @@ impl Objects {
             Service::KIND => self.services.push(object(value, true)?),
             EndpointSlice::KIND => self.slices.push(object(value, true)?),
             Pod::KIND => self.pods.push(object(value, true)?),
+            Namespace::KIND => self.namespaces.push(object(value, false)?),
             Node::KIND => self.nodes.push(object(value, false)?),
             ServiceCidr::KIND => self.service_cidrs.push(object(value, false)?),
             "Endpoints" => {

@@ -6,6 +6,7 @@
 
 mod balance;
 mod metadata;
+mod namespace;
 mod node;
 mod pod;
 mod problem;
@@ -17,6 +18,7 @@ mod slice;
 
 pub use balance::{Balance, MAX_WEIGHT};
 pub use metadata::Metadata;
+pub use namespace::Namespace;
 pub use node::Node;
 pub use pod::Pod;
 pub use problem::Problems;

@@ -20,7 +20,21 @@ use crate::objects::Object;
 /// `fields` is a field selector such as `metadata.name=node1`, empty for all objects. A lost watch goes on where
 /// it was, or lists again; its errors are logged here, since nobody else can do anything about them.
 pub fn events<T: Object>(client: Client, fields: &str) -> impl Stream<Item = Event<T>> + Send + use<T> {
-    let config = watcher::Config::default().fields(fields);
+    selected(client, watcher::Config::default().fields(fields))
+}
+
+/// Like [`events`], for the objects that a label selector such as `app=web` finds.
+pub fn events_labelled<T: Object>(
+    client: Client,
+    labels: &str,
+) -> impl Stream<Item = Event<T>> + Send + use<T> {
+    selected(client, watcher::Config::default().labels(labels))
+}
+
+fn selected<T: Object>(
+    client: Client,
+    config: watcher::Config,
+) -> impl Stream<Item = Event<T>> + Send + use<T> {
     watcher(Api::<Watched<T>>::all(client), config).backoff(Retry::default()).filter_map(|event| {
         ready(match event {
             Ok(watcher::Event::Init) => Some(Event::Relist),

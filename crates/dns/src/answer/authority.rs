@@ -2,10 +2,9 @@
 
 use std::net::IpAddr;
 
-use super::TTL;
 use super::write::{Subject, address_record};
 use crate::wire::{Reply, Section, kind};
-use crate::zone::Zone;
+use crate::zone::View;
 
 /// The name server, in front of the domain.
 const SERVER: &[u8] = b"\x02ns\x03dns";
@@ -18,27 +17,37 @@ const VERSION_TTL: u32 = 28_800;
 /// How long a secondary waits before it looks again, before it tries again, and before it gives up, in seconds.
 const SECONDARY: [u32; 3] = [7200, 1800, 86_400];
 
+/// The longest that an SOA record itself may be remembered, in seconds, as CoreDNS has it.
+const LONGEST_TTL: u32 = 300;
+
+/// The data of the SOA record of a zone whose name stands where the question does.
+pub(crate) fn data_of_start(view: &View) -> Vec<u8> {
+    let apex = crate::wire::pointer(crate::wire::HEADER);
+    let numbers = [view.table().serial(), SECONDARY[0], SECONDARY[1], SECONDARY[2], view.ttl];
+    [SERVER, &apex, MAILBOX, &apex, &numbers.map(u32::to_be_bytes).concat()].concat()
+}
+
 /// The SOA record; in a negative answer it says how long absence may be remembered (RFC 2308).
 pub(super) fn start_of_authority(
-    zone: &Zone,
+    view: &View,
     subject: &Subject<'_>,
     section: Section,
     reply: &mut Reply<'_>,
 ) {
-    let domain = zone.domain().wire();
+    let apex = subject.apex();
     let [refresh, retry, expire] = SECONDARY.map(u32::to_be_bytes);
-    let (serial, minimum) = (zone.serial().to_be_bytes(), TTL.to_be_bytes());
-    let data = [SERVER, domain, MAILBOX, domain, &serial, &refresh, &retry, &expire, &minimum];
-    reply.record(section, &[&subject.apex()], kind::SOA, TTL, &data);
+    let (serial, minimum) = (view.table().serial().to_be_bytes(), subject.ttl.to_be_bytes());
+    let data = [SERVER, &apex, MAILBOX, &apex, &serial, &refresh, &retry, &expire, &minimum];
+    reply.record(section, &[&apex], kind::SOA, subject.ttl.min(LONGEST_TTL), &data);
 }
 
 /// The NS record: this server, with its addresses.
-pub(super) fn name_server(zone: &Zone, subject: &Subject<'_>, reply: &mut Reply<'_>) {
+pub(super) fn name_server(view: &View, subject: &Subject<'_>, reply: &mut Reply<'_>) {
     let apex = subject.apex();
-    reply.record(Section::Answer, &[&subject.owner()], kind::NS, TTL, &[SERVER, &apex]);
-    for address in zone.servers() {
+    reply.record(Section::Answer, &[&subject.owner()], kind::NS, subject.ttl, &[SERVER, &apex]);
+    for address in view.servers() {
         let kind = if matches!(address, IpAddr::V4(_)) { kind::A } else { kind::AAAA };
-        address_record(Section::Additional, kind, &[SERVER, &apex], *address, reply);
+        address_record(Section::Additional, (kind, subject.ttl), &[SERVER, &apex], *address, reply);
     }
 }
 
@@ -49,5 +58,5 @@ pub(super) fn version(subject: &Subject<'_>, reply: &mut Reply<'_>) {
 
 /// The one small record that answers a question for everything (RFC 8482, 4.2).
 pub(super) fn minimal_any(subject: &Subject<'_>, reply: &mut Reply<'_>) {
-    reply.record(Section::Answer, &[&subject.owner()], kind::HINFO, TTL, &[b"\x07RFC8482", b"\x00"]);
+    reply.record(Section::Answer, &[&subject.owner()], kind::HINFO, subject.ttl, &[b"\x07RFC8482", b"\x00"]);
 }

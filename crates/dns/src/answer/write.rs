@@ -2,9 +2,10 @@
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use crate::answer::{TTL, authority};
+use super::Follower;
+use crate::answer::authority;
 use crate::wire::{LONGEST_NAME, Name, Reply, Section, kind, pointer, rcode};
-use crate::zone::{Filter, Found, Records, Zone};
+use crate::zone::{Filter, Found, Label, Records};
 
 /// What stands between a Service and the domain.
 const SVC: &[u8] = b"\x03svc";
@@ -18,6 +19,8 @@ pub(super) struct Subject<'a> {
     pub(super) at: usize,
     /// How many labels it has in front of the apex of its zone.
     pub(super) below: usize,
+    /// How long its records may be remembered, in seconds.
+    pub(super) ttl: u32,
 }
 
 impl Subject<'_> {
@@ -38,20 +41,20 @@ impl Subject<'_> {
 
     /// Writes that the name is an alias; returns the place of the target, if it fit.
     pub(super) fn alias(&self, target: &[u8], reply: &mut Reply<'_>) -> Option<usize> {
-        let fits = reply.record(Section::Answer, &[&self.owner()], kind::CNAME, TTL, &[target]);
+        let fits = reply.record(Section::Answer, &[&self.owner()], kind::CNAME, self.ttl, &[target]);
         fits.then(|| reply.place() - target.len())
     }
 
     fn addresses(&self, kind: u16, addresses: impl Iterator<Item = IpAddr>, reply: &mut Reply<'_>) {
         for address in addresses {
-            address_record(Section::Answer, kind, &[&self.owner()], address, reply);
+            address_record(Section::Answer, (kind, self.ttl), &[&self.owner()], address, reply);
         }
     }
 }
 
 /// Writes the records of a type that a name has, and without any who is responsible. Returns the response code.
 pub(super) fn records(
-    zone: &Zone,
+    from: Follower<'_>,
     subject: &Subject<'_>,
     found: &Found<'_>,
     kind: u16,
@@ -62,37 +65,42 @@ pub(super) fn records(
     match kind {
         _ if missing => {}
         kind::ANY => authority::minimal_any(subject, reply),
-        kind => existing(zone, subject, found, kind, reply),
+        kind => existing(from, subject, found, kind, reply),
     }
     if reply.place() == before && !reply.truncated() {
-        authority::start_of_authority(zone, subject, Section::Authority, reply);
+        authority::start_of_authority(from.view, subject, Section::Authority, reply);
     }
     if missing { rcode::NXDOMAIN } else { rcode::NOERROR }
 }
 
-fn existing(zone: &Zone, subject: &Subject<'_>, found: &Found<'_>, kind: u16, reply: &mut Reply<'_>) {
+fn existing(from: Follower<'_>, subject: &Subject<'_>, found: &Found<'_>, kind: u16, reply: &mut Reply<'_>) {
     match (found, kind) {
         (Found::Apex, kind::SOA) => {
-            authority::start_of_authority(zone, subject, Section::Answer, reply);
+            authority::start_of_authority(from.view, subject, Section::Answer, reply);
         }
-        (Found::Apex, kind::NS) => authority::name_server(zone, subject, reply),
+        (Found::Apex, kind::NS) => authority::name_server(from.view, subject, reply),
         (Found::Version, kind::TXT) => authority::version(subject, reply),
-        (Found::Server, _) => subject.addresses(kind, zone.servers().iter().copied(), reply),
+        (Found::Server, _) => subject.addresses(kind, from.view.servers().iter().copied(), reply),
         (Found::Pod(address), _) => subject.addresses(kind, [*address].into_iter(), reply),
-        (Found::Address(address), kind::PTR) => pointers(zone, subject, *address, reply),
-        (Found::Service(records, filter), kind::SRV) => locations(zone, subject, records, filter, reply),
+        (Found::Address(address), kind::PTR) => pointers(from, subject, *address, reply),
+        (Found::Service(records, filter), kind::SRV) => locations(from, subject, records, filter, reply),
         (Found::Service(records, Filter { host: Some(label), .. }), _) => {
-            subject.addresses(kind, records.addresses_of(label), reply);
+            subject.addresses(kind, records.addresses_of(*label), reply);
         }
-        (Found::Service(records, _), _) => service_addresses(subject, records, kind, reply),
+        (Found::Service(records, _), _) => service_addresses(subject, records, from.turn, kind, reply),
         _ => {}
     }
 }
 
-/// The addresses of a Service's own name, beginning at another one for each query: clients take the first one
-/// (and a reply that is cut holds only the first ones).
-fn service_addresses(subject: &Subject<'_>, records: &Records, kind: u16, reply: &mut Reply<'_>) {
-    let turn = usize::from(reply.id());
+/// The addresses of a Service's own name, beginning at another one for each turn: clients take the first one (and
+/// a reply that is cut holds only the first ones).
+fn service_addresses(
+    subject: &Subject<'_>,
+    records: &Records,
+    turn: usize,
+    kind: u16,
+    reply: &mut Reply<'_>,
+) {
     match kind {
         kind::A => subject.addresses(kind, rotated(&records.v4, turn).map(IpAddr::from), reply),
         kind::AAAA => subject.addresses(kind, rotated(&records.v6, turn).map(IpAddr::from), reply),
@@ -110,7 +118,7 @@ fn rotated<T: Copy>(all: &[T], turn: usize) -> impl Iterator<Item = T> {
 /// Without a port in the name all ports are told, as programs that look for their peers expect of CoreDNS. All
 /// targets have the same priority and share a weight of 100.
 fn locations(
-    zone: &Zone,
+    from: Follower<'_>,
     subject: &Subject<'_>,
     records: &Records,
     filter: &Filter<'_>,
@@ -119,55 +127,60 @@ fn locations(
     let count = records.locations(filter).count();
     let weight = (100 / count.max(1)).max(1) as u16;
     let weight = weight.to_be_bytes();
+    let mut buffer = [0; 64];
     for (port, label) in records.locations(filter) {
-        let Some([host, service, svc, domain]) = name(zone, label, &records.key) else { continue };
+        let label = label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
+        let Some([host, service, svc, domain]) = name(from, label, &records.key) else { continue };
         // The target is not compressed (RFC 2782).
         let data = [&[0, 0], &weight, &port.number.to_be_bytes()[..], host, service, svc, domain];
-        reply.record(Section::Answer, &[&subject.owner()], kind::SRV, TTL, &data);
+        reply.record(Section::Answer, &[&subject.owner()], kind::SRV, subject.ttl, &data);
     }
     let service = subject.from(subject.below - 3);
-    let mut last: &[u8] = b"none yet";
+    let mut last = None;
     for (_, label) in records.locations(filter) {
-        if label == last {
+        if last.replace(label) == Some(label) {
             continue;
         }
-        last = label;
-        let own = label.is_empty();
+        let wire = label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
+        let own = label.is_none();
         let v4 = records.v4.iter().copied().map(IpAddr::from);
         let own_addresses = v4.chain(records.v6.iter().copied().map(IpAddr::from)).filter(|_| own);
-        for address in own_addresses.chain(records.addresses_of(label)) {
+        let endpoint = label.into_iter().flat_map(|label| records.addresses_of(label));
+        for address in own_addresses.chain(endpoint) {
             let kind = if address.is_ipv4() { kind::A } else { kind::AAAA };
-            address_record(Section::Additional, kind, &[label, &service], address, reply);
+            address_record(Section::Additional, (kind, subject.ttl), &[wire, &service], address, reply);
         }
     }
 }
 
 /// PTR records (specification 2.3.3, 2.4.3).
-fn pointers(zone: &Zone, subject: &Subject<'_>, address: IpAddr, reply: &mut Reply<'_>) {
-    for found in zone.pointers(address) {
-        if let Some(name) = name(zone, found.label, found.key) {
-            reply.record(Section::Answer, &[&subject.owner()], kind::PTR, TTL, &name);
+fn pointers(from: Follower<'_>, subject: &Subject<'_>, address: IpAddr, reply: &mut Reply<'_>) {
+    let mut buffer = [0; 64];
+    for found in from.reading.pointers(address) {
+        let label = found.label.as_ref().map_or(&[][..], |label: &Label<'_>| label.wire(&mut buffer));
+        if let Some(name) = name(from, label, found.key) {
+            reply.record(Section::Answer, &[&subject.owner()], kind::PTR, subject.ttl, &name);
         }
     }
 }
 
 /// The name of a Service, or of an endpoint of it, in parts. Under a long domain it may be too long to be one.
-fn name<'a>(zone: &'a Zone, label: &'a [u8], key: &'a [u8]) -> Option<[&'a [u8]; 4]> {
-    let parts = [label, key, SVC, zone.domain().wire()];
+fn name<'a>(from: Follower<'a>, label: &'a [u8], key: &'a [u8]) -> Option<[&'a [u8]; 4]> {
+    let parts = [label, key, SVC, from.view.domain().wire()];
     (parts.iter().map(|part| part.len()).sum::<usize>() <= LONGEST_NAME).then_some(parts)
 }
 
-/// Writes an address if it is of the type asked for.
+/// Writes an address if it is of the type asked for, with how long it may be remembered.
 pub(super) fn address_record(
     section: Section,
-    kind: u16,
+    (kind, ttl): (u16, u32),
     owner: &[&[u8]],
     address: IpAddr,
     reply: &mut Reply<'_>,
 ) {
     match (kind, address) {
-        (kind::A, IpAddr::V4(v4)) => reply.record(section, owner, kind, TTL, &[&Ipv4Addr::octets(&v4)]),
-        (kind::AAAA, IpAddr::V6(v6)) => reply.record(section, owner, kind, TTL, &[&Ipv6Addr::octets(&v6)]),
+        (kind::A, IpAddr::V4(v4)) => reply.record(section, owner, kind, ttl, &[&Ipv4Addr::octets(&v4)]),
+        (kind::AAAA, IpAddr::V6(v6)) => reply.record(section, owner, kind, ttl, &[&Ipv6Addr::octets(&v6)]),
         _ => return,
     };
 }

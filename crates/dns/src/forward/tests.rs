@@ -1,24 +1,6 @@
 //! Which reply is believed, and what comes of the others.
 
 use super::*;
-use crate::wire::Name;
-
-fn record(name: &str, kind: u16, data: &[u8]) -> Record {
-    Record { name: Name::from_text(name).unwrap().wire().into(), kind, ttl: 1, data: data.into() }
-}
-
-#[test]
-fn only_records_on_the_way_from_the_name_count() {
-    let alias = Name::from_text("b.example").unwrap();
-    let records = vec![
-        record("bank.example", kind::A, &[192, 0, 2, 66]),
-        record("a.example", kind::CNAME, alias.wire()),
-        record("b.example", kind::A, &[192, 0, 2, 1]),
-    ];
-    let asked = Name::from_text("a.example").unwrap();
-    assert_eq!(on_the_way(asked.wire(), records.clone()), records[1..]);
-}
-
 #[test]
 fn ids_do_not_count_up() {
     let ids = Ids::default();

@@ -12,8 +12,8 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Server;
-use crate::answer::Transport;
+use super::plan::{Next, Shared};
+use super::{Client, Transport};
 
 /// How many connections a listener serves at a time.
 const CONNECTIONS: usize = 1024;
@@ -33,7 +33,7 @@ pub(crate) fn open(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 }
 
 /// Answers for ever, a bounded number of connections at a time.
-pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener) {
+pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -47,18 +47,19 @@ pub(crate) async fn serve(server: Arc<Server>, listener: TcpListener) {
             }
         };
         while connections.try_join_next().is_some() {}
-        let (server, places) = (server.clone(), places.clone());
+        let (shared, places) = (shared.clone(), places.clone());
         connections.spawn(async move {
-            connection(server, stream, client, &places).await;
+            connection(shared, stream, client, &places).await;
             drop(place);
         });
     }
 }
 
-async fn connection(server: Arc<Server>, stream: TcpStream, client: SocketAddr, places: &Semaphore) {
+async fn connection(shared: Arc<Shared>, stream: TcpStream, client: SocketAddr, places: &Semaphore) {
     let (read, write) = stream.into_split();
+    let from = Client { address: client.ip().to_canonical(), transport: Transport::Tcp };
     let (replies, written) = mpsc::channel(REPLIES);
-    let reading = read_queries(server, BufReader::new(read), replies, places);
+    let reading = read_queries(shared, from, BufReader::new(read), replies, places);
     let (read, wrote) = tokio::join!(reading, write_replies(write, written));
     if let Err(error) = read.and(wrote) {
         tracing::debug!(%client, %error, "a DNS connection broke");
@@ -67,7 +68,8 @@ async fn connection(server: Arc<Server>, stream: TcpStream, client: SocketAddr, 
 
 /// Reads queries and sees that each is answered, in whatever order the answers are there (RFC 7766, 7).
 async fn read_queries(
-    server: Arc<Server>,
+    shared: Arc<Shared>,
+    client: Client,
     mut stream: BufReader<OwnedReadHalf>,
     replies: mpsc::Sender<Vec<u8>>,
     places: &Semaphore,
@@ -81,21 +83,34 @@ async fn read_queries(
             Ok(Err(error)) => return Err(error),
             Ok(Ok(false)) | Err(_) => break,
         }
-        let mut reply = Vec::new();
+        let (mut reply, plan) = (Vec::new(), shared.plan());
         while waiting.try_join_next().is_some() {}
-        if let Some(pending) = server.begin(&packet, Transport::Tcp, &mut reply) {
-            if waiting.len() >= REPLIES {
-                waiting.join_next().await;
+        if let Some(messages) = plan.transfer(&packet, client) {
+            for message in messages {
+                if replies.send(message).await.is_err() {
+                    return Ok(());
+                }
             }
-            let (server, replies) = (server.clone(), replies.clone());
-            waiting.spawn(async move {
-                let mut reply = Vec::new();
-                server.finish(pending, &mut reply).await;
-                drop(replies.send(reply).await);
-            });
-        } else if !reply.is_empty() && replies.send(reply).await.is_err() {
-            // Writing failed, and says why itself.
-            return Ok(());
+            continue;
+        }
+        match plan.begin(&packet, client, &mut reply) {
+            Next::Silence => {}
+            // When writing fails it says why itself.
+            Next::Reply if replies.send(reply).await.is_err() => return Ok(()),
+            Next::Reply => {}
+            Next::Later => {
+                if waiting.len() >= REPLIES {
+                    waiting.join_next().await;
+                }
+                let (packet, replies) = (packet.clone(), replies.clone());
+                waiting.spawn(async move {
+                    let mut reply = Vec::new();
+                    plan.finish(&packet, client, &mut reply).await;
+                    if !reply.is_empty() {
+                        drop(replies.send(reply).await);
+                    }
+                });
+            }
         }
     }
     // What was asked is still answered.

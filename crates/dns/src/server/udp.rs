@@ -1,64 +1,105 @@
 //! Queries in datagrams.
 
-use std::io;
-use std::net::SocketAddr;
+use std::net::UdpSocket;
+use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
+use tokio::runtime::Handle;
 
-use super::Server;
-use crate::answer::Transport;
+use super::plan::{Next, Shared};
+use super::{Client, Transport};
+use crate::sys::{Batch, Origin};
 
-/// Room for a query; one that is larger is cut and then malformed.
-const QUERY: usize = 4096;
 /// How long to wait when the socket cannot be read, so as not to turn in circles.
 const PAUSE: Duration = Duration::from_millis(10);
+/// The stack of a thread, in bytes.
+const STACK: usize = 256 * 1024;
 
-/// A socket for the runtime.
-pub(crate) fn open(socket: std::net::UdpSocket) -> io::Result<UdpSocket> {
-    socket.set_nonblocking(true)?;
-    UdpSocket::from_std(socket)
+/// A thread that answers the datagrams of a socket.
+#[derive(Debug)]
+pub(crate) struct Worker {
+    socket: Arc<UdpSocket>,
+    thread: Option<JoinHandle<()>>,
 }
 
-/// Answers for ever. The cluster's names are answered on the spot, without a task and without memory of their
-/// own; what must be asked elsewhere is a task, of which the forwarder admits only so many.
-pub(crate) async fn serve(server: Arc<Server>, socket: UdpSocket) {
-    let socket = Arc::new(socket);
-    let mut waiting = JoinSet::new();
-    let mut packet = [0; QUERY];
-    let mut reply = Vec::with_capacity(QUERY);
-    loop {
-        let (length, client) = match socket.recv_from(&mut packet).await {
-            Ok(received) => received,
-            Err(error) => {
-                tracing::warn!(%error, "a DNS query could not be received");
-                tokio::time::sleep(PAUSE).await;
-                continue;
-            }
-        };
-        while waiting.try_join_next().is_some() {}
-        match server.begin(&packet[..length], Transport::Udp, &mut reply) {
-            Some(pending) => {
-                let (server, socket) = (server.clone(), socket.clone());
-                waiting.spawn(async move {
-                    let mut reply = Vec::new();
-                    server.finish(pending, &mut reply).await;
-                    send(&socket, &reply, client).await;
-                });
-            }
-            None => send(&socket, &reply, client).await,
+impl Worker {
+    /// Starts a thread for a socket. What takes longer becomes a task of `tasks`.
+    ///
+    /// # Errors
+    /// When the machine has no thread left.
+    pub(crate) fn start(socket: UdpSocket, shared: Arc<Shared>, tasks: Handle) -> std::io::Result<Self> {
+        socket.set_nonblocking(false)?;
+        let told = socket.local_addr()?.ip().is_unspecified();
+        let socket = Arc::new(socket);
+        let own = socket.clone();
+        let thread = std::thread::Builder::new()
+            .name("dns".to_owned())
+            .stack_size(STACK)
+            .spawn(move || serve(&own, &shared, &tasks, told))?;
+        Ok(Self { socket, thread: Some(thread) })
+    }
+}
+
+impl Drop for Worker {
+    /// Ends the thread after what it is about to send.
+    fn drop(&mut self) {
+        // Not connected, says the kernel, and yet wakes whoever waits.
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        if let Some(thread) = self.thread.take() {
+            // A thread that panicked has said so itself.
+            let _ = thread.join();
         }
     }
 }
 
-async fn send(socket: &UdpSocket, reply: &[u8], client: SocketAddr) {
+/// Answers until the socket is shut down: whatever has come in is one batch, its replies another. Names that are
+/// known are answered on the spot, without a lock, without memory of their own and without a task.
+fn serve(socket: &Arc<UdpSocket>, shared: &Shared, tasks: &Handle, told: bool) {
+    let mut batch = Batch::new(told);
+    let (mut plan, mut generation) = (shared.plan(), shared.generation());
+    loop {
+        let count = match batch.receive(socket.as_fd()) {
+            Ok(0) => return,
+            Ok(count) => count,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+            Err(error) => {
+                tracing::warn!(%error, "DNS queries could not be received");
+                std::thread::sleep(PAUSE);
+                continue;
+            }
+        };
+        if shared.generation() != generation {
+            (generation, plan) = (shared.generation(), shared.plan());
+        }
+        for at in 0..count {
+            let Some((datagram, reply)) = batch.datagram(at) else { continue };
+            let client = Client { address: datagram.client.ip().to_canonical(), transport: Transport::Udp };
+            match plan.begin(datagram.packet, client, reply) {
+                Next::Silence => {}
+                Next::Reply => batch.queue(at),
+                Next::Later => {
+                    let packet = datagram.packet.to_vec();
+                    let (plan, socket, origin) = (plan.clone(), socket.clone(), batch.origin(at));
+                    tasks.spawn(async move {
+                        let mut reply = Vec::new();
+                        plan.finish(&packet, client, &mut reply).await;
+                        send(&socket, origin, &reply);
+                    });
+                }
+            }
+        }
+        batch.send(socket.as_fd());
+    }
+}
+
+fn send(socket: &UdpSocket, mut origin: Origin, reply: &[u8]) {
     if reply.is_empty() {
         return;
     }
-    if let Err(error) = socket.send_to(reply, client).await {
+    if let Err(error) = origin.reply(socket.as_fd(), reply) {
         // The client is gone or never was; it will ask again if it is there.
-        tracing::debug!(%client, %error, "a DNS reply could not be sent");
+        tracing::debug!(%error, "a DNS reply could not be sent");
     }
 }

@@ -1,6 +1,6 @@
 //! Replies as other servers send them.
 
-use super::{HEADER, Malformed, Name, flag, kind, word};
+use super::{HEADER, Malformed, Name, Section, flag, kind, rcode, word};
 
 /// The part of a message from another server that says what it is.
 #[derive(Debug, Clone, Copy)]
@@ -39,6 +39,11 @@ impl<'a> Message<'a> {
         self.flags & flag::RCODE
     }
 
+    /// The flags of the header, with opcode and response code.
+    pub(crate) fn flags(self) -> u16 {
+        self.flags
+    }
+
     /// Whether the answer did not fit.
     pub(crate) fn truncated(self) -> bool {
         self.flags & flag::TC != 0
@@ -58,38 +63,128 @@ impl<'a> Message<'a> {
         self.packet.len() == HEADER
     }
 
+    /// How many records the answer has.
+    pub(crate) fn answers(self) -> u16 {
+        word(self.packet, 6).unwrap_or(0)
+    }
+
+    /// What it says of the addresses of a name, with its response code; `None` if that is no final word.
+    pub(crate) fn chain(self, name: &[u8]) -> Option<(Vec<Record>, u16)> {
+        let code = self.rcode();
+        let settled = matches!(code, rcode::NOERROR | rcode::NXDOMAIN);
+        let records = settled.then(|| self.addresses().ok())??;
+        Some((on_the_way(name, records), code))
+    }
+
     /// The addresses in the answer and the aliases that lead to them.
-    pub(crate) fn addresses(self) -> Result<Vec<Record>, Malformed> {
-        let (_, end) = Name::read(self.packet, HEADER)?;
-        let mut at = end + 4;
+    fn addresses(self) -> Result<Vec<Record>, Malformed> {
+        let records = self.records()?.into_iter();
+        let on_the_way = |kind| matches!(kind, kind::A | kind::AAAA | kind::CNAME);
+        Ok(records
+            .filter(|(section, record)| *section == Section::Answer && on_the_way(record.kind))
+            .map(|(_, record)| record)
+            .collect())
+    }
+
+    /// All records, in order, without OPT.
+    ///
+    /// # Errors
+    /// When one is not what it should be, or ends after the message.
+    pub(crate) fn records(self) -> Result<Vec<(Section, Record)>, Malformed> {
+        let mut at = HEADER;
+        for _ in 0..word(self.packet, 4)? {
+            at = Name::read(self.packet, at)?.1 + 4;
+        }
         let mut records = Vec::new();
-        for _ in 0..word(self.packet, 6)? {
-            let (record, end) = self.record(at)?;
-            records.extend(record);
-            at = end;
+        let sections = [Section::Answer, Section::Authority, Section::Additional];
+        for (place, section) in sections.into_iter().enumerate() {
+            for _ in 0..word(self.packet, 6 + 2 * place)? {
+                let (record, end) = self.record(at)?;
+                if record.kind != kind::OPT {
+                    records.push((section, record));
+                }
+                at = end;
+            }
         }
         Ok(records)
     }
 
-    /// The record at a place, if it is of a type that belongs to the way to an address.
-    fn record(self, at: usize) -> Result<(Option<Record>, usize), Malformed> {
+    fn record(self, at: usize) -> Result<(Record, usize), Malformed> {
         let (name, head) = Name::read(self.packet, at)?;
         let kind = word(self.packet, head)?;
         let ttl = u32::from(word(self.packet, head + 4)?) << 16 | u32::from(word(self.packet, head + 6)?);
         let data = head + 10;
         let end = data + usize::from(word(self.packet, head + 8)?);
         let bytes = self.packet.get(data..end).ok_or(Malformed)?;
-        let data = match (kind, bytes.len()) {
-            (kind::A, 4) | (kind::AAAA, 16) => bytes.into(),
-            (kind::CNAME, _) => {
-                let (target, after) = Name::read(self.packet, data)?;
-                if after != end {
-                    return Err(Malformed);
-                }
-                target.wire().into()
-            }
-            _ => return Ok((None, end)),
+        let fixed = match kind {
+            kind::A => Some(4),
+            kind::AAAA => Some(16),
+            _ => None,
         };
-        Ok((Some(Record { name: name.wire().into(), kind, ttl, data }), end))
+        if fixed.is_some_and(|length| length != bytes.len()) {
+            return Err(Malformed);
+        }
+        let data = match names_inside(kind) {
+            Some((before, count)) => {
+                let mut whole = bytes.get(..before).ok_or(Malformed)?.to_vec();
+                let mut at = data + before;
+                for _ in 0..count {
+                    let (name, after) = Name::read_as_is(self.packet, at)?;
+                    whole.extend_from_slice(&name);
+                    at = after;
+                }
+                whole.extend_from_slice(self.packet.get(at..end).ok_or(Malformed)?);
+                whole.into()
+            }
+            None => bytes.into(),
+        };
+        Ok((Record { name: name.wire().into(), kind, ttl, data }, end))
+    }
+}
+
+/// Where names are in the data of a type: after how many bytes, and how many. `None` if there are none.
+pub(crate) fn names_inside(kind: u16) -> Option<(usize, usize)> {
+    match kind {
+        kind::CNAME | kind::NS | kind::PTR | kind::DNAME => Some((0, 1)),
+        kind::MX => Some((2, 1)),
+        kind::SRV => Some((6, 1)),
+        kind::SOA => Some((0, 2)),
+        _ => None,
+    }
+}
+
+/// The records that belong to a name or to what it is an alias of; a resolver has no business telling others.
+fn on_the_way(name: &[u8], records: Vec<Record>) -> Vec<Record> {
+    let mut names: Vec<Box<[u8]>> = vec![name.into()];
+    let mut kept = Vec::new();
+    for record in records.into_iter() {
+        if names.contains(&record.name) {
+            if record.kind == kind::CNAME {
+                names.push(record.data.clone());
+            }
+            kept.push(record);
+        }
+    }
+    kept
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(name: &str, kind: u16, data: &[u8]) -> Record {
+        Record { name: Name::from_text(name).unwrap().wire().into(), kind, ttl: 1, data: data.into() }
+    }
+
+    #[test]
+    fn only_records_on_the_way_from_the_name_count() {
+        let alias = Name::from_text("b.example").unwrap();
+        let records = vec![
+            record("bank.example", kind::A, &[192, 0, 2, 66]),
+            record("a.example", kind::CNAME, alias.wire()),
+            record("b.example", kind::A, &[192, 0, 2, 1]),
+        ];
+        let asked = Name::from_text("a.example").unwrap();
+        assert_eq!(on_the_way(asked.wire(), records.clone()), records[1..]);
     }
 }

@@ -1,6 +1,8 @@
 //! Domain names.
 
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::net::IpAddr;
 
 use super::{HEADER, LONGEST_NAME, Malformed};
 
@@ -49,16 +51,39 @@ impl Name {
         }
     }
 
+    /// Like [`Name::read`], but with the case that was written.
+    pub(crate) fn read_as_is(packet: &[u8], at: usize) -> Result<(Vec<u8>, usize), Malformed> {
+        let (name, end) = Self::read(packet, at)?;
+        let (mut as_is, mut at) = (Vec::with_capacity(name.wire().len()), at);
+        // Reading the name has shown that this ends, and inside the packet.
+        loop {
+            let length = usize::from(packet[at]);
+            if packet[at] & POINTER == POINTER {
+                at = usize::from(super::word(packet, at)? & !(u16::from(POINTER) << 8));
+                continue;
+            }
+            as_is.extend_from_slice(&packet[at..=at + length]);
+            at += 1 + length;
+            if length == 0 {
+                return Ok((as_is, end));
+            }
+        }
+    }
+
     /// The name written in text, with or without the final dot. Knows no escapes; Kubernetes needs none.
     pub(crate) fn from_text(text: &str) -> Result<Self, Malformed> {
         let mut name = Self::root();
+        if text == "." {
+            return Ok(name);
+        }
         for label in text.strip_suffix('.').unwrap_or(text).split('.') {
             name.push(label.as_bytes())?;
         }
         Ok(name)
     }
 
-    fn root() -> Self {
+    /// The root of all names.
+    pub(crate) fn root() -> Self {
         Self { bytes: [0; LONGEST_NAME], length: 1, starts: [0; LONGEST_NAME / 2 + 1], labels: 0 }
     }
 
@@ -76,6 +101,50 @@ impl Name {
         self.bytes[end] = 0;
         self.length = end as u8 + 1;
         Ok(())
+    }
+
+    /// The zone of the names of IPv4 addresses (RFC 1035, 3.5).
+    pub(crate) fn reverse_v4() -> Self {
+        Self::of_labels([&b"in-addr"[..], b"arpa"])
+    }
+
+    /// The zone of the names of IPv6 addresses (RFC 3596, 2.5).
+    pub(crate) fn reverse_v6() -> Self {
+        Self::of_labels([&b"ip6"[..], b"arpa"])
+    }
+
+    /// The name of an address in the reverse zones.
+    pub(crate) fn of_address(address: IpAddr) -> Result<Self, Malformed> {
+        match address {
+            IpAddr::V4(v4) => {
+                let [a, b, c, d] = v4.octets();
+                Self::from_text(&format!("{d}.{c}.{b}.{a}.in-addr.arpa"))
+            }
+            IpAddr::V6(v6) => {
+                let bytes = v6.octets();
+                let nibbles = bytes.iter().rev().flat_map(|byte| [byte & 15, byte >> 4]);
+                let labels: Vec<_> = nibbles.map(|nibble| format!("{nibble:x}.")).collect();
+                Self::from_text(&format!("{}ip6.arpa", labels.concat()))
+            }
+        }
+    }
+
+    /// The name made of parts in wire form, the last one with a root.
+    pub(crate) fn of_parts(parts: &[&[u8]]) -> Result<Self, Malformed> {
+        Self::read(&parts.concat(), 0).map(|(name, _)| name)
+    }
+
+    fn of_labels<'a>(labels: impl IntoIterator<Item = &'a [u8]>) -> Self {
+        labels.into_iter().fold(Self::root(), |mut name, label| {
+            // These are short enough to fit.
+            let _ = name.push(label);
+            name
+        })
+    }
+
+    /// Whether it is one of these zones or below one.
+    pub(crate) fn is_reverse(&self) -> bool {
+        [Self::reverse_v4(), Self::reverse_v6()].iter().any(|zone| self.below(zone).is_some())
     }
 
     /// The name in wire form.
@@ -107,6 +176,20 @@ impl Name {
     pub(crate) fn below(&self, domain: &Self) -> Option<usize> {
         let in_front = self.labels().checked_sub(domain.labels())?;
         (self.wire()[self.start(in_front)..] == *domain.wire()).then_some(in_front)
+    }
+}
+
+impl PartialEq for Name {
+    fn eq(&self, other: &Self) -> bool {
+        self.wire() == other.wire()
+    }
+}
+
+impl Eq for Name {}
+
+impl Hash for Name {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.wire().hash(state);
     }
 }
 

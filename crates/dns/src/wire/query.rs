@@ -112,10 +112,33 @@ impl<'a> Query<'a> {
         Ok(Self { id, flags, question, name, kind, class, edns })
     }
 
-    /// The largest reply over UDP that this client takes, in bytes.
-    pub(crate) fn udp_limit(&self) -> usize {
-        self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.size).clamp(PLAIN_UDP, LARGEST_UDP))
+    /// The same query with another question, as a packet.
+    pub(crate) fn with_question(&self, name: &Name, kind: u16, class: u16) -> Vec<u8> {
+        let edns = self.edns.map(|edns| edns.record(0));
+        packet(self.id, self.flags, name.wire(), (kind, class), edns.as_ref())
     }
+
+    /// A query for a name in wire form, as a packet with recursion desired.
+    pub(crate) fn packet(name: &[u8], kind: u16, class: u16) -> Vec<u8> {
+        packet(0, flag::RD, name, (kind, class), None)
+    }
+
+    /// The largest reply over UDP that this client takes, in bytes, and `most` in any case.
+    pub(crate) fn udp_limit(&self, most: usize) -> usize {
+        self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.size).clamp(PLAIN_UDP, most.max(PLAIN_UDP)))
+    }
+}
+
+fn packet(id: u16, flags: u16, name: &[u8], (kind, class): (u16, u16), edns: Option<&[u8; 11]>) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(HEADER + name.len() + 16);
+    for word in [id, flags, 1, 0, 0, u16::from(edns.is_some())] {
+        packet.extend_from_slice(&word.to_be_bytes());
+    }
+    packet.extend_from_slice(name);
+    packet.extend_from_slice(&kind.to_be_bytes());
+    packet.extend_from_slice(&class.to_be_bytes());
+    packet.extend_from_slice(edns.map_or(&[], |record| &record[..]));
+    packet
 }
 
 /// What counts of a record in a query.

@@ -27,7 +27,7 @@ pub(crate) struct Reply<'a> {
 }
 
 /// A compression pointer to a place in the message, as a last part of a name.
-pub(crate) fn pointer(place: usize) -> [u8; 2] {
+pub(crate) const fn pointer(place: usize) -> [u8; 2] {
     debug_assert!(place <= LAST_POINTED);
     (0xC000 | place as u16).to_be_bytes()
 }
@@ -52,11 +52,6 @@ impl<'a> Reply<'a> {
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&flags.to_be_bytes());
         out.extend_from_slice(&[0; HEADER - 4]);
-    }
-
-    /// The id of the query.
-    pub(crate) fn id(&self) -> u16 {
-        u16::from_be_bytes([self.out[0], self.out[1]])
     }
 
     /// Whether something asked for did not fit.

@@ -1,14 +1,24 @@
 //! Addresses as labels: `10-244-0-5`, `2001-db8--1`.
 
+use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// The label of an address. A label cannot end in a dash, so a zero follows there.
-pub(crate) fn write(address: IpAddr) -> String {
-    let mut text = address.to_string().replace(['.', ':'], "-");
-    if text.ends_with('-') {
-        text.push('0');
+/// Writes the label of an address, without its length; returns how long it is. A label cannot end in a dash, so a
+/// zero follows there. `buffer` has room for 40 bytes at least.
+pub(crate) fn write(address: IpAddr, buffer: &mut [u8]) -> usize {
+    let mut rest = &mut buffer[..];
+    let room = rest.len();
+    // The buffer is long enough for the longest address.
+    let length = write!(rest, "{address}").map_or(0, |()| room - rest.len());
+    let label = &mut buffer[..length];
+    label.iter_mut().filter(|byte| matches!(**byte, b'.' | b':')).for_each(|byte| *byte = b'-');
+    match label.last() {
+        Some(b'-') => {
+            buffer[length] = b'0';
+            length + 1
+        }
+        _ => length,
     }
-    text
 }
 
 /// The address that a label spells, as pods are named by it: four numbers for IPv4, else IPv6.
@@ -41,7 +51,9 @@ mod tests {
             ("1:2:3:4:5:6:7:8", "1-2-3-4-5-6-7-8"),
         ] {
             let address: IpAddr = address.parse().unwrap();
-            assert_eq!(write(address), label);
+            let mut buffer = [0; 64];
+            let length = write(address, &mut buffer);
+            assert_eq!(&buffer[..length], label.as_bytes());
             assert_eq!(read(label.as_bytes()), Some(address));
         }
         for label in ["10-244-0", "10-244-0-256", "web-0", "a-b-c-d", "-"] {

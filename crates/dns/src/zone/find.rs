@@ -5,7 +5,8 @@ use std::net::IpAddr;
 use service::objects::Protocol;
 
 use super::records::Port;
-use super::{Behind, Host, Records, Zone, dashed, reverse};
+use super::{Behind, Label, Reading, Records, View, dashed};
+use crate::config::PodRecords;
 use crate::wire::Name;
 
 /// What a name means.
@@ -37,65 +38,52 @@ pub(crate) enum Found<'a> {
 /// Which records of a Service a name stands for.
 #[derive(Debug, Default)]
 pub(crate) struct Filter<'a> {
-    /// Only the endpoints under this label, in wire form.
-    pub(crate) host: Option<&'a [u8]>,
+    /// Only the endpoints under this label.
+    pub(crate) host: Option<Label<'a>>,
     /// Only the ports of this name and protocol.
     pub(crate) port: Option<(&'a [u8], Protocol)>,
 }
 
-/// Where a name is.
-#[derive(Debug)]
-pub(crate) struct Place<'a> {
-    /// What it means.
-    pub(crate) found: Found<'a>,
-    /// How many labels it has in front of the apex of its zone.
-    pub(crate) below: usize,
-}
-
-impl Zone {
-    /// What a name means.
-    pub(crate) fn find<'a>(&'a self, name: &'a Name) -> Place<'a> {
-        if let Some(below) = name.below(self.domain()) {
-            return Place { found: self.in_domain(name, below), below };
-        }
-        match reverse::address(name) {
-            // What is no address of the cluster's may be one of the network's around it.
-            Some((address, below)) if !self.synced() || self.knows(address) => {
-                Place { found: Found::Address(address), below }
-            }
-            _ => Place { found: Found::Foreign, below: 0 },
-        }
-    }
-
-    fn in_domain<'a>(&'a self, name: &'a Name, below: usize) -> Found<'a> {
+impl View {
+    pub(super) fn in_domain<'a>(&self, reading: &'a Reading<'_>, name: &'a Name, below: usize) -> Found<'a> {
         let Some(front) = below.checked_sub(1) else { return Found::Apex };
         match (name.label(front), front) {
             (b"svc" | b"pod" | b"dns", 0) => Found::Empty,
-            (b"svc" | b"pod", 1) if self.namespaces.contains_key(name.span(0, 1)) => Found::Empty,
-            (b"svc", 2..=4) => self.service_name(name, front),
-            (b"pod", 2) if self.namespaces.contains_key(name.span(1, 2)) => {
-                dashed::read(name.label(0)).map_or(Found::Missing, Found::Pod)
+            (b"svc" | b"pod", 1) if self.shows(reading, name.span(0, 1)) => Found::Empty,
+            (b"svc", 2..=4) if self.shows(reading, name.span(front - 1, front)) => {
+                service_name(reading, name, front)
             }
+            (b"pod", 2) if self.shows(reading, name.span(1, 2)) => self.pod(reading, name),
             (b"dns-version", 0) => Found::Version,
             (b"dns", 1) if name.label(0) == b"ns" => Found::Server,
             _ => Found::Missing,
         }
     }
 
-    /// A name whose `front` labels before `svc` are those of a Service and perhaps of its parts.
-    fn service_name<'a>(&'a self, name: &'a Name, front: usize) -> Found<'a> {
-        let Some(records) = self.services.get(name.span(front - 2, front)) else { return Found::Missing };
-        match (&records.behind, front) {
-            (Behind::Nothing, _) => Found::Missing,
-            (Behind::Alias(target), 2) => Found::Alias(target),
-            (Behind::Alias(_), _) => Found::Missing,
-            (_, 2) => Found::Service(records, Filter::default()),
-            (_, 3) => records.part(name.span(0, 1)),
-            _ => {
-                let Some(port) = port(name.label(0), name.label(1)) else { return Found::Missing };
-                let filter = Filter { host: None, port: Some(port) };
-                if records.serves(&filter) { Found::Service(records, filter) } else { Found::Missing }
-            }
+    fn pod<'a>(&self, reading: &Reading<'_>, name: &Name) -> Found<'a> {
+        let Some(address) = dashed::read(name.label(0)) else { return Found::Missing };
+        let there = match self.pods {
+            PodRecords::Disabled => false,
+            PodRecords::Insecure => true,
+            PodRecords::Verified => reading.pods(address).iter().any(|label| **label == *name.span(1, 2)),
+        };
+        if there { Found::Pod(address) } else { Found::Missing }
+    }
+}
+
+/// A name whose `front` labels before `svc` are those of a Service and perhaps of its parts.
+fn service_name<'a>(reading: &'a Reading<'_>, name: &'a Name, front: usize) -> Found<'a> {
+    let Some(records) = reading.service(name.span(front - 2, front)) else { return Found::Missing };
+    match (&records.behind, front) {
+        (Behind::Nothing, _) => Found::Missing,
+        (Behind::Alias(target), 2) => Found::Alias(target),
+        (Behind::Alias(_), _) => Found::Missing,
+        (_, 2) => Found::Service(records, Filter::default()),
+        (_, 3) => records.part(name.span(0, 1)),
+        _ => {
+            let Some(port) = port(name.label(0), name.label(1)) else { return Found::Missing };
+            let filter = Filter { host: None, port: Some(port) };
+            if records.serves(&filter) { Found::Service(records, filter) } else { Found::Missing }
         }
     }
 }
@@ -126,8 +114,13 @@ impl Records {
     /// What a label in front of the Service's name means: an endpoint, or a protocol that ports are under. The
     /// latter is an empty name by RFC 8020; CoreDNS says that it does not exist.
     fn part<'a>(&'a self, label: &'a [u8]) -> Found<'a> {
-        if self.groups.iter().any(|group| !group.named(label).is_empty()) {
-            return Found::Service(self, Filter { host: Some(label), port: None });
+        let dashed = dashed::read(&label[1..]).map(Label::Dashed);
+        // An address is spelled in one way only.
+        let dashed = dashed.filter(|dashed| *dashed.wire(&mut [0; 64]) == *label);
+        for host in [Some(Label::Hostname(label)), dashed].into_iter().flatten() {
+            if self.groups.iter().any(|group| !group.named(host).is_empty()) {
+                return Found::Service(self, Filter { host: Some(host), port: None });
+            }
         }
         let transport = transport(&label[1..]);
         let named = self.all_ports().any(|port| !port.name.is_empty() && Some(port.protocol) == transport);
@@ -144,12 +137,12 @@ impl Records {
         self.ports.iter().chain(of_endpoints.flat_map(|group| group.ports.iter()))
     }
 
-    /// What SRV records lead to: each port with the label of each endpoint that serves it, empty for the Service
+    /// What SRV records lead to: each port with the label of each endpoint that serves it, `None` for the Service
     /// itself. The ports of a Service with a ClusterIP are served there, those of endpoints by the endpoints.
     pub(crate) fn locations<'a>(
         &'a self,
         filter: &'a Filter<'a>,
-    ) -> impl Iterator<Item = (&'a Port, &'a [u8])> + 'a {
+    ) -> impl Iterator<Item = (&'a Port, Option<Label<'a>>)> + 'a {
         let of_endpoints = filter.host.is_some() || self.behind == Behind::Endpoints;
         let own = self.ports.iter().filter(move |port| !of_endpoints && filter.takes(port));
         let groups = self.groups.iter().filter(move |_| of_endpoints);
@@ -157,15 +150,15 @@ impl Records {
             let ports = group.ports.iter().filter(move |port| filter.takes(port));
             let hosts = filter.host.map_or(&*group.hosts, |label| group.named(label));
             // One name may have an address in each family; it is one target.
-            let targets = hosts.chunk_by(|one, next| one.label == next.label);
-            targets.flat_map(move |hosts| ports.clone().map(move |port| (port, &*hosts[0].label)))
+            let targets = hosts.chunk_by(|one, next| one.label() == next.label());
+            targets.flat_map(move |hosts| ports.clone().map(move |port| (port, Some(hosts[0].label()))))
         });
-        own.map(|port| (port, &[][..])).chain(endpoints)
+        own.map(|port| (port, None)).chain(endpoints)
     }
 
     /// The addresses of the endpoints under a label.
-    pub(crate) fn addresses_of<'a>(&'a self, label: &'a [u8]) -> impl Iterator<Item = IpAddr> + 'a {
+    pub(crate) fn addresses_of<'a>(&'a self, label: Label<'a>) -> impl Iterator<Item = IpAddr> + 'a {
         let hosts = self.groups.iter().flat_map(move |group| group.named(label));
-        hosts.map(|host: &Host| host.address)
+        hosts.map(|host| host.address)
     }
 }

@@ -57,38 +57,78 @@ pub(crate) struct Port {
 pub(crate) struct Group {
     /// Their ports.
     pub(crate) ports: Box<[Port]>,
-    /// The endpoints in order of label, then address.
+    /// The endpoints in order of label, then address; those without a hostname first.
     pub(crate) hosts: Box<[Host]>,
 }
 
 /// One address of an endpoint under its name.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Host {
-    /// The hostname, else the address with dashes, as a label in wire form.
-    pub(crate) label: Box<[u8]>,
+    /// The hostname as a label in wire form; without one the endpoint is named after its address.
+    pub(crate) hostname: Option<Box<[u8]>>,
     /// The address.
     pub(crate) address: IpAddr,
 }
 
+/// The label of an endpoint in front of its Service's name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Label<'a> {
+    /// The address with dashes.
+    Dashed(IpAddr),
+    /// The hostname, as a label in wire form.
+    Hostname(&'a [u8]),
+}
+
+impl Label<'_> {
+    /// The label in wire form, in a buffer of its own if it must be made.
+    pub(crate) fn wire<'b>(&'b self, buffer: &'b mut [u8; 64]) -> &'b [u8] {
+        match self {
+            Self::Hostname(label) => label,
+            Self::Dashed(address) => {
+                let length = dashed::write(*address, &mut buffer[1..]);
+                buffer[0] = length as u8;
+                &buffer[..=length]
+            }
+        }
+    }
+}
+
+impl Host {
+    /// The label of the endpoint.
+    pub(crate) fn label(&self) -> Label<'_> {
+        match &self.hostname {
+            Some(hostname) => Label::Hostname(hostname),
+            None => Label::Dashed(self.address),
+        }
+    }
+}
+
 impl Group {
-    /// The endpoints of this label.
-    pub(crate) fn named(&self, label: &[u8]) -> &[Host] {
-        let start = self.hosts.partition_point(|host| *host.label < *label);
-        let length = self.hosts[start..].partition_point(|host| *host.label == *label);
+    /// The endpoints of a label.
+    pub(crate) fn named(&self, label: Label<'_>) -> &[Host] {
+        let start = self.hosts.partition_point(|host| host.label() < label);
+        let length = self.hosts[start..].partition_point(|host| host.label() == label);
         &self.hosts[start..start + length]
     }
 }
 
+/// What the records of Services depend on besides the Services.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Naming {
+    /// A Service without ready endpoints is no name.
+    pub(crate) ignore_empty: bool,
+}
+
 impl Records {
     /// The records of a Service, `None` if there is no such Service.
-    pub(crate) fn of(cluster: &Cluster, name: &ServiceName) -> Option<Self> {
+    pub(crate) fn of(cluster: &Cluster, name: &ServiceName, naming: Naming) -> Option<Self> {
         let service = cluster.service(name)?;
         let groups = if service.kind == ServiceType::ExternalName {
             Box::default()
         } else {
             groups(cluster.slices(name))
         };
-        let behind = behind(service, &groups);
+        let behind = behind(service, &groups, naming);
         let addresses: BTreeSet<IpAddr> = match behind {
             Behind::ClusterIp => service.cluster_ips().iter().copied().collect(),
             _ => groups.iter().flat_map(|group| group.hosts.iter().map(|host| host.address)).collect(),
@@ -111,11 +151,12 @@ impl Records {
     }
 }
 
-fn behind(service: &Service, groups: &[Group]) -> Behind {
+fn behind(service: &Service, groups: &[Group], naming: Naming) -> Behind {
     match (service.kind, &service.cluster_ips) {
         (ServiceType::ExternalName, _) => {
             alias(service.external_name.as_deref().unwrap_or_default()).map_or(Behind::Nothing, Behind::Alias)
         }
+        (_, ClusterIps::Addresses(_)) if naming.ignore_empty && groups.is_empty() => Behind::Nothing,
         (_, ClusterIps::Addresses(_)) => Behind::ClusterIp,
         (_, ClusterIps::Headless) if groups.is_empty() => Behind::Nothing,
         (_, ClusterIps::Headless) => Behind::Endpoints,
@@ -144,10 +185,7 @@ fn groups<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Box<[Group]> {
         ports.sort();
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
         let mut hosts = ready.map(|endpoint| Host {
-            label: endpoint
-                .hostname
-                .as_deref()
-                .map_or_else(|| label(&dashed::write(endpoint.address)), label),
+            hostname: endpoint.hostname.as_deref().filter(|hostname| !hostname.is_empty()).map(label),
             address: endpoint.address,
         });
         if let Some(first) = hosts.next() {

@@ -4,12 +4,22 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use super::{Behind, Host, Key, Records, Zone};
+use papaya::{Guard, HashMap};
+
+use super::records::{Behind, Host};
+use super::{Key, Label, Reading, Records};
 use crate::wire::Name;
 
 /// Which Services an address belongs to.
-#[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Reverse(BTreeSet<(IpAddr, Role, Key)>);
+#[derive(Debug)]
+pub(crate) struct Reverse(HashMap<[u8; 16], Box<[Owner]>, foldhash::fast::RandomState>);
+
+/// A Service that an address belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Owner {
+    role: Role,
+    key: Key,
+}
 
 /// What an address is to a Service. A ClusterIP comes first: it is asked for more, and names one Service only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -21,32 +31,66 @@ enum Role {
 /// A name that an address leads back to.
 #[derive(Debug)]
 pub(crate) struct Pointer<'a> {
-    /// The endpoint's label in wire form; empty for the Service itself.
-    pub(crate) label: &'a [u8],
+    /// The endpoint's label; `None` for the Service itself.
+    pub(crate) label: Option<Label<'a>>,
     /// The Service.
     pub(crate) key: &'a Key,
 }
 
+/// An address as 16 bytes, an IPv4 address mapped to IPv6.
+pub(super) fn bits(address: IpAddr) -> [u8; 16] {
+    match address {
+        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+        IpAddr::V6(v6) => v6.octets(),
+    }
+}
+
 impl Reverse {
+    /// The index in a map that shares the table's readers.
+    pub(super) fn new(map: HashMap<[u8; 16], Box<[Owner]>, foldhash::fast::RandomState>) -> Self {
+        Self(map)
+    }
+
     /// Adds the addresses of a Service.
-    pub(crate) fn add(&mut self, records: &Records) {
+    pub(super) fn add(&self, records: &Records, guard: &impl Guard) {
         for (address, role) in addresses(records) {
-            self.0.insert((address, role, records.key.clone()));
+            let owner = Owner { role, key: records.key.clone() };
+            let owners = self.owners(address, guard);
+            let Err(place) = owners.binary_search(&owner) else { continue };
+            let mut owners = owners.to_vec();
+            owners.insert(place, owner);
+            self.0.insert(bits(address), owners.into(), guard);
         }
     }
 
     /// Removes the addresses of a Service that it no longer has.
-    pub(crate) fn remove(&mut self, old: &Records, new: Option<&Arc<Records>>) {
+    pub(super) fn remove(&self, old: &Records, new: Option<&Arc<Records>>, guard: &impl Guard) {
         let kept: BTreeSet<_> = new.into_iter().flat_map(|new| addresses(new)).collect();
         for (address, role) in addresses(old).filter(|place| !kept.contains(place)) {
-            self.0.remove(&(address, role, old.key.clone()));
+            let owners = self.owners(address, guard).iter();
+            let left: Box<[Owner]> =
+                owners.filter(|owner| (owner.role, &owner.key) != (role, &old.key)).cloned().collect();
+            if left.is_empty() {
+                self.0.remove(&bits(address), guard);
+            } else {
+                self.0.insert(bits(address), left, guard);
+            }
         }
     }
 
-    fn services(&self, address: IpAddr) -> impl Iterator<Item = (Role, &Key)> {
-        let from = (address, Role::ClusterIp, Key::default());
-        let range = self.0.range(from..).take_while(move |(found, ..)| *found == address);
-        range.map(|(_, role, key)| (*role, key))
+    /// The Services that an address belongs to, in order of role.
+    pub(super) fn owners<'g>(&self, address: IpAddr, guard: &'g impl Guard) -> &'g [Owner] {
+        self.0.get(&bits(address), guard).map_or(&[], |owners| owners)
+    }
+
+    /// All addresses, in no order.
+    pub(super) fn addresses(&self, guard: &impl Guard) -> impl Iterator<Item = IpAddr> {
+        self.0.keys(guard).map(|bits| Ipv6Addr::from(*bits).to_canonical())
+    }
+
+    #[cfg(test)]
+    pub(super) fn snapshot(&self, guard: &impl Guard) -> std::collections::BTreeMap<[u8; 16], Vec<Owner>> {
+        self.0.iter(guard).map(|(bits, owners)| (*bits, owners.to_vec())).collect()
     }
 }
 
@@ -61,32 +105,30 @@ fn hosts(records: &Records) -> impl Iterator<Item = &Host> {
     records.groups.iter().flat_map(|group| group.hosts.iter())
 }
 
-impl Zone {
+impl Reading<'_> {
     /// Whether any Service has this address.
     pub(crate) fn knows(&self, address: IpAddr) -> bool {
-        self.reverse.services(address).next().is_some()
+        !self.owners(address).is_empty()
     }
 
     /// The names an address leads back to: its Service's if it is a ClusterIP (specification 2.3.3), else one
     /// for each Service that it is an endpoint of (2.4.3).
     pub(crate) fn pointers(&self, address: IpAddr) -> impl Iterator<Item = Pointer<'_>> {
-        let mut services = self.reverse.services(address).peekable();
-        let cluster_ip = services.next_if(|(role, _)| *role == Role::ClusterIp);
-        let none_beside = cluster_ip.is_none();
-        let endpoints = services.filter(move |_| none_beside).flat_map(move |(_, key)| {
-            let records = self.services.get(key);
-            let hosts = records.into_iter().flat_map(|records| hosts(records));
-            let labels: BTreeSet<&[u8]> =
-                hosts.filter(|host| host.address == address).map(|host| &*host.label).collect();
-            labels.into_iter().map(move |label| Pointer { label, key })
+        let owners = self.owners(address);
+        let cluster_ip = owners.first().filter(|owner| owner.role == Role::ClusterIp);
+        let endpoints = if cluster_ip.is_some() { &[][..] } else { owners };
+        let endpoints = endpoints.iter().flat_map(move |owner| {
+            let hosts = self.service(&owner.key).into_iter().flat_map(|records| hosts(records));
+            let labels: BTreeSet<Label<'_>> =
+                hosts.filter(|host| host.address == address).map(Host::label).collect();
+            labels.into_iter().map(move |label| Pointer { label: Some(label), key: &owner.key })
         });
-        cluster_ip.map(|(_, key)| Pointer { label: &[], key }).into_iter().chain(endpoints)
+        cluster_ip.map(|owner| Pointer { label: None, key: &owner.key }).into_iter().chain(endpoints)
     }
 }
 
-/// The address that a name under `in-addr.arpa` or `ip6.arpa` spells (RFC 1035, 3.5; RFC 3596, 2.5), with the
-/// number of its labels in front of that.
-pub(crate) fn address(name: &Name) -> Option<(IpAddr, usize)> {
+/// The address that a name under `in-addr.arpa` or `ip6.arpa` spells (RFC 1035, 3.5; RFC 3596, 2.5).
+pub(crate) fn address(name: &Name) -> Option<IpAddr> {
     let labels = name.labels();
     if labels < 2 || name.label(labels - 1) != b"arpa" {
         return None;
@@ -95,10 +137,9 @@ pub(crate) fn address(name: &Name) -> Option<(IpAddr, usize)> {
         (b"in-addr", 4) => {
             let mut bytes = [0; 4];
             for (index, byte) in bytes.iter_mut().enumerate() {
-                let digits = std::str::from_utf8(name.label(3 - index)).ok()?;
-                *byte = digits.parse().ok().filter(|byte: &u8| byte.to_string() == digits)?;
+                *byte = octet(name.label(3 - index))?;
             }
-            Some((Ipv4Addr::from(bytes).into(), 4))
+            Some(Ipv4Addr::from(bytes).into())
         }
         (b"ip6", 32) => {
             let mut bits = 0u128;
@@ -106,8 +147,19 @@ pub(crate) fn address(name: &Name) -> Option<(IpAddr, usize)> {
                 let [digit] = name.label(index) else { return None };
                 bits = bits << 4 | u128::from(char::from(*digit).to_digit(16)?);
             }
-            Some((Ipv6Addr::from(bits).into(), 32))
+            Some(Ipv6Addr::from(bits).into())
         }
         _ => None,
     }
+}
+
+/// A decimal number below 256 without leading zeros.
+fn octet(digits: &[u8]) -> Option<u8> {
+    if digits.is_empty() || digits.len() > 3 || (digits[0] == b'0' && digits.len() > 1) {
+        return None;
+    }
+    let number = digits.iter().try_fold(0u16, |number, digit| {
+        digit.is_ascii_digit().then(|| number * 10 + u16::from(digit - b'0'))
+    })?;
+    u8::try_from(number).ok()
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use service::Event;
+use service::objects::Namespace;
 
 use super::*;
-use crate::Namespace;
 use crate::names::{Input, Names};
 
 /// Objects by kind and name, as they are in the end.
@@ -21,8 +21,8 @@ fn random(state: &mut u64, below: usize) -> usize {
     (*state >> 11) as usize % below
 }
 
-fn zone() -> Zone {
-    Zone::new(Name::from_text("cluster.local").unwrap(), Vec::new())
+fn names() -> Names {
+    Names::new(Naming::default(), false)
 }
 
 fn namespaced(kind: &str, name: usize) -> Value {
@@ -92,41 +92,39 @@ fn relist(kind: u8) -> Input {
     }
 }
 
-fn take(names: &mut Names, zone: &mut Zone, inputs: impl IntoIterator<Item = Input>) {
+fn take(names: &mut Names, zone: &Table, inputs: impl IntoIterator<Item = Input>) {
     names.take(inputs).into_iter().for_each(|change| zone.apply(change, 1));
 }
 
-fn assert_same(zone: &Zone, objects: &Objects, step: usize) {
-    let (mut names, mut fresh) = (Names::default(), self::zone());
+fn assert_same(zone: &Table, objects: &Objects, step: usize) {
+    let (mut names, fresh) = (names(), Table::new());
     let all = objects.iter().map(|((kind, _), object)| input(*kind, true, object));
-    take(&mut names, &mut fresh, all.chain(lists(synced)));
-    assert_eq!(zone.services, fresh.services, "step {step}");
-    assert_eq!(zone.namespaces, fresh.namespaces, "step {step}");
-    assert_eq!(zone.reverse, fresh.reverse, "step {step}");
+    take(&mut names, &fresh, all.chain(lists(synced)));
+    assert_eq!(zone.read().snapshot(), fresh.read().snapshot(), "step {step}");
 }
 
 #[test]
 fn random_changes_equal_a_fresh_zone() {
     let mut state = 0x9E37_79B9_7F4A_7C15;
-    let (mut names, mut zone, mut objects) = (Names::default(), zone(), Objects::new());
-    take(&mut names, &mut zone, lists(synced));
+    let (mut names, zone, mut objects) = (names(), Table::new(), Objects::new());
+    take(&mut names, &zone, lists(synced));
     for step in 0..3_000 {
         let kind = random(&mut state, 3) as u8;
         let name = random(&mut state, if kind == 2 { 3 } else { 6 });
         if random(&mut state, 3) == 0 {
             if let Some(old) = objects.remove(&(kind, name)) {
-                take(&mut names, &mut zone, [input(kind, false, &old)]);
+                take(&mut names, &zone, [input(kind, false, &old)]);
             }
         } else {
             let object = object(kind, name, &mut state);
-            take(&mut names, &mut zone, [input(kind, true, &object)]);
+            take(&mut names, &zone, [input(kind, true, &object)]);
             objects.insert((kind, name), object);
         }
         if step % 50 == 0 {
             // A watch was lost, and with it the end of some objects.
             objects.retain(|_, _| random(&mut state, 5) > 0);
             let all: Vec<_> = objects.iter().map(|((kind, _), object)| input(*kind, true, object)).collect();
-            take(&mut names, &mut zone, lists(relist).chain(all).chain(lists(synced)));
+            take(&mut names, &zone, lists(relist).chain(all).chain(lists(synced)));
         }
         if step % 10 == 0 {
             assert_same(&zone, &objects, step);
@@ -136,7 +134,7 @@ fn random_changes_equal_a_fresh_zone() {
 
 #[test]
 fn a_change_touches_its_own_service_only() {
-    let mut names = Names::default();
+    let mut names = names();
     let service = |name: usize, address: &str| {
         let object = json!({"metadata": namespaced("s", name), "spec": {"clusterIP": address}});
         input(0, true, &object)

@@ -4,9 +4,10 @@ use std::net::{SocketAddr, TcpListener, UdpSocket};
 use std::process::Command;
 use std::time::Duration;
 
-use dns::{Config, Input, Namespace};
+use dns::{Config, Input, Setup, Sockets, Source};
 use serde_json::{Value, json};
 use service::Event;
+use service::objects::Namespace;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -31,10 +32,16 @@ impl Server {
         let address = udp.local_addr().unwrap();
         let (inputs, events) = mpsc::unbounded_channel();
         let (tell, ready) = oneshot::channel();
-        let config = Config { domain: "cluster.local".to_owned(), upstreams };
+        let config = Config::of_cluster("cluster.local", &upstreams).unwrap();
         let events = futures::stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
         let task = tokio::spawn(async move {
-            dns::serve(events, config, vec![udp], vec![tcp], tell, std::future::pending()).await.unwrap();
+            let setup = Setup {
+                config,
+                corefile: None,
+                source: Source::events(events),
+                sockets: Sockets::of(udp, tcp).unwrap(),
+            };
+            dns::run(setup, tell, std::future::pending()).await.unwrap();
         });
         Self { address, inputs, ready, task }
     }

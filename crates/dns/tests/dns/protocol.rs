@@ -102,11 +102,8 @@ async fn responses_and_fragments_get_no_reply() {
     assert_eq!((reply[1], length), (2, query(2, NAME).len() + 16), "the first reply is to the last packet");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_domain_that_cannot_be_one_is_refused_at_start() {
-    let config = dns::Config { domain: "cluster..local".to_owned(), upstreams: Vec::new() };
-    let (ready, _is_ready) = tokio::sync::oneshot::channel();
-    let inputs = futures::stream::pending();
-    let result = dns::serve(inputs, config, Vec::new(), Vec::new(), ready, std::future::pending()).await;
-    assert!(matches!(result, Err(dns::Error::Domain(_))));
+#[test]
+fn a_domain_that_cannot_be_one_is_refused_at_start() {
+    let error = dns::Config::of_cluster("cluster..local", &[]).unwrap_err();
+    assert!(matches!(error, dns::Error::Domain(_)), "{error}");
 }

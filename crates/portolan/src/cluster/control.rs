@@ -23,8 +23,7 @@ const SHARED_PORT: u16 = 10053;
 /// The sockets of the cluster's DNS.
 pub(super) struct Dns {
     pub(super) config: dns::Config,
-    pub(super) udp: Vec<UdpSocket>,
-    pub(super) tcp: Vec<TcpListener>,
+    pub(super) sockets: dns::Sockets,
     address: SocketAddr,
     service_address: IpAddr,
 }
@@ -34,13 +33,12 @@ impl Dns {
     pub(super) fn open(ground: &Ground, options: &ApiOptions) -> anyhow::Result<Self> {
         let port = if ground.sandbox.is_some() { PORT } else { SHARED_PORT };
         let address = SocketAddr::new(ground.control_address, port);
-        let (udp, tcp) = ground
-            .sockets(|| Ok((UdpSocket::bind(address)?, TcpListener::bind(address)?)))
+        let sockets = ground
+            .sockets(|| dns::Sockets::of(UdpSocket::bind(address)?, TcpListener::bind(address)?))
             .with_context(|| format!("DNS cannot listen on {address}"))?;
         Ok(Self {
-            config: dns::Config { domain: options.cluster_domain.clone(), upstreams: host::resolvers() },
-            udp: vec![udp],
-            tcp: vec![tcp],
+            config: dns::Config::of_cluster(&options.cluster_domain, &host::resolvers())?,
+            sockets,
             address,
             service_address: options.dns_address(),
         })

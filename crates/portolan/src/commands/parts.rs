@@ -1,6 +1,6 @@
 //! The parts as single processes, each given a kubeconfig.
 
-use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -156,51 +156,6 @@ pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
         };
         tokio::select! {
             result = node::run(client, config, ready, stop()) => Ok(result?),
-            () = tell => Ok(()),
-        }
-    })
-}
-
-/// The options of `portolan dns`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct DnsOptions {
-    #[command(flatten)]
-    api: Api,
-    /// Where names are served, over UDP and TCP
-    #[arg(long, value_name = "ADDR:PORT", default_value = "0.0.0.0:53", value_delimiter = ',')]
-    bind: Vec<SocketAddr>,
-    /// The DNS domain of the cluster
-    #[arg(long, value_name = "DOMAIN", default_value = "cluster.local")]
-    cluster_domain: String,
-    /// Where other names are asked [default: the resolvers of this machine]
-    #[arg(long, value_name = "ADDR:PORT", value_delimiter = ',')]
-    upstream: Vec<SocketAddr>,
-}
-
-/// `portolan dns`.
-pub(crate) fn dns(options: &DnsOptions) -> anyhow::Result<()> {
-    run(async {
-        let taken = |address: &SocketAddr| {
-            format!("DNS cannot listen on {address}; choose another address with --bind")
-        };
-        let mut sockets = (Vec::new(), Vec::new());
-        for address in &options.bind {
-            sockets.0.push(UdpSocket::bind(address).with_context(|| taken(address))?);
-            sockets.1.push(TcpListener::bind(address).with_context(|| taken(address))?);
-        }
-        let upstreams =
-            if options.upstream.is_empty() { host::resolvers() } else { options.upstream.clone() };
-        let config = dns::Config { domain: options.cluster_domain.clone(), upstreams };
-        let client = options.api.client().await?;
-        let (ready, is_ready) = oneshot::channel();
-        let tell = async move {
-            if is_ready.await.is_ok() {
-                println!("ready");
-            }
-            std::future::pending::<()>().await;
-        };
-        tokio::select! {
-            result = dns::run(client, config, sockets.0, sockets.1, ready, stop()) => Ok(result?),
             () = tell => Ok(()),
         }
     })

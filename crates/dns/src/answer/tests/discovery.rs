@@ -2,9 +2,9 @@
 
 use serde_json::json;
 use service::Event;
+use service::objects::Namespace;
 
 use super::scene::{NOW, Scene};
-use crate::Namespace;
 use crate::names::Input;
 use crate::wire::kind::{A, AAAA, ANY, CNAME, NS, PTR, SOA, SRV, TXT};
 
@@ -131,10 +131,10 @@ fn s2_4_2_endpoints_and_named_ports_make_srv_records() {
         scene.ask(&format!("_sql._tcp.{DB}"), SRV),
         [
             "rcode 0".to_owned(),
-            format!("answer _sql._tcp.{DB} SRV 0 50 5432 db-0.{DB}"),
             format!("answer _sql._tcp.{DB} SRV 0 50 5432 10-244-2-3.{DB}"),
-            format!("additional db-0.{DB} A 10.244.1.3"),
+            format!("answer _sql._tcp.{DB} SRV 0 50 5432 db-0.{DB}"),
             format!("additional 10-244-2-3.{DB} A 10.244.2.3"),
+            format!("additional db-0.{DB} A 10.244.1.3"),
         ]
     );
 }

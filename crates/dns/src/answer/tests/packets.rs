@@ -3,7 +3,8 @@
 use serde_json::json;
 
 use super::scene::{Scene, query, read, with_opt};
-use crate::answer::{Outside, Step, Transport};
+use crate::server::Transport;
+use crate::server::plan::Next;
 use crate::wire::{HEADER, LARGEST_UDP, Message, kind};
 
 fn scene() -> Scene {
@@ -42,15 +43,15 @@ fn random(state: &mut u64) -> usize {
 
 fn check(scene: &Scene, packet: &[u8]) {
     for transport in [Transport::Udp, Transport::Tcp] {
-        let (step, reply) = scene.send_knowing(packet, transport, Outside::Unasked);
-        if step == Step::Reply {
+        let (next, reply) = scene.send(packet, transport);
+        if next == Next::Reply {
             assert!(transport == Transport::Tcp || reply.len() <= LARGEST_UDP);
             assert_eq!(reply[..2], packet[..2]);
             read(&reply);
         }
     }
     if let Ok(message) = Message::read(packet) {
-        let _ = (message.addresses(), message.is_about(b"\0\0\x01\0\x01"));
+        let _ = (message.records(), message.is_about(b"\0\0\x01\0\x01"));
     }
 }
 
@@ -107,7 +108,7 @@ fn replies_of_other_servers_damaged_at_random() {
             let at = random(&mut state) % reply.len();
             let old = std::mem::replace(&mut reply[at], random(&mut state) as u8);
             if let Ok(message) = Message::read(&reply) {
-                let _ = (message.addresses(), message.is_about(&packet[HEADER..packet.len() - 11]));
+                let _ = (message.records(), message.is_about(&packet[HEADER..packet.len() - 11]));
             }
             reply[at] = old;
         }

@@ -1,30 +1,44 @@
 //! A cluster in a few lines, and replies as text.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
 use serde_json::{Value, json};
 use service::Event;
 
-use crate::Namespace;
-use crate::answer::{Outside, Step, Transport, answer};
+use service::objects::Namespace;
+
+use crate::answer::{Manner, Outside, Step, answer};
+use crate::config::{Config, Plugins};
 use crate::names::{Input, Names};
-use crate::wire::{HEADER, Name, kind};
-use crate::zone::Zone;
+use crate::outside;
+use crate::server::chain::{Chain, Parts};
+use crate::server::plan::{Next, Plan};
+use crate::server::{Client, Transport};
+use crate::wire::{HEADER, Name, Query, kind};
+use crate::zone::{Table, View};
 
 /// Seconds since 1970 at which everything in a scene happens.
 pub(super) const NOW: u64 = 1_700_000_000;
 
-/// A zone and what feeds it.
+/// A table of names, what feeds it, and a server block in front of it.
 pub(super) struct Scene {
     names: Names,
-    pub(super) zone: Zone,
+    table: Arc<Table>,
+    plugins: Plugins,
+    plan: Plan,
 }
 
 impl Scene {
     /// A cluster of which nothing is known.
     pub(super) fn unknown() -> Self {
-        let servers = vec!["10.96.0.10".parse().unwrap(), "fd00::10".parse().unwrap()];
-        Self { names: Names::default(), zone: Zone::new(Name::from_text("cluster.local").unwrap(), servers) }
+        let plugins = Config::of_cluster("cluster.local", &[]).unwrap().blocks.swap_remove(0).plugins;
+        let table = Arc::new(Table::new());
+        let cluster = Some(view(&table, &plugins));
+        let chain =
+            Chain::new(&plugins, Parts { cluster, hosts: None }, outside::Outside::new(&plugins, &[]));
+        let plan = Plan::new(vec![(Name::root(), Arc::new(chain))]);
+        Self { names: Names::new(Default::default(), false), table, plugins, plan }
     }
 
     /// A cluster with the namespaces `default` and `empty`, completely listed.
@@ -40,7 +54,7 @@ impl Scene {
     }
 
     pub(super) fn feed(&mut self, input: Input) {
-        self.names.take([input]).into_iter().for_each(|change| self.zone.apply(change, NOW));
+        self.names.take([input]).into_iter().for_each(|change| self.table.apply(change, NOW));
     }
 
     /// A Service of the namespace `default`.
@@ -64,8 +78,8 @@ impl Scene {
 
     /// The reply to a question over TCP as lines: the status, then `section name type data`.
     pub(super) fn ask(&self, name: &str, kind: u16) -> Vec<String> {
-        let (step, reply) = self.send(&query(name, kind), Transport::Tcp);
-        assert_eq!(step, Step::Reply);
+        let (next, reply) = self.send(&query(name, kind), Transport::Tcp);
+        assert_eq!(next, Next::Reply);
         read(&reply)
     }
 
@@ -90,20 +104,25 @@ impl Scene {
         }
     }
 
-    pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Step, Vec<u8>) {
-        self.send_knowing(packet, transport, Outside::Unknown)
+    pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Next, Vec<u8>) {
+        let mut reply = Vec::new();
+        let client = Client { address: [192, 0, 2, 1].into(), transport };
+        (self.plan.begin(packet, client, &mut reply), reply)
     }
 
-    pub(super) fn send_knowing(
-        &self,
-        packet: &[u8],
-        transport: Transport,
-        outside: Outside<'_>,
-    ) -> (Step, Vec<u8>) {
+    /// What the cluster has to say to a query that can be read.
+    pub(super) fn send_knowing(&self, packet: &[u8], outside: Outside<'_>) -> (Step, Vec<u8>) {
         let mut reply = Vec::new();
-        let step = answer(&self.zone, packet, transport, outside, false, &mut reply);
-        (step, reply)
+        let query = Query::decode(packet).unwrap();
+        let manner = Manner { recursion: false, balance: true };
+        let view = view(&self.table, &self.plugins);
+        (answer(&view, &query, 512, outside, manner, &mut reply), reply)
     }
+}
+
+fn view(table: &Arc<Table>, plugins: &Plugins) -> View {
+    let servers = vec!["10.96.0.10".parse().unwrap(), "fd00::10".parse().unwrap()];
+    View::new(table.clone(), plugins.kubernetes.as_ref().unwrap(), servers)
 }
 
 /// A query without EDNS, its id 0 so that no answer is rotated.

@@ -1,7 +1,7 @@
 //! Namespaces.
 
+use super::{Metadata, Object};
 use serde::Deserialize;
-use service::objects::{Metadata, Object};
 
 /// That a namespace is there, which makes `<namespace>.svc` a name even while no Service is in it.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

@@ -1,0 +1,298 @@
+//! Words as server blocks and directives, with snippets and imports put in.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use super::Fault;
+use super::lex::{Word, words};
+
+/// How deep imports may lead, so that a circle of them is noticed.
+const DEEPEST_IMPORT: usize = 8;
+
+/// A server block: what it serves, and its directives in order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Block {
+    pub(super) line: usize,
+    pub(super) keys: Vec<String>,
+    pub(super) directives: Vec<Directive>,
+}
+
+/// A directive, or an option inside one: a name, arguments, and what stands in its braces.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Directive {
+    pub(super) line: usize,
+    pub(super) name: String,
+    pub(super) arguments: Vec<String>,
+    pub(super) options: Vec<Directive>,
+}
+
+/// Reads the server blocks of a text. Imports of files are relative to `folder`.
+pub(super) fn blocks(
+    text: &str,
+    folder: &Path,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<Vec<Block>, Fault> {
+    let mut reader =
+        Reader { words: words(text, variable)?, next: 0, snippets: HashMap::new(), folder, variable };
+    let mut blocks = Vec::new();
+    while let Some(word) = reader.peek().cloned() {
+        if !word.quoted && word.text == "import" {
+            reader.next += 1;
+            let arguments = reader.rest_of_line(word.line);
+            reader.import(&word, &arguments, 0)?;
+            continue;
+        }
+        let block = reader.block()?;
+        match block.keys.as_slice() {
+            [name] if name.starts_with('(') && name.ends_with(')') => {
+                reader.snippets.insert(name[1..name.len() - 1].to_owned(), block.directives);
+            }
+            _ => blocks.push(block),
+        }
+    }
+    Ok(blocks)
+}
+
+struct Reader<'a> {
+    words: Vec<Word>,
+    next: usize,
+    snippets: HashMap<String, Vec<Directive>>,
+    folder: &'a Path,
+    variable: &'a dyn Fn(&str) -> Option<String>,
+}
+
+impl Reader<'_> {
+    fn peek(&self) -> Option<&Word> {
+        self.words.get(self.next)
+    }
+
+    /// The words left on a line, up to a brace.
+    fn rest_of_line(&mut self, line: usize) -> Vec<String> {
+        let mut rest = Vec::new();
+        while let Some(word) = self.peek().filter(|word| word.line == line && !word.is("{") && !word.is("}"))
+        {
+            rest.push(word.text.clone());
+            self.next += 1;
+        }
+        rest
+    }
+
+    /// A server block. One without braces holds the directives of the rest of the file.
+    fn block(&mut self) -> Result<Block, Fault> {
+        let line = self.peek().map_or(1, |word| word.line);
+        let mut keys = Vec::new();
+        let mut last = line;
+        while let Some(word) = self.peek().filter(|word| !word.is("{")) {
+            if word.is("}") {
+                return Err(Fault::new(word.line, "this brace closes nothing; remove it"));
+            }
+            // A list of keys goes on over the line after a comma only.
+            if word.line != last && !keys.last().is_some_and(|key: &String| key.ends_with(',')) {
+                break;
+            }
+            last = word.line;
+            keys.push(word.text.clone());
+            self.next += 1;
+        }
+        let keys = keys.iter().flat_map(|key| key.split(',')).filter(|key| !key.is_empty());
+        let keys = keys.map(str::to_owned).collect();
+        let braced = self.peek().is_some_and(|word| word.is("{"));
+        self.next += usize::from(braced);
+        let directives = self.directives(braced.then_some(line), 0)?;
+        Ok(Block { line, keys, directives })
+    }
+
+    /// Directives up to the brace that closes what was opened on a line, or to the end.
+    fn directives(&mut self, opened: Option<usize>, depth: usize) -> Result<Vec<Directive>, Fault> {
+        let mut directives = Vec::new();
+        loop {
+            let Some(word) = self.peek().cloned() else {
+                return match opened {
+                    Some(line) => Err(Fault::new(line, "what is opened here is not closed; add a }")),
+                    None => Ok(directives),
+                };
+            };
+            self.next += 1;
+            if word.is("}") {
+                return match opened {
+                    Some(_) => Ok(directives),
+                    None => Err(Fault::new(word.line, "this brace closes nothing; remove it")),
+                };
+            }
+            if word.is("{") {
+                return Err(Fault::new(word.line, "a brace opens here, but no directive stands before it"));
+            }
+            if !word.quoted && word.text == "import" && depth == 0 {
+                let arguments = self.rest_of_line(word.line);
+                directives.extend(self.import(&word, &arguments, 0)?);
+            } else {
+                directives.push(self.directive(word, depth)?);
+            }
+        }
+    }
+
+    /// What follows the name of a directive.
+    fn directive(&mut self, name: Word, depth: usize) -> Result<Directive, Fault> {
+        let arguments = self.rest_of_line(name.line);
+        let braced = self.peek().is_some_and(|next| next.line == name.line && next.is("{"));
+        self.next += usize::from(braced);
+        let options = if braced { self.directives(Some(name.line), depth + 1)? } else { Vec::new() };
+        Ok(Directive { line: name.line, name: name.text, arguments, options })
+    }
+
+    /// What an import stands for: the directives of a snippet, or of the files that a pattern names. Files may
+    /// bring snippets along.
+    fn import(&mut self, word: &Word, arguments: &[String], depth: usize) -> Result<Vec<Directive>, Fault> {
+        let [pattern, given @ ..] = arguments else {
+            return Err(Fault::new(word.line, "import needs the name of a snippet or a file"));
+        };
+        if let Some(snippet) = self.snippets.get(pattern) {
+            return Ok(snippet.iter().map(|directive| directive.with(given)).collect());
+        }
+        if depth == DEEPEST_IMPORT {
+            return Err(Fault::new(word.line, "imports lead too deep; do they go in a circle?"));
+        }
+        let mut directives = Vec::new();
+        for path in matching(&self.folder.join(pattern))
+            .map_err(|error| Fault::new(word.line, format!("{pattern} cannot be imported: {error}")))?
+        {
+            let text = std::fs::read_to_string(&path).map_err(|error| {
+                Fault::new(word.line, format!("{} cannot be imported: {error}", path.display()))
+            })?;
+            let inside = |fault: Fault| {
+                Fault::new(word.line, format!("in {}, line {}: {}", path.display(), fault.line, fault.text))
+            };
+            let words = words(&text, self.variable).map_err(inside)?;
+            let outer = (std::mem::replace(&mut self.words, words), std::mem::take(&mut self.next));
+            let read = self.imported(depth + 1);
+            (self.words, self.next) = outer;
+            directives.extend(read.map_err(inside)?.iter().map(|directive| directive.with(given)));
+        }
+        Ok(directives)
+    }
+
+    /// A file that was imported: snippets and directives.
+    fn imported(&mut self, depth: usize) -> Result<Vec<Directive>, Fault> {
+        let mut directives = Vec::new();
+        while let Some(word) = self.peek().cloned() {
+            if word.text.starts_with('(') && word.text.ends_with(')') {
+                let block = self.block()?;
+                self.snippets.insert(word.text[1..word.text.len() - 1].to_owned(), block.directives);
+            } else if word.text == "import" {
+                self.next += 1;
+                let arguments = self.rest_of_line(word.line);
+                directives.extend(self.import(&word, &arguments, depth)?);
+            } else {
+                self.next += 1;
+                directives.push(self.directive(word, depth)?);
+            }
+        }
+        Ok(directives)
+    }
+}
+
+impl Directive {
+    /// The directive with `{args[0]}` and so on filled in.
+    fn with(&self, given: &[String]) -> Self {
+        let fill = |text: &String| {
+            given
+                .iter()
+                .enumerate()
+                .fold(text.clone(), |text, (index, value)| text.replace(&format!("{{args[{index}]}}"), value))
+        };
+        Self {
+            line: self.line,
+            name: fill(&self.name),
+            arguments: self.arguments.iter().map(fill).collect(),
+            options: self.options.iter().map(|option| option.with(given)).collect(),
+        }
+    }
+}
+
+/// The files that a path with at most one `*` in its last part names, in order. A path without one must exist.
+fn matching(pattern: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
+    let name = pattern.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let Some((start, end)) = name.split_once('*') else {
+        return std::fs::metadata(pattern).map(|_| vec![pattern.to_owned()]);
+    };
+    let Some(folder) = pattern.parent().filter(|folder| folder.is_dir()) else { return Ok(Vec::new()) };
+    let mut paths = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_string_lossy().into_owned();
+        let fits = name.len() >= start.len() + end.len() && name.starts_with(start) && name.ends_with(end);
+        if fits && entry.path().is_file() && !name.starts_with('.') {
+            paths.push(entry.path());
+        }
+    }
+    paths.sort();
+    Ok(paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Vec<Block>, Fault> {
+        blocks(text, Path::new("/nonexistent"), &|_| None)
+    }
+
+    fn names(directives: &[Directive]) -> Vec<&str> {
+        directives.iter().map(|directive| &*directive.name).collect()
+    }
+
+    #[test]
+    fn a_block_has_keys_and_directives_and_these_have_options() {
+        let blocks = read("a:53, b\nc {\n errors\n cache 30 {\n  disable success x\n }\n}\nd {\n}").unwrap();
+        assert_eq!(blocks[0].keys, ["a:53", "b"]);
+        let blocks = read("a:53 b {\n errors\n cache 30 {\n  disable success x\n }\n}\nd {\n}").unwrap();
+        assert_eq!((blocks.len(), &blocks[0].keys[..]), (2, &["a:53".to_owned(), "b".to_owned()][..]));
+        assert_eq!(names(&blocks[0].directives), ["errors", "cache"]);
+        let cache = &blocks[0].directives[1];
+        assert_eq!(
+            (&cache.arguments[..], &cache.options[0].arguments[..]),
+            (&["30".into()][..], &["success".into(), "x".into()][..])
+        );
+    }
+
+    #[test]
+    fn options_may_stand_on_the_line_of_their_directive() {
+        let blocks = read(".:53 {\n health { lameduck 5s }\n ready\n}").unwrap();
+        assert_eq!(names(&blocks[0].directives), ["health", "ready"]);
+        assert_eq!(blocks[0].directives[0].options[0].arguments, ["5s"]);
+    }
+
+    #[test]
+    fn snippets_are_put_in_where_they_are_imported() {
+        let blocks =
+            read("(common) {\n log\n forward {args[0]}\n}\n. {\n import common example.org\n errors\n}")
+                .unwrap();
+        assert_eq!(names(&blocks[0].directives), ["log", "forward", "errors"]);
+        assert_eq!(blocks[0].directives[1].arguments, ["example.org"]);
+    }
+
+    #[test]
+    fn files_are_put_in_where_they_are_imported() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("b.override"), "log").unwrap();
+        std::fs::write(
+            folder.path().join("a.override"),
+            "(s) {\n errors\n}\nhealth {\n lameduck 1s\n}\nimport s",
+        )
+        .unwrap();
+        let text = ". {\n import *.override\n import none/*.server\n}";
+        let blocks = blocks(text, folder.path(), &|_| None).unwrap();
+        assert_eq!(names(&blocks[0].directives), ["health", "errors", "log"]);
+        let missing = super::blocks(". {\n\n import nothing\n}", folder.path(), &|_| None).unwrap_err();
+        assert_eq!(missing.line, 3);
+    }
+
+    #[test]
+    fn braces_that_do_not_match_are_told_with_their_line() {
+        for (text, line) in
+            [(". {\n errors\n", 1), (". {\n}\n}", 3), (". {\n cache {\n", 2), (". {\n {\n}\n}", 2)]
+        {
+            assert_eq!(read(text).unwrap_err().line, line, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,195 @@
+//! Names of a file in the form of `/etc/hosts`.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use crate::config;
+use crate::wire::{CLASS_IN, HEADER, Name, Query, Reply, Section, flag, kind, pointer, rcode};
+
+/// How many names a file may give an address, and how many lines are read; what is beyond is told once.
+const MOST_NAMES: usize = 1_000_000;
+
+/// Names of a file and of lines in the Corefile.
+#[derive(Debug)]
+pub(crate) struct Hosts {
+    options: config::Hosts,
+    names: RwLock<Arc<Names>>,
+}
+
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Names {
+    addresses: HashMap<Box<[u8]>, Vec<IpAddr>>,
+    names: HashMap<IpAddr, Vec<Name>>,
+}
+
+impl Hosts {
+    /// The names as they are now.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn new(options: config::Hosts) -> std::io::Result<Self> {
+        let hosts = Self { options, names: RwLock::default() };
+        hosts.refresh()?;
+        Ok(hosts)
+    }
+
+    /// Reads the file again; tells whether names changed. A file that is gone leaves the names as they were.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub(crate) fn refresh(&self) -> std::io::Result<bool> {
+        let file = self.options.file.as_deref().map_or(Ok(String::new()), read)?;
+        let lines = self.options.lines.iter().map(String::as_str);
+        let names = Names::parse(file.lines().chain(lines), &self.options.zones);
+        let mut own = self.names.write().unwrap_or_else(PoisonError::into_inner);
+        if **own == names {
+            return Ok(false);
+        }
+        *own = Arc::new(names);
+        Ok(true)
+    }
+
+    /// How often the file should be read again; `None` if never.
+    pub(crate) fn interval(&self) -> Option<std::time::Duration> {
+        Some(self.options.reload).filter(|every| !every.is_zero() && self.options.file.is_some())
+    }
+
+    /// Writes the reply of `limit` bytes at most, if the name is in the file or may be nowhere else.
+    pub(crate) fn answer(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
+        if query.class != CLASS_IN || !below_any(&query.name, &self.options.zones) {
+            return false;
+        }
+        let names = self.names.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let owner = pointer(HEADER);
+        let mut reply = Reply::to(query, limit, out);
+        reply.set(flag::AA);
+        let ttl = self.options.ttl;
+        let code =
+            if let Some(address) = Some(&query.name).filter(|_| query.kind == kind::PTR).and_then(address) {
+                let found = names.names.get(&address).filter(|_| self.options.reverse);
+                for name in found.into_iter().flatten() {
+                    reply.record(Section::Answer, &[&owner], kind::PTR, ttl, &[name.wire()]);
+                }
+                found.map(|_| rcode::NOERROR)
+            } else {
+                let found = names.addresses.get(query.name.wire());
+                for address in found.into_iter().flatten() {
+                    match (query.kind, address) {
+                        (kind::A, IpAddr::V4(v4)) => {
+                            reply.record(Section::Answer, &[&owner], kind::A, ttl, &[&v4.octets()]);
+                        }
+                        (kind::AAAA, IpAddr::V6(v6)) => {
+                            reply.record(Section::Answer, &[&owner], kind::AAAA, ttl, &[&v6.octets()]);
+                        }
+                        _ => {}
+                    }
+                }
+                found.map(|_| rcode::NOERROR)
+            };
+        let falls = self.options.fall_through.as_ref();
+        let falls = falls.is_some_and(|zones| below_any(&query.name, zones));
+        match code {
+            Some(code) => reply.finish(code),
+            // Without a way on, what is not in the file is not there.
+            None if falls => return false,
+            None => reply.finish(rcode::NXDOMAIN),
+        }
+        true
+    }
+}
+
+fn address(name: &Name) -> Option<IpAddr> {
+    crate::zone::reverse_address(name)
+}
+
+fn below_any(name: &Name, zones: &[Name]) -> bool {
+    zones.iter().any(|zone| name.below(zone).is_some())
+}
+
+fn read(path: &Path) -> std::io::Result<String> {
+    std::fs::read(path).map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+}
+
+impl Names {
+    fn parse<'a>(lines: impl Iterator<Item = &'a str>, zones: &[Name]) -> Self {
+        let mut names = Self::default();
+        for line in lines {
+            let line = line.split('#').next().unwrap_or_default();
+            let mut words = line.split_whitespace();
+            let address = words.next().and_then(|word| word.split('%').next()?.parse::<IpAddr>().ok());
+            let Some(address) = address else { continue };
+            for name in words.filter_map(|word| Name::from_text(word).ok()) {
+                if names.addresses.len() == MOST_NAMES {
+                    tracing::warn!(most = MOST_NAMES, "the hosts file has more names than are kept");
+                    return names;
+                }
+                let back = names.names.entry(address).or_default();
+                if !back.contains(&name) {
+                    back.push(name.clone());
+                }
+                if !below_any(&name, zones) {
+                    continue;
+                }
+                let addresses = names.addresses.entry(name.wire().into()).or_default();
+                if !addresses.contains(&address) {
+                    addresses.push(address);
+                }
+            }
+        }
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::Message;
+
+    fn hosts(lines: &str, fall_through: bool) -> Hosts {
+        let root = vec![Name::root()];
+        let options = config::Hosts {
+            file: None,
+            zones: root.clone(),
+            lines: lines.lines().map(str::to_owned).collect(),
+            ttl: 60,
+            reverse: true,
+            reload: std::time::Duration::ZERO,
+            fall_through: fall_through.then_some(root),
+        };
+        Hosts::new(options).unwrap()
+    }
+
+    /// The response code and the data of the answer's records.
+    fn ask(hosts: &Hosts, name: &str, kind: u16) -> Option<(u16, Vec<Vec<u8>>)> {
+        let packet = Query::packet(Name::from_text(name).unwrap().wire(), kind, CLASS_IN);
+        let mut out = Vec::new();
+        hosts.answer(&Query::decode(&packet).unwrap(), 512, &mut out).then(|| {
+            let message = Message::read(&out).unwrap();
+            let data = message.records().unwrap().into_iter().map(|(_, record)| record.data.to_vec());
+            (message.rcode(), data.collect())
+        })
+    }
+
+    #[test]
+    fn names_lead_to_all_their_addresses_and_back() {
+        let hosts = hosts(
+            "192.0.2.1 One one.example # comment\n192.0.2.2 one.example\n2001:db8::1 one.example\nx y",
+            false,
+        );
+        assert_eq!(
+            ask(&hosts, "ONE.example", kind::A),
+            Some((0, vec![vec![192, 0, 2, 1], vec![192, 0, 2, 2]]))
+        );
+        assert_eq!(ask(&hosts, "one.example", kind::TXT), Some((0, vec![])), "another type is no other name");
+        let (code, names) = ask(&hosts, "1.2.0.192.in-addr.arpa", kind::PTR).unwrap();
+        assert_eq!((code, names.len(), &names[0][..]), (0, 2, &b"\x03one\0"[..]));
+    }
+
+    #[test]
+    fn what_is_not_in_the_file_is_left_to_others_only_with_fallthrough() {
+        assert_eq!(ask(&hosts("192.0.2.1 a", true), "b", kind::A), None);
+        assert_eq!(ask(&hosts("192.0.2.1 a", false), "b", kind::A), Some((rcode::NXDOMAIN, vec![])));
+    }
+}

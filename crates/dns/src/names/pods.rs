@@ -1,0 +1,88 @@
+//! Where pods are, for pod records and search paths.
+
+use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use service::Event;
+use service::objects::Pod;
+
+use crate::zone::Change;
+
+type PodName = (Arc<str>, Arc<str>);
+
+/// The addresses of pods, by pod and by address.
+#[derive(Debug, Default)]
+pub(super) struct Pods {
+    pods: HashMap<PodName, Vec<IpAddr>>,
+    /// How many pods of each namespace have an address: more than one on a node's own.
+    namespaces: HashMap<IpAddr, HashMap<Arc<str>, usize>>,
+    /// While pods are listed anew: those not named again yet.
+    unnamed: Option<HashSet<PodName>>,
+    listed: bool,
+}
+
+impl Pods {
+    /// No pods yet; if they do not count, their list is taken for complete.
+    pub(super) fn new(count: bool) -> Self {
+        Self { listed: !count, ..Self::default() }
+    }
+
+    /// Whether all pods were named once.
+    pub(super) fn listed(&self) -> bool {
+        self.listed
+    }
+
+    /// Takes in an event.
+    pub(super) fn event(&mut self, event: Event<Pod>, changes: &mut Vec<Change>) {
+        match event {
+            Event::Relist => self.unnamed = Some(self.pods.keys().cloned().collect()),
+            Event::Apply(pod) => {
+                let name = (pod.metadata.namespace, pod.metadata.name);
+                if let Some(unnamed) = &mut self.unnamed {
+                    unnamed.remove(&name);
+                }
+                self.put(name, pod.addresses, changes);
+            }
+            Event::Delete(pod) => self.put((pod.metadata.namespace, pod.metadata.name), Vec::new(), changes),
+            Event::Synced => {
+                self.listed = true;
+                for name in self.unnamed.take().unwrap_or_default() {
+                    self.put(name, Vec::new(), changes);
+                }
+            }
+        }
+    }
+
+    /// A pod has these addresses now.
+    fn put(&mut self, name: PodName, addresses: Vec<IpAddr>, changes: &mut Vec<Change>) {
+        let namespace = name.0.clone();
+        let old = match addresses.is_empty() {
+            true => self.pods.remove(&name),
+            false => self.pods.insert(name, addresses.clone()),
+        };
+        let old = old.unwrap_or_default();
+        if old == addresses {
+            return;
+        }
+        for address in &addresses {
+            *self.namespaces.entry(*address).or_default().entry(namespace.clone()).or_default() += 1;
+        }
+        for address in &old {
+            let Some(namespaces) = self.namespaces.get_mut(address) else { continue };
+            if let Some(count) = namespaces.get_mut(&namespace) {
+                *count -= 1;
+            }
+            namespaces.retain(|_, count| *count > 0);
+            if namespaces.is_empty() {
+                self.namespaces.remove(address);
+            }
+        }
+        for address in addresses.into_iter().chain(old) {
+            let mut namespaces: Vec<_> =
+                self.namespaces.get(&address).map_or(Vec::new(), |all| all.keys().cloned().collect());
+            namespaces.sort();
+            changes.push(Change::Pods(address, namespaces));
+        }
+    }
+}

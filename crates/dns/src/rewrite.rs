@@ -1,0 +1,266 @@
+//! Names asked for under one name and answered under another.
+
+use crate::config::{Answer, Match, Rewrite, RewriteKind, Then};
+use crate::wire::{HEADER, LARGEST_TCP, Malformed, Message, Name, Query, Record, Reply, flag, names_inside};
+
+/// Rules that change questions, and the replies to them back.
+#[derive(Debug)]
+pub(crate) struct Rewrites {
+    rules: Vec<Rewrite>,
+}
+
+/// A question that rules have changed.
+#[derive(Debug)]
+pub(crate) struct Rewritten<'a> {
+    /// The name now.
+    pub(crate) name: Name,
+    /// The type now.
+    pub(crate) kind: u16,
+    /// The class now.
+    pub(crate) class: u16,
+    /// How to change the reply, in the order in which the rules applied: the name before, the name after, and what
+    /// the rule says of answers.
+    back: Vec<(String, String, &'a Rewrite)>,
+}
+
+impl Rewrites {
+    /// Rules in their order.
+    pub(crate) fn new(rules: Vec<Rewrite>) -> Self {
+        Self { rules }
+    }
+
+    /// Whether a rule is about a query.
+    pub(crate) fn applies(&self, query: &Query<'_>) -> bool {
+        if self.rules.is_empty() {
+            return false;
+        }
+        let name = query.name.to_string();
+        self.rules.iter().any(|rule| match &rule.kind {
+            RewriteKind::Name { matches, .. } | RewriteKind::Ttl { matches, .. } => matches.finds(&name),
+            RewriteKind::Type { from, .. } => *from == query.kind,
+            RewriteKind::Class { from, .. } => *from == query.class,
+        })
+    }
+
+    /// The question that the rules make of a query, `None` if no rule is about it, or that the new name is none.
+    pub(crate) fn question(&self, query: &Query<'_>) -> Option<Result<Rewritten<'_>, Malformed>> {
+        if !self.applies(query) {
+            return None;
+        }
+        let mut name = query.name.to_string();
+        let (mut kind, mut class, mut back) = (query.kind, query.class, Vec::new());
+        for rule in &self.rules {
+            let before = name.clone();
+            let applied = match &rule.kind {
+                RewriteKind::Name { matches, to, .. } => match matches.replace(&name, to) {
+                    Some(new) => {
+                        name = if new.ends_with('.') { new } else { new + "." };
+                        true
+                    }
+                    None => false,
+                },
+                RewriteKind::Type { from, to } if *from == kind => {
+                    kind = *to;
+                    true
+                }
+                RewriteKind::Class { from, to } if *from == class => {
+                    class = *to;
+                    true
+                }
+                RewriteKind::Ttl { matches, .. } => matches.finds(&name),
+                RewriteKind::Type { .. } | RewriteKind::Class { .. } => false,
+            };
+            if applied {
+                back.push((before, name.clone(), rule));
+                if rule.then == Then::Stop {
+                    break;
+                }
+            }
+        }
+        Some(Name::from_text(&name).map(|name| Rewritten { name, kind, class, back }))
+    }
+
+    /// Makes the reply to a rewritten question one to the query, of `limit` bytes at most.
+    pub(crate) fn answer(
+        &self,
+        rewritten: &Rewritten<'_>,
+        query: &Query<'_>,
+        limit: usize,
+        out: &mut Vec<u8>,
+    ) {
+        let read =
+            Message::read(out).and_then(|message| Ok((message.rcode(), message.flags(), message.records()?)));
+        let Ok((code, flags, mut records)) = read else {
+            return crate::server::plan::fail(query, crate::wire::rcode::SERVFAIL, out);
+        };
+        for (before, after, rule) in rewritten.back.iter().rev() {
+            records.iter_mut().for_each(|(_, record)| change(record, before, after, &rule.kind));
+        }
+        let mut reply = Reply::to(query, limit.min(LARGEST_TCP), out);
+        reply.set(flags & (flag::AA | flag::RA | flag::AD));
+        let asked = query.name.wire();
+        for (section, record) in &records {
+            // The name in the client's own case, and shorter.
+            let owner = crate::wire::pointer(HEADER);
+            let owner = if *record.name == *asked { &owner[..] } else { &record.name };
+            reply.record(*section, &[owner], record.kind, record.ttl, &[&record.data]);
+        }
+        reply.finish(code);
+    }
+}
+
+/// Changes a record of the reply as a rule says that took a name from `before` to `after`.
+fn change(record: &mut Record, before: &str, after: &str, kind: &RewriteKind) {
+    match kind {
+        RewriteKind::Ttl { least, most, .. } => record.ttl = record.ttl.clamp(*least, *most),
+        RewriteKind::Name { matches, to, answers } => {
+            for answer in answers {
+                match answer {
+                    Answer::Auto => rename(&mut record.name, |name| matches.back(name, to, before, after)),
+                    Answer::Name(from, to) => rename(&mut record.name, |name| replace(from, name, to)),
+                    Answer::Value(from, to) => rename_inside(record, |name| replace(from, name, to)),
+                }
+            }
+        }
+        RewriteKind::Type { .. } | RewriteKind::Class { .. } => {}
+    }
+}
+
+fn rename(wire: &mut Box<[u8]>, change: impl FnOnce(&str) -> Option<String>) {
+    let renamed =
+        Name::read(wire, 0).ok().and_then(|(name, _)| Name::from_text(&change(&name.to_string())?).ok());
+    if let Some(name) = renamed {
+        *wire = name.wire().into();
+    }
+}
+
+fn rename_inside(record: &mut Record, change: impl Fn(&str) -> Option<String>) {
+    let Some((before, count)) = names_inside(record.kind) else { return };
+    let Some((fixed, mut rest)) = record.data.split_at_checked(before) else { return };
+    let mut data = fixed.to_vec();
+    for _ in 0..count {
+        let Ok((_, end)) = Name::read(rest, 0) else { return };
+        let mut name: Box<[u8]> = rest[..end].into();
+        rename(&mut name, &change);
+        data.extend_from_slice(&name);
+        rest = &rest[end..];
+    }
+    data.extend_from_slice(rest);
+    record.data = data.into();
+}
+
+impl Match {
+    fn finds(&self, name: &str) -> bool {
+        match self {
+            Self::Exact(text) => name == text,
+            Self::Prefix(text) => name.starts_with(text),
+            Self::Suffix(text) => name.ends_with(text),
+            Self::Substring(text) => name.contains(text),
+            Self::Regex(regex) => regex.is_match(name),
+        }
+    }
+
+    /// The name with what matches replaced, `None` if nothing does.
+    fn replace(&self, name: &str, to: &str) -> Option<String> {
+        match self {
+            Self::Exact(text) => (name == text).then(|| to.to_owned()),
+            Self::Prefix(text) => name.strip_prefix(text.as_str()).map(|rest| format!("{to}{rest}")),
+            Self::Suffix(text) => name.strip_suffix(text.as_str()).map(|rest| format!("{rest}{to}")),
+            Self::Substring(text) => name.contains(text.as_str()).then(|| name.replace(text.as_str(), to)),
+            Self::Regex(regex) => replace(regex, name, to),
+        }
+    }
+
+    /// The name in a reply as it was before a rule took `before` to `after`: for a suffix rule all names that end
+    /// so, else that one name.
+    fn back(&self, name: &str, to: &str, before: &str, after: &str) -> Option<String> {
+        match self {
+            Self::Suffix(text) => name.strip_suffix(to).map(|rest| format!("{rest}{text}")),
+            _ => (name == after).then(|| before.to_owned()),
+        }
+    }
+}
+
+/// The replacement with `{1}` and so on filled in from what a pattern found, `None` if it finds nothing.
+fn replace(regex: &regex::Regex, name: &str, to: &str) -> Option<String> {
+    let groups = regex.captures(name)?;
+    let filled = groups.iter().enumerate().fold(to.to_owned(), |text, (index, group)| {
+        text.replace(&format!("{{{index}}}"), group.map_or("", |group| group.as_str()))
+    });
+    Some(filled)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::wire::{CLASS_IN, Section, kind};
+
+    fn rewrites(lines: &str) -> Rewrites {
+        let config = Config::from_corefile(&format!(". {{\n{lines}\n}}"), Path::new("/")).unwrap();
+        Rewrites::new(config.blocks[0].plugins.rewrite.clone())
+    }
+
+    /// What becomes of a name, and of a reply with one CNAME record from the new name to `target`.
+    fn through(lines: &str, name: &str, target: &str) -> (String, Vec<String>) {
+        let rewrites = rewrites(lines);
+        let packet = Query::packet(Name::from_text(name).unwrap().wire(), kind::A, CLASS_IN);
+        let query = Query::decode(&packet).unwrap();
+        let rewritten = rewrites.question(&query).unwrap().unwrap();
+        let inner = query.with_question(&rewritten.name, rewritten.kind, rewritten.class);
+        let mut out = Vec::new();
+        let mut reply = Reply::to(&Query::decode(&inner).unwrap(), 512, &mut out);
+        let target = Name::from_text(target).unwrap();
+        reply.record(Section::Answer, &[rewritten.name.wire()], kind::CNAME, 100, &[target.wire()]);
+        reply.finish(0);
+        rewrites.answer(&rewritten, &query, 512, &mut out);
+        let message = Message::read(&out).unwrap();
+        assert!(message.is_about(query.question));
+        let records = message.records().unwrap();
+        let text = |wire: &[u8]| Name::read(wire, 0).unwrap().0.to_string();
+        let lines = records
+            .iter()
+            .map(|(_, record)| format!("{} {} {}", text(&record.name), record.ttl, text(&record.data)));
+        (rewritten.name.to_string(), lines.collect())
+    }
+
+    #[test]
+    fn an_exact_rule_answers_under_the_name_that_was_asked() {
+        let (name, records) = through("rewrite name a.example b.example", "A.example", "c.example");
+        assert_eq!((&*name, records), ("b.example.", vec!["a.example. 100 c.example.".to_owned()]));
+    }
+
+    #[test]
+    fn a_suffix_rule_goes_back_with_answer_auto_only() {
+        let (name, records) = through("rewrite name suffix .x .y", "a.x", "b.y");
+        assert_eq!((&*name, records), ("a.y.", vec!["a.y. 100 b.y.".to_owned()]));
+        let (_, records) = through("rewrite name suffix .x .y answer auto", "a.x", "b.y");
+        assert_eq!(records, ["a.x. 100 b.y."]);
+    }
+
+    #[test]
+    fn patterns_change_names_and_values() {
+        let rule = "rewrite stop {\n name regex (.*)-(eu)\\.x\\. {1}.{2}.y.\n answer name (.*)\\.(eu)\\.y\\. {1}-{2}.x.\n answer value (.*)\\.y\\. {1}.x.\n}";
+        let (name, records) = through(rule, "a-eu.x", "b.y");
+        assert_eq!((&*name, records), ("a.eu.y.", vec!["a-eu.x. 100 b.x.".to_owned()]));
+    }
+
+    #[test]
+    fn rules_go_on_only_if_they_say_so() {
+        let (name, _) = through("rewrite name substring a b\nrewrite name substring b c", "a.x", "t");
+        assert_eq!(name, "b.x.");
+        let (name, records) =
+            through("rewrite continue name substring a b\nrewrite ttl suffix .x 10-60", "a.x", "t");
+        assert_eq!((&*name, records), ("b.x.", vec!["b.x. 60 t.".to_owned()]));
+    }
+
+    #[test]
+    fn a_name_that_grows_too_long_is_malformed() {
+        let rewrites = rewrites(&format!("rewrite name substring a {}", ["b"; 40].join("a")));
+        let packet = Query::packet(Name::from_text(&["a"; 40].join(".")).unwrap().wire(), kind::A, CLASS_IN);
+        let query = Query::decode(&packet).unwrap();
+        assert!(rewrites.question(&query).unwrap().is_err());
+    }
+}

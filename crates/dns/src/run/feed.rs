@@ -1,0 +1,272 @@
+//! From what clusters hold to tables of names.
+
+use std::path::PathBuf;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt};
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use service::Event;
+use service::manifest::Objects;
+use service::objects::Object;
+use service::watch;
+use tokio::sync::watch as signal;
+use tokio::task::JoinHandle;
+
+use crate::config::{ApiServer, Config, Kubernetes, PodRecords, Search, Selector};
+use crate::error::Error;
+use crate::names::{Input, Names};
+use crate::zone::{Change, Naming, Table};
+
+/// How many events are taken in at once at most. Bounds memory; whatever waits beyond is taken in next.
+const EVENTS: usize = 4096;
+
+/// What clusters hold.
+#[derive(Clone)]
+pub enum Source {
+    /// What an API server says, unless the Corefile names another.
+    Api(kube::Client),
+    /// What files say.
+    Objects(Arc<Objects>),
+    /// Events from anywhere, for tests; there is one receiver of them.
+    Events(Arc<std::sync::Mutex<Option<BoxStream<'static, Input>>>>),
+}
+
+impl std::fmt::Debug for Source {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Api(_) => "Api",
+            Self::Objects(_) => "Objects",
+            Self::Events(_) => "Events",
+        })
+    }
+}
+
+impl Source {
+    /// Nothing, where no cluster is served.
+    pub fn none() -> Self {
+        Self::Events(Arc::default())
+    }
+
+    /// Events from anywhere.
+    pub fn events(events: impl Stream<Item = Input> + Send + 'static) -> Self {
+        Self::Events(Arc::new(std::sync::Mutex::new(Some(events.boxed()))))
+    }
+}
+
+/// Tables of names, each with the task that keeps it up.
+#[derive(Debug)]
+pub(super) struct Feeds {
+    source: Source,
+    feeds: Vec<Feed>,
+}
+
+#[derive(Debug)]
+struct Feed {
+    /// What the names depend on.
+    of: Origin,
+    table: Arc<Table>,
+    synced: signal::Receiver<bool>,
+    task: JoinHandle<()>,
+}
+
+/// What a table of names depends on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Origin {
+    api: ApiServer,
+    namespace_labels: Option<Selector>,
+    labels: Option<Selector>,
+    naming: Naming,
+    endpoints: bool,
+    pods: bool,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Origin {
+    fn of(kubernetes: &Kubernetes, with_paths: bool) -> Self {
+        Self {
+            api: kubernetes.api.clone(),
+            namespace_labels: kubernetes.namespace_labels.clone(),
+            labels: kubernetes.labels.clone(),
+            naming: Naming { ignore_empty: kubernetes.ignore_empty },
+            endpoints: !kubernetes.no_endpoints,
+            pods: with_paths || kubernetes.pods == PodRecords::Verified,
+        }
+    }
+}
+
+/// The origin of the names of a server block.
+fn origin(plugins: &crate::config::Plugins) -> Option<Origin> {
+    let with_paths = plugins.autopath.as_ref().is_some_and(|autopath| autopath.search == Search::Pods);
+    plugins.kubernetes.as_ref().map(|kubernetes| Origin::of(kubernetes, with_paths))
+}
+
+impl Feeds {
+    /// No tables yet.
+    pub(super) fn new(source: Source) -> Self {
+        Self { source, feeds: Vec::new() }
+    }
+
+    /// Keeps up the tables that a configuration needs, and no others. One that is kept up already goes on.
+    pub(super) async fn follow(&mut self, config: &Config) -> Result<(), Error> {
+        let wanted: Vec<Origin> = config.blocks.iter().filter_map(|block| origin(&block.plugins)).collect();
+        for of in &wanted {
+            if !self.feeds.iter().any(|feed| feed.of == *of) {
+                self.feeds.push(Feed::start(of.clone(), &self.source).await?);
+            }
+        }
+        self.feeds.retain(|feed| wanted.contains(&feed.of));
+        Ok(())
+    }
+
+    /// The table of a server block.
+    pub(super) fn table(&self, plugins: &crate::config::Plugins) -> Option<Arc<Table>> {
+        let of = origin(plugins)?;
+        self.feeds.iter().find(|feed| feed.of == of).map(|feed| feed.table.clone())
+    }
+
+    /// Waits until everything was known once.
+    pub(super) async fn synced(&self) {
+        for feed in &self.feeds {
+            let mut synced = feed.synced.clone();
+            if synced.wait_for(|synced| *synced).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        }
+    }
+
+    /// Waits until there is nothing to learn any more.
+    pub(super) async fn ended(&self) {
+        let ends = self.feeds.iter().map(|feed| {
+            let mut synced = feed.synced.clone();
+            Box::pin(async move { while synced.changed().await.is_ok() {} })
+        });
+        let ends: Vec<_> = ends.collect();
+        if ends.is_empty() {
+            std::future::pending::<()>().await;
+        }
+        futures::future::select_all(ends).await;
+    }
+}
+
+impl Feed {
+    async fn start(of: Origin, source: &Source) -> Result<Self, Error> {
+        let events = events(&of, source).await?;
+        let table = Arc::new(Table::new());
+        let (tell, synced) = signal::channel(false);
+        let names = Names::new(of.naming, of.pods);
+        let task = tokio::spawn(keep_up(events, names, table.clone(), tell));
+        Ok(Self { of, table, synced, task })
+    }
+}
+
+/// Publishes what events change, for as long as there are any. Whatever is ready is one batch.
+async fn keep_up(
+    events: impl Stream<Item = Input>,
+    mut names: Names,
+    table: Arc<Table>,
+    synced: signal::Sender<bool>,
+) {
+    let mut events = pin!(events.ready_chunks(EVENTS));
+    while let Some(batch) = events.next().await {
+        let changes = names.take(batch);
+        let done = matches!(changes.last(), Some(Change::Synced));
+        let (count, now) = (changes.len(), seconds());
+        changes.into_iter().for_each(|change| table.apply(change, now));
+        tracing::debug!(changes = count, "names published");
+        if done {
+            tracing::info!(changes = count, "the cluster's names are known");
+            synced.send_replace(true);
+        }
+    }
+}
+
+/// Seconds since 1970, the customary serial number of a zone.
+fn seconds() -> u64 {
+    SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input>, Error> {
+    let client = match (source, of.api == ApiServer::default()) {
+        (Source::Events(events), _) => {
+            let events = events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
+            return Ok(events.unwrap_or_else(|| stream::pending().boxed()));
+        }
+        (Source::Objects(objects), _) => return Ok(from_objects(objects, of)),
+        (Source::Api(client), true) => client.clone(),
+        (Source::Api(_), false) => connect(&of.api).await?,
+    };
+    let labels = of.labels.as_ref().map_or("", |selector| &selector.0);
+    let namespaces = of.namespace_labels.as_ref().map_or("", |selector| &selector.0);
+    let mut streams = vec![
+        watch::events_labelled(client.clone(), labels).map(Input::Service).boxed(),
+        watch::events_labelled(client.clone(), namespaces).map(Input::Namespace).boxed(),
+    ];
+    streams.push(match of.endpoints {
+        true => watch::events_labelled(client.clone(), labels).map(Input::Slice).boxed(),
+        false => stream::iter([Input::Slice(Event::Synced)]).chain(stream::pending()).boxed(),
+    });
+    if of.pods {
+        streams.push(watch::events(client, "").map(Input::Pod).boxed());
+    }
+    Ok(stream::select_all(streams).boxed())
+}
+
+/// The API server that a Corefile names.
+async fn connect(api: &ApiServer) -> Result<kube::Client, Error> {
+    let unreachable = |error: &dyn std::error::Error| Error::Api(error.to_string());
+    let config = match (&api.kubeconfig, &api.url) {
+        (Some(path), _) => {
+            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreachable(&error))?;
+            let options = KubeConfigOptions { context: api.context.clone(), ..KubeConfigOptions::default() };
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|error| unreachable(&error))?
+        }
+        (None, Some(url)) => {
+            let files = api
+                .tls
+                .as_ref()
+                .map(|files| files.each_ref().map(|file: &PathBuf| file.display().to_string()));
+            let [certificate, key, ca] = files.map_or([None, None, None], |files| files.map(Some));
+            let text = serde_json::json!({
+                "apiVersion": "v1", "kind": "Config", "current-context": "corefile",
+                "clusters": [{"name": "corefile", "cluster": {"server": url, "certificate-authority": ca}}],
+                "users": [{"name": "corefile", "user": {"client-certificate": certificate, "client-key": key}}],
+                "contexts": [{"name": "corefile", "context": {"cluster": "corefile", "user": "corefile"}}],
+            });
+            let kubeconfig = serde_json::from_value(text).map_err(|error| unreachable(&error))?;
+            let options = KubeConfigOptions::default();
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
+                .await
+                .map_err(|error| unreachable(&error))?
+        }
+        (None, None) => kube::Config::infer().await.map_err(|error| unreachable(&error))?,
+    };
+    kube::Client::try_from(config).map_err(|error| unreachable(&error))
+}
+
+/// The events that lead to what files say, and no more.
+fn from_objects(objects: &Objects, of: &Origin) -> BoxStream<'static, Input> {
+    fn all<T: Object>(objects: &[T], input: fn(Event<T>) -> Input) -> Vec<Input> {
+        objects.iter().cloned().map(Event::Apply).chain([Event::Synced]).map(input).collect()
+    }
+    if of.labels.is_some() || of.namespace_labels.is_some() {
+        tracing::warn!("labels are looked at by an API server only; everything in the files is served");
+    }
+    let slices = if of.endpoints { &objects.slices[..] } else { &[] };
+    let inputs = [
+        all(&objects.namespaces, Input::Namespace),
+        all(&objects.services, Input::Service),
+        all(slices, Input::Slice),
+        all(&objects.pods, Input::Pod),
+    ];
+    stream::iter(inputs.into_iter().flatten()).chain(stream::pending()).boxed()
+}

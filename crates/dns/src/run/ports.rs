@@ -1,0 +1,157 @@
+//! Sockets, and the plan that each answers by.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+
+use super::feed::Feeds;
+use crate::config::{Block, Config, Listen};
+use crate::error::Error;
+use crate::hosts::Hosts;
+use crate::interfaces;
+use crate::outside::Outside;
+use crate::server::chain::{Chain, Parts};
+use crate::server::plan::{Plan, Shared};
+use crate::server::sockets::{self, Open, Sockets};
+use crate::server::tcp;
+use crate::server::udp::Worker;
+use crate::zone::View;
+
+/// Where queries come in.
+type Port = (Listen, SocketAddr);
+
+/// All ports that are open.
+#[derive(Debug)]
+pub(super) struct Ports {
+    ports: BTreeMap<Port, Listening>,
+    /// Sockets that were handed over and are used whatever the configuration listens on.
+    fixed: bool,
+    refresh: Vec<Task>,
+}
+
+/// One port at work.
+#[derive(Debug)]
+struct Listening {
+    shared: Arc<Shared>,
+    _workers: Vec<Worker>,
+    _tcp: Task,
+}
+
+/// A task that ends with its owner.
+#[derive(Debug)]
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+impl Ports {
+    /// Begins to take in queries on sockets; they are refused until [`Ports::answer`].
+    pub(super) fn new(sockets: Sockets) -> Result<Self, Error> {
+        let mut ports = Self { ports: BTreeMap::new(), fixed: sockets.fixed, refresh: Vec::new() };
+        ports.listen(sockets)?;
+        Ok(ports)
+    }
+
+    fn listen(&mut self, sockets: Sockets) -> Result<(), Error> {
+        for Open { listen, address, udp, tcp } in sockets.open {
+            let shared = Arc::new(Shared::new(Arc::new(Plan::new(Vec::new()))));
+            let workers = udp
+                .into_iter()
+                .map(|socket| Worker::start(socket, shared.clone(), tokio::runtime::Handle::current()));
+            let workers = workers.collect::<Result<_, _>>().map_err(Error::Socket)?;
+            let tcp = tcp::serve(shared.clone(), tcp::open(tcp).map_err(Error::Socket)?);
+            let listening = Listening { shared, _workers: workers, _tcp: Task(tokio::spawn(tcp)) };
+            self.ports.insert((listen, address), listening);
+        }
+        Ok(())
+    }
+
+    /// Answers as a configuration says from now on. Ports that it adds are opened, those that it leaves out are
+    /// closed; queries on the others go on without a pause.
+    pub(super) fn answer(&mut self, config: &Config, feeds: &Feeds) -> Result<(), Error> {
+        if !self.fixed {
+            let new = Sockets::only(config, |port| !self.ports.contains_key(port))?;
+            self.listen(new)?;
+        }
+        let own: Vec<SocketAddr> = self.ports.keys().map(|(_, address)| *address).collect();
+        self.refresh.clear();
+        let mut plans: BTreeMap<Port, Vec<_>> = BTreeMap::new();
+        for block in &config.blocks {
+            let chain = Arc::new(self.chain(block, feeds, &own)?);
+            for served in &block.served {
+                let bound =
+                    sockets::addresses(&block.bind, served.port).map(|address| (served.listen, address));
+                let ports =
+                    if self.fixed { self.ports.keys().copied().collect() } else { bound.collect::<Vec<_>>() };
+                for port in ports {
+                    plans.entry(port).or_default().push((served.zone.clone(), chain.clone()));
+                }
+            }
+        }
+        self.ports.retain(|port, _| plans.contains_key(port));
+        for (port, blocks) in plans {
+            if let Some(listening) = self.ports.get(&port) {
+                listening.shared.exchange(Arc::new(Plan::new(blocks)));
+            }
+        }
+        Ok(())
+    }
+
+    fn chain(&mut self, block: &Block, feeds: &Feeds, own: &[SocketAddr]) -> Result<Chain, Error> {
+        let plugins = &block.plugins;
+        let servers = servers(block, own);
+        let cluster = feeds.table(plugins).zip(plugins.kubernetes.as_ref());
+        let cluster = cluster.map(|(table, kubernetes)| View::new(table, kubernetes, servers));
+        let hosts = match &plugins.hosts {
+            None => None,
+            Some(options) => {
+                let path = options.file.clone().unwrap_or_default();
+                let hosts = Hosts::new(options.clone()).map_err(|source| Error::File { path, source })?;
+                let hosts = Arc::new(hosts);
+                self.refresh
+                    .extend(hosts.interval().map(|every| Task(tokio::spawn(refresh(hosts.clone(), every)))));
+                Some(hosts)
+            }
+        };
+        Ok(Chain::new(plugins, Parts { cluster, hosts }, Outside::new(plugins, own)))
+    }
+}
+
+/// The addresses at which a block is asked.
+fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
+    let bound =
+        if block.bind.is_empty() { own.iter().map(SocketAddr::ip).collect() } else { block.bind.clone() };
+    let mut servers: Vec<_> = bound.into_iter().filter(|address| !address.is_unspecified()).collect();
+    if servers.is_empty() {
+        servers = interfaces::own();
+    }
+    servers.sort();
+    servers.dedup();
+    servers
+}
+
+/// Reads a hosts file again and again.
+async fn refresh(hosts: Arc<Hosts>, every: std::time::Duration) {
+    let mut failed = false;
+    loop {
+        tokio::time::sleep(every).await;
+        match hosts.refresh() {
+            Ok(changed) => {
+                failed = false;
+                if changed {
+                    tracing::info!("the hosts file has changed");
+                }
+            }
+            Err(error) if !failed => {
+                failed = true;
+                tracing::warn!(%error, "the hosts file cannot be read; its names stay as they were");
+            }
+            Err(_) => {}
+        }
+    }
+}

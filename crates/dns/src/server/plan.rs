@@ -1,0 +1,122 @@
+//! Which server block answers a query that came in by one port.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use super::chain::{Chain, Step};
+use super::{Client, Transport};
+use crate::wire::{Name, Query, Reject, Reply, rcode};
+
+/// The server blocks of one port, those with longer zones first.
+#[derive(Debug)]
+pub(crate) struct Plan {
+    blocks: Vec<(Name, Arc<Chain>)>,
+}
+
+/// What is to be done about a packet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
+    /// Send the reply that was written.
+    Reply,
+    /// Nothing.
+    Silence,
+    /// Hand the packet to [`Plan::finish`], which may wait for others.
+    Later,
+}
+
+/// How many names a reply may lead through that are asked anew, one for another.
+const DEEPEST: usize = 8;
+
+impl Plan {
+    /// A plan of blocks with their zones, in any order.
+    pub(crate) fn new(mut blocks: Vec<(Name, Arc<Chain>)>) -> Self {
+        blocks.sort_by_key(|(zone, _)| std::cmp::Reverse(zone.labels()));
+        Self { blocks }
+    }
+
+    fn chain(&self, name: &Name) -> Option<&Arc<Chain>> {
+        self.blocks.iter().find(|(zone, _)| name.below(zone).is_some()).map(|(_, chain)| chain)
+    }
+
+    /// Answers a packet at once into `out`, as far as that goes.
+    pub(crate) fn begin(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Next {
+        let query = match Query::decode(packet) {
+            Ok(query) => query,
+            Err(Reject::Silence) => return Next::Silence,
+            Err(Reject::Header { id, flags, rcode }) => {
+                Reply::header_only(id, flags, rcode, out);
+                return Next::Reply;
+            }
+        };
+        let Some(chain) = self.chain(&query.name) else {
+            fail(&query, rcode::REFUSED, out);
+            return Next::Reply;
+        };
+        match chain.begin(&query, client, out) {
+            Step::Reply => Next::Reply,
+            Step::Silence => Next::Silence,
+            Step::Foreign | Step::Resolve(_) | Step::Later => Next::Later,
+        }
+    }
+
+    /// The messages that a packet asks for, if it asks for a zone whole and may have it.
+    pub(crate) fn transfer(&self, packet: &[u8], client: Client) -> Option<Vec<Vec<u8>>> {
+        let query = Query::decode(packet).ok()?;
+        self.chain(&query.name)?.transfer(&query, client)
+    }
+
+    /// Answers a packet, however long that takes. The reply stays empty if there is nothing to send.
+    pub(crate) async fn finish(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) {
+        self.finish_at(packet, client, out, 0).await;
+    }
+
+    /// Like [`Plan::finish`], for a question that another one led to, `depth` steps before.
+    pub(crate) async fn finish_at(&self, packet: &[u8], client: Client, out: &mut Vec<u8>, depth: usize) {
+        let Ok(query) = Query::decode(packet) else { return };
+        match self.chain(&query.name) {
+            Some(chain) if depth < DEEPEST => Box::pin(chain.finish(self, &query, client, out, depth)).await,
+            Some(_) => fail(&query, rcode::SERVFAIL, out),
+            None => fail(&query, rcode::REFUSED, out),
+        }
+    }
+}
+
+/// Writes a reply without records.
+pub(crate) fn fail(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) {
+    Reply::to(query, crate::wire::PLAIN_UDP, out).finish(rcode);
+}
+
+/// A plan that can be exchanged while sockets answer from it.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    plan: RwLock<Arc<Plan>>,
+    generation: AtomicU64,
+}
+
+impl Shared {
+    /// Begins with a plan.
+    pub(crate) fn new(plan: Arc<Plan>) -> Self {
+        Self { plan: RwLock::new(plan), generation: AtomicU64::new(0) }
+    }
+
+    /// Has queries that come from now on answered by another plan.
+    pub(crate) fn exchange(&self, plan: Arc<Plan>) {
+        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
+        self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The plan of now.
+    pub(crate) fn plan(&self) -> Arc<Plan> {
+        self.plan.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Which plan it is; grows with each exchange.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation.load(Ordering::Acquire)
+    }
+}
+
+/// A client of the server itself, for questions that a reply leads to.
+pub(crate) fn inside(client: Client) -> Client {
+    Client { transport: Transport::Tcp, ..client }
+}

@@ -1,0 +1,140 @@
+//! The sockets that a configuration asks for.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
+use std::os::fd::AsFd;
+
+use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
+use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
+
+use crate::config::{Config, Listen};
+use crate::error::Error;
+use crate::sys;
+
+/// How many connections wait to be accepted.
+const BACKLOG: i32 = 1024;
+/// Room for queries that wait to be read, in bytes; the kernel may allow less.
+const RECEIVE: usize = 4 << 20;
+
+/// The sockets of one address and port.
+#[derive(Debug)]
+pub(crate) struct Open {
+    pub(crate) listen: Listen,
+    pub(crate) address: SocketAddr,
+    /// Sockets that share the datagrams; none for ways in that have only connections.
+    pub(crate) udp: Vec<UdpSocket>,
+    pub(crate) tcp: TcpListener,
+}
+
+/// The sockets of a configuration, open in the network namespace in which [`Sockets::open`] was called.
+#[derive(Debug)]
+pub struct Sockets {
+    pub(crate) open: Vec<Open>,
+    /// Whether they serve every block, whatever it listens on.
+    pub(crate) fixed: bool,
+}
+
+impl Sockets {
+    /// Opens what a configuration listens on.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] with the address that cannot be had.
+    pub fn open(config: &Config) -> Result<Self, Error> {
+        Self::only(config, |_| true)
+    }
+
+    /// Opens what a configuration listens on as far as `wanted` says so.
+    pub(crate) fn only(
+        config: &Config,
+        wanted: impl Fn(&(Listen, SocketAddr)) -> bool,
+    ) -> Result<Self, Error> {
+        let mut open: Vec<Open> = Vec::new();
+        for block in &config.blocks {
+            for served in &block.served {
+                let count = block.plugins.sockets.unwrap_or_else(processors);
+                for address in addresses(&block.bind, served.port) {
+                    let known =
+                        open.iter().any(|open| (open.listen, open.address) == (served.listen, address));
+                    if known || !wanted(&(served.listen, address)) {
+                        continue;
+                    }
+                    match one(served.listen, address, count) {
+                        Ok(one) => open.push(one),
+                        // A machine may be without IPv6.
+                        Err(error) if block.bind.is_empty() && address.is_ipv6() && no_family(&error) => {}
+                        Err(source) => return Err(Error::Bind { address, source }),
+                    }
+                }
+            }
+        }
+        Ok(Self { open, fixed: false })
+    }
+
+    /// None, to which others are added.
+    pub fn none() -> Self {
+        Self { open: Vec::new(), fixed: true }
+    }
+
+    /// Takes in others.
+    pub fn add(&mut self, others: Self) {
+        self.open.extend(others.open);
+    }
+
+    /// One address for UDP and TCP that is open already, and serves every block.
+    ///
+    /// # Errors
+    /// When the sockets are not open.
+    pub fn of(udp: UdpSocket, tcp: TcpListener) -> io::Result<Self> {
+        let address = udp.local_addr()?;
+        if address.ip().is_unspecified() {
+            sys::tell_destination(udp.as_fd(), address.is_ipv6())?;
+        }
+        let open = vec![Open { listen: Listen::Dns, address, udp: vec![udp], tcp }];
+        Ok(Self { open, fixed: true })
+    }
+}
+
+/// What a block listens on.
+pub(crate) fn addresses(bind: &[IpAddr], port: u16) -> impl Iterator<Item = SocketAddr> {
+    let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
+    let all = if bind.is_empty() { any.to_vec() } else { bind.to_vec() };
+    all.into_iter().map(move |address| SocketAddr::new(address, port))
+}
+
+/// How many sockets share the queries of an address: one for each processor.
+fn processors() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+fn no_family(error: &io::Error) -> bool {
+    matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
+}
+
+fn one(kind: Listen, address: SocketAddr, count: usize) -> io::Result<Open> {
+    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
+    let open = |kind| -> io::Result<_> {
+        let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
+        if address.is_ipv6() {
+            set_ipv6_v6only(&socket, true)?;
+        }
+        Ok(socket)
+    };
+    let tcp = open(SocketType::STREAM)?;
+    set_socket_reuseaddr(&tcp, true)?;
+    bind(&tcp, &address)?;
+    let mut udp = Vec::new();
+    let datagrams = if kind == Listen::Dns { count } else { 0 };
+    for _ in 0..datagrams {
+        let socket = open(SocketType::DGRAM)?;
+        set_socket_reuseport(&socket, true)?;
+        // Only a wish; without it a burst of queries is lost sooner.
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE);
+        if address.ip().is_unspecified() {
+            sys::tell_destination(socket.as_fd(), address.is_ipv6())?;
+        }
+        bind(&socket, &address)?;
+        udp.push(UdpSocket::from(socket));
+    }
+    listen(&tcp, BACKLOG)?;
+    Ok(Open { listen: kind, address, udp, tcp: TcpListener::from(tcp) })
+}

@@ -1,0 +1,261 @@
+//! Many datagrams in one call of the kernel, with the address that each was sent to.
+#![allow(unsafe_code)]
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, BorrowedFd};
+
+use libc::{c_int, c_void, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, sockaddr_storage};
+
+/// How many datagrams are taken at once at most.
+pub(crate) const BATCH: usize = 32;
+/// Room for a datagram. A longer one is cut, and so no message that ends where it says.
+const ROOM: usize = 4096;
+/// Room for the control message with the address that a datagram was sent to.
+const CONTROL: usize = 64;
+
+/// Room for a batch of datagrams and their replies, made once and used for ever. Its parts point at each other, so
+/// they stay where they are.
+pub(crate) struct Batch {
+    packets: Box<[[u8; ROOM]]>,
+    names: Box<[sockaddr_storage]>,
+    controls: Box<[Control]>,
+    headers: Box<[mmsghdr]>,
+    vectors: Box<[iovec]>,
+    replies: Box<[Vec<u8>]>,
+    outgoing: Box<[mmsghdr]>,
+    parts: Box<[iovec]>,
+    /// How many replies are to be sent.
+    pending: usize,
+    /// Whether the address that a datagram was sent to matters.
+    told: bool,
+}
+
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL]);
+
+/// A datagram of a batch.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Datagram<'a> {
+    /// What it holds.
+    pub(crate) packet: &'a [u8],
+    /// Who sent it.
+    pub(crate) client: SocketAddr,
+}
+
+impl Batch {
+    /// Room for a batch. `told` says whether the socket tells the address that datagrams were sent to.
+    pub(crate) fn new(told: bool) -> Self {
+        // SAFETY: these are plain data of C, for which zero is a valid value.
+        let (name, header, vector) = unsafe {
+            (
+                MaybeUninit::<sockaddr_storage>::zeroed().assume_init(),
+                MaybeUninit::<mmsghdr>::zeroed().assume_init(),
+                MaybeUninit::<iovec>::zeroed().assume_init(),
+            )
+        };
+        let mut batch = Self {
+            packets: vec![[0; ROOM]; BATCH].into(),
+            names: vec![name; BATCH].into(),
+            controls: vec![Control([0; CONTROL]); BATCH].into(),
+            headers: vec![header; BATCH].into(),
+            vectors: vec![vector; BATCH].into(),
+            replies: (0..BATCH).map(|_| Vec::with_capacity(ROOM)).collect(),
+            outgoing: vec![header; BATCH].into(),
+            parts: vec![vector; BATCH].into(),
+            pending: 0,
+            told,
+        };
+        for at in 0..BATCH {
+            batch.vectors[at] =
+                iovec { iov_base: batch.packets[at].as_mut_ptr().cast(), iov_len: batch.packets[at].len() };
+            let header = &mut batch.headers[at].msg_hdr;
+            header.msg_name = (&raw mut batch.names[at]).cast();
+            header.msg_iov = &raw mut batch.vectors[at];
+            header.msg_iovlen = 1;
+            header.msg_control = batch.controls[at].0.as_mut_ptr().cast();
+        }
+        batch
+    }
+
+    /// Waits for datagrams; returns how many came, none when the socket was shut down.
+    pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
+        for header in &mut self.headers {
+            header.msg_hdr.msg_namelen = size_of::<sockaddr_storage>() as u32;
+            header.msg_hdr.msg_controllen = if self.told { CONTROL } else { 0 };
+            header.msg_hdr.msg_flags = 0;
+        }
+        self.pending = 0;
+        // SAFETY: each header points at memory of this batch, of the length that it says.
+        let count = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.headers.as_mut_ptr(),
+                BATCH as u32,
+                libc::MSG_WAITFORONE,
+                std::ptr::null_mut(),
+            )
+        };
+        if count < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // A socket that is shut down gives one empty message from nobody.
+        let count = count as usize;
+        let ended = count > 0 && self.headers[0].msg_hdr.msg_namelen == 0;
+        Ok(if ended { 0 } else { count })
+    }
+
+    /// A datagram that came, and room for its reply. `None` if it is from no IP address.
+    pub(crate) fn datagram(&mut self, at: usize) -> Option<(Datagram<'_>, &mut Vec<u8>)> {
+        let client = address(&self.names[at])?;
+        let length = (self.headers[at].msg_len as usize).min(ROOM);
+        let datagram = Datagram { packet: &self.packets[at][..length], client };
+        let reply = &mut self.replies[at];
+        reply.clear();
+        Some((datagram, reply))
+    }
+
+    /// Has the reply that was written for a datagram sent with the others, from the address it was sent to.
+    pub(crate) fn queue(&mut self, at: usize) {
+        let reply = &mut self.replies[at];
+        self.parts[self.pending] = iovec { iov_base: reply.as_mut_ptr().cast(), iov_len: reply.len() };
+        // The control message that came is one that can be sent, once what the kernel chose is taken out.
+        let length = if self.told { forget_interface(&self.headers[at].msg_hdr) } else { 0 };
+        let incoming = self.headers[at].msg_hdr;
+        let header = &mut self.outgoing[self.pending].msg_hdr;
+        header.msg_name = incoming.msg_name;
+        header.msg_namelen = incoming.msg_namelen;
+        header.msg_iov = &raw mut self.parts[self.pending];
+        header.msg_iovlen = 1;
+        header.msg_control = if length == 0 { std::ptr::null_mut() } else { incoming.msg_control };
+        header.msg_controllen = length;
+        self.pending += 1;
+    }
+
+    /// Sends what was queued. A reply that cannot be sent is left out: its client is gone, or asks again.
+    pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) {
+        let mut done = 0;
+        while done < self.pending {
+            let left = &mut self.outgoing[done..self.pending];
+            // SAFETY: each header points at memory of this batch, of the length that it says.
+            let sent = unsafe { libc::sendmmsg(socket.as_raw_fd(), left.as_mut_ptr(), left.len() as u32, 0) };
+            let interrupted = sent < 0 && io::Error::last_os_error().kind() == io::ErrorKind::Interrupted;
+            done += if interrupted { 0 } else { sent.max(1) as usize };
+        }
+        self.pending = 0;
+    }
+}
+
+/// The address in a C structure.
+fn address(name: &sockaddr_storage) -> Option<SocketAddr> {
+    match c_int::from(name.ss_family) {
+        libc::AF_INET => {
+            // SAFETY: the family says that this is what the storage holds.
+            let v4 = unsafe { *(&raw const *name).cast::<sockaddr_in>() };
+            let address = Ipv4Addr::from(v4.sin_addr.s_addr.to_ne_bytes());
+            Some(SocketAddrV4::new(address, u16::from_be(v4.sin_port)).into())
+        }
+        libc::AF_INET6 => {
+            // SAFETY: the family says that this is what the storage holds.
+            let v6 = unsafe { *(&raw const *name).cast::<sockaddr_in6>() };
+            let address = Ipv6Addr::from(v6.sin6_addr.s6_addr);
+            Some(
+                SocketAddrV6::new(address, u16::from_be(v6.sin6_port), v6.sin6_flowinfo, v6.sin6_scope_id)
+                    .into(),
+            )
+        }
+        _ => None,
+    }
+}
+
+/// Makes the control message of a datagram that came one that is sent from the same address, by whatever interface
+/// leads to the client; returns its length.
+fn forget_interface(header: &msghdr) -> usize {
+    // SAFETY: the control messages lie in memory of the batch that nobody else refers to at this time.
+    unsafe {
+        let Some(message) = libc::CMSG_FIRSTHDR(header).as_mut() else { return 0 };
+        let data = libc::CMSG_DATA(message);
+        match (message.cmsg_level, message.cmsg_type) {
+            (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
+                let mut info = data.cast::<libc::in_pktinfo>().read_unaligned();
+                (info.ipi_ifindex, info.ipi_spec_dst) = (0, info.ipi_addr);
+                data.cast::<libc::in_pktinfo>().write_unaligned(info);
+                libc::CMSG_SPACE(size_of::<libc::in_pktinfo>() as u32) as usize
+            }
+            (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
+                let mut info = data.cast::<libc::in6_pktinfo>().read_unaligned();
+                // An address of one link means nothing without the link.
+                if !Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() {
+                    info.ipi6_ifindex = 0;
+                }
+                data.cast::<libc::in6_pktinfo>().write_unaligned(info);
+                libc::CMSG_SPACE(size_of::<libc::in6_pktinfo>() as u32) as usize
+            }
+            _ => 0,
+        }
+    }
+}
+
+/// Has a socket tell the address that each datagram was sent to.
+pub(crate) fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+    let (level, option) = match v6 {
+        true => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
+        false => (libc::IPPROTO_IP, libc::IP_PKTINFO),
+    };
+    let on: c_int = 1;
+    // SAFETY: the option takes a number, and its length is given.
+    let result = unsafe {
+        let value: *const c_void = (&raw const on).cast();
+        libc::setsockopt(socket.as_raw_fd(), level, option, value, size_of::<c_int>() as u32)
+    };
+    if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Where a datagram came from and what it was sent to, for a reply that takes longer.
+#[derive(Clone)]
+pub(crate) struct Origin {
+    name: sockaddr_storage,
+    length: u32,
+    control: Control,
+    control_length: usize,
+}
+
+impl Batch {
+    /// Where a datagram came from.
+    pub(crate) fn origin(&self, at: usize) -> Origin {
+        let header = &self.headers[at].msg_hdr;
+        let control_length = if self.told { forget_interface(header) } else { 0 };
+        Origin {
+            name: self.names[at],
+            length: header.msg_namelen,
+            control: self.controls[at],
+            control_length,
+        }
+    }
+}
+
+impl Origin {
+    /// Sends a reply there, from the address that was asked.
+    pub(crate) fn reply(&mut self, socket: BorrowedFd<'_>, packet: &[u8]) -> io::Result<()> {
+        let mut part = iovec { iov_base: packet.as_ptr().cast_mut().cast(), iov_len: packet.len() };
+        // SAFETY: plain data of C, for which zero is a valid value.
+        let mut header: msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+        header.msg_name = (&raw mut self.name).cast();
+        header.msg_namelen = self.length;
+        header.msg_iov = &raw mut part;
+        header.msg_iovlen = 1;
+        if self.control_length > 0 {
+            header.msg_control = self.control.0.as_mut_ptr().cast();
+            header.msg_controllen = self.control_length;
+        }
+        // SAFETY: the header points at values that live until after the call, of the lengths that it says; the
+        // kernel only reads them.
+        let sent = unsafe { libc::sendmsg(socket.as_raw_fd(), &raw const header, libc::MSG_DONTWAIT) };
+        if sent < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+}
+
+// SAFETY: the pointers lead to memory that the batch owns.
+unsafe impl Send for Batch {}

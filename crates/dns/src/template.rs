@@ -1,0 +1,171 @@
+//! Replies made from the question by a pattern.
+//!
+//! Of Go's templates the fields of the question are known, and the groups of the pattern: what rules for names of
+//! addresses need. Everything else is an error when the Corefile is read.
+
+mod record;
+
+use std::net::IpAddr;
+
+use regex::Captures;
+
+use crate::config;
+use crate::wire::{Name, Query, Reply, Section, flag, kind, rcode};
+
+/// Rules in their order.
+#[derive(Debug)]
+pub(crate) struct Templates {
+    rules: Vec<config::Template>,
+}
+
+/// A piece of a record's text.
+#[derive(Debug, PartialEq, Eq)]
+enum Piece<'a> {
+    Text(&'a str),
+    Name,
+    Zone,
+    Class,
+    Type,
+    Remote,
+    Group(&'a str),
+    Match(usize),
+}
+
+/// What the pieces stand for.
+struct Scene<'a> {
+    query: &'a Query<'a>,
+    name: &'a str,
+    zone: &'a Name,
+    client: IpAddr,
+    groups: Option<&'a Captures<'a>>,
+}
+
+/// Whether the text of a record can be understood.
+pub(crate) fn check(text: &str) -> Result<(), String> {
+    pieces(text).map(drop)
+}
+
+fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
+    let (mut pieces, mut rest) = (Vec::new(), text);
+    while let Some((before, after)) = rest.split_once("{{") {
+        let (inside, after) =
+            after.split_once("}}").ok_or_else(|| format!("{text:?}: a {{{{ is not closed"))?;
+        pieces.push(Piece::Text(before));
+        pieces.push(piece(inside.trim().trim_matches('-').trim()).ok_or_else(|| {
+            format!(
+                "{inside:?} is not known in templates here; there are .Name, .Zone, .Class, .Type, .Remote, \
+                 .Group.NAME and index .Match NUMBER"
+            )
+        })?);
+        rest = after;
+    }
+    pieces.push(Piece::Text(rest));
+    Ok(pieces)
+}
+
+fn piece(text: &str) -> Option<Piece<'_>> {
+    let words: Vec<_> = text.split_whitespace().collect();
+    match words[..] {
+        [".Name"] | [".Question.Name"] => Some(Piece::Name),
+        [".Zone"] => Some(Piece::Zone),
+        [".Class"] => Some(Piece::Class),
+        [".Type"] => Some(Piece::Type),
+        [".Remote"] => Some(Piece::Remote),
+        [group] => group.strip_prefix(".Group.").map(Piece::Group),
+        ["index", ".Match", number] => number.parse().ok().map(Piece::Match),
+        ["index", ".Group", name] => Some(Piece::Group(name.trim_matches('"'))),
+        _ => None,
+    }
+}
+
+impl Templates {
+    /// Rules in their order.
+    pub(crate) fn new(rules: Vec<config::Template>) -> Self {
+        Self { rules }
+    }
+
+    /// Writes the reply of `limit` bytes at most, if a rule is about the question.
+    pub(crate) fn answer(&self, query: &Query<'_>, client: IpAddr, limit: usize, out: &mut Vec<u8>) -> bool {
+        if self.rules.is_empty() {
+            return false;
+        }
+        let name = query.name.to_string();
+        for rule in &self.rules {
+            let zones = rule.zones.iter().filter(|zone| query.name.below(zone).is_some());
+            let Some(zone) = zones.max_by_key(|zone| zone.labels()) else { continue };
+            let meant = rule.class.is_none_or(|class| class == query.class)
+                && rule.kind.is_none_or(|kind| kind == query.kind);
+            if !meant {
+                continue;
+            }
+            let groups = rule.matches.iter().find_map(|pattern| pattern.captures(&name));
+            if groups.is_none() && !rule.matches.is_empty() {
+                let falls = rule.fall_through.as_ref();
+                if falls.is_some_and(|zones| zones.iter().any(|zone| query.name.below(zone).is_some())) {
+                    continue;
+                }
+                Reply::to(query, limit, out).finish(rcode::SERVFAIL);
+                return true;
+            }
+            let scene = Scene { query, name: &name, zone, client, groups: groups.as_ref() };
+            write(rule, &scene, limit, out);
+            return true;
+        }
+        false
+    }
+}
+
+fn write(rule: &config::Template, scene: &Scene<'_>, limit: usize, out: &mut Vec<u8>) {
+    let mut reply = Reply::to(scene.query, limit, out);
+    reply.set(flag::AA);
+    let sections = [
+        (Section::Answer, &rule.answer),
+        (Section::Authority, &rule.authority),
+        (Section::Additional, &rule.additional),
+    ];
+    for (section, texts) in sections {
+        for text in texts {
+            let filled = scene.fill(text);
+            match record::parse(&filled) {
+                Ok(record) => {
+                    reply.record(section, &[&record.name], record.kind, record.ttl, &[&record.data]);
+                }
+                Err(error) => {
+                    tracing::debug!(record = %filled, %error, "a template makes no record");
+                    Reply::to(scene.query, limit, out).finish(rcode::SERVFAIL);
+                    return;
+                }
+            }
+        }
+    }
+    reply.finish(rule.rcode);
+}
+
+impl Scene<'_> {
+    fn fill(&self, text: &str) -> String {
+        let mut filled = String::new();
+        for piece in pieces(text).unwrap_or_default() {
+            match piece {
+                Piece::Text(text) => filled += text,
+                Piece::Name => filled += self.name,
+                Piece::Zone => filled += &self.zone.to_string(),
+                Piece::Class => filled += "IN",
+                Piece::Type => match kind::name(self.query.kind) {
+                    Some(name) => filled += name,
+                    None => filled += &format!("TYPE{}", self.query.kind),
+                },
+                Piece::Remote => filled += &self.client.to_string(),
+                Piece::Group(name) => filled += self.group(|groups| groups.name(name)),
+                Piece::Match(number) => filled += self.group(|groups| groups.get(number)),
+            }
+        }
+        filled
+    }
+
+    fn group<'a>(&'a self, get: impl FnOnce(&'a Captures<'a>) -> Option<regex::Match<'a>>) -> &'a str {
+        self.groups.and_then(get).map_or("", |group| group.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,124 @@
+//! The names of a cluster as one server block shows them.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+
+use super::{Found, Reading, Records, Table, reverse};
+use crate::config::{Kubernetes, PodRecords};
+use crate::wire::Name;
+
+/// The names of a cluster as one server block shows them: the zones that they are in, and which of them there are.
+#[derive(Debug)]
+pub(crate) struct View {
+    table: Arc<Table>,
+    zones: Vec<Zone>,
+    /// The zone that addresses lead back to.
+    domain: Name,
+    pub(super) pods: PodRecords,
+    /// Namespaces that are shown, as labels in wire form; none means all.
+    pub(super) namespaces: Vec<Box<[u8]>>,
+    /// How long a record may be remembered, in seconds.
+    pub(crate) ttl: u32,
+    fall_through: Vec<Name>,
+    /// Addresses of this server, which NS records lead to.
+    servers: Vec<IpAddr>,
+}
+
+/// A zone of the cluster.
+#[derive(Debug)]
+struct Zone {
+    name: Name,
+    reverse: bool,
+}
+
+/// Where a name is.
+#[derive(Debug)]
+pub(crate) struct Place<'a> {
+    /// What it means.
+    pub(crate) found: Found<'a>,
+    /// How many labels it has in front of the apex of its zone.
+    pub(crate) below: usize,
+}
+
+impl View {
+    /// A view of a table.
+    pub(crate) fn new(table: Arc<Table>, kubernetes: &Kubernetes, servers: Vec<IpAddr>) -> Self {
+        let zones: Vec<_> = kubernetes
+            .zones
+            .iter()
+            .map(|name| Zone { name: name.clone(), reverse: name.is_reverse() })
+            .collect();
+        let domain = zones.iter().find(|zone| !zone.reverse).map_or(Name::root(), |zone| zone.name.clone());
+        Self {
+            table,
+            zones,
+            domain,
+            pods: kubernetes.pods,
+            namespaces: kubernetes.namespaces.iter().map(|namespace| super::label(namespace)).collect(),
+            ttl: kubernetes.ttl,
+            fall_through: kubernetes.fall_through.clone().unwrap_or_default(),
+            servers,
+        }
+    }
+
+    /// The table as it is now.
+    pub(crate) fn read(&self) -> Reading<'_> {
+        self.table.read()
+    }
+
+    /// The table.
+    pub(crate) fn table(&self) -> &Arc<Table> {
+        &self.table
+    }
+
+    /// How many labels a name has in front of the zone of this view that it is in, the longest one.
+    pub(crate) fn below(&self, name: &Name) -> Option<usize> {
+        self.zone(name).map(|(_, below)| below)
+    }
+
+    fn zone(&self, name: &Name) -> Option<(&Zone, usize)> {
+        let zones = self.zones.iter().filter_map(|zone| Some((zone, name.below(&zone.name)?)));
+        zones.min_by_key(|(_, below)| *below)
+    }
+
+    /// What a name means. One outside of all zones is foreign, and so is one that falls through.
+    pub(crate) fn find<'a>(&'a self, reading: &'a Reading<'_>, name: &'a Name) -> Place<'a> {
+        let Some((zone, below)) = self.zone(name) else { return Place { found: Found::Foreign, below: 0 } };
+        let found = match zone.reverse {
+            true => self.address(reading, name, below),
+            false => self.in_domain(reading, name, below),
+        };
+        let missing = matches!(found, Found::Missing) && self.table.synced();
+        let foreign = missing && self.fall_through.iter().any(|zone| name.below(zone).is_some());
+        Place { found: if foreign { Found::Foreign } else { found }, below }
+    }
+
+    fn address<'a>(&self, reading: &Reading<'_>, name: &Name, below: usize) -> Found<'a> {
+        match reverse::address(name) {
+            _ if below == 0 => Found::Apex,
+            Some(address) if reading.knows(address) => Found::Address(address),
+            _ => Found::Missing,
+        }
+    }
+
+    /// Whether a namespace, as a label in wire form, is shown.
+    pub(super) fn shows(&self, reading: &Reading<'_>, namespace: &[u8]) -> bool {
+        (self.namespaces.is_empty() || self.namespaces.iter().any(|shown| **shown == *namespace))
+            && reading.namespace(namespace)
+    }
+
+    /// Whether a Service's namespace is shown.
+    pub(crate) fn shows_service(&self, reading: &Reading<'_>, records: &Records) -> bool {
+        self.shows(reading, super::namespace(&records.key))
+    }
+
+    /// The zone that addresses lead back to.
+    pub(crate) fn domain(&self) -> &Name {
+        &self.domain
+    }
+
+    /// Addresses of this server.
+    pub(crate) fn servers(&self) -> &[IpAddr] {
+        &self.servers
+    }
+}
