@@ -1,6 +1,6 @@
 //! What came out of many questions, grouped.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use crate::dns::wanted::{Asked, reason};
@@ -24,22 +24,22 @@ pub struct Verdicts {
 impl Verdicts {
     /// Compares the outcomes of a question and counts what differs.
     pub fn take(&mut self, asked: &Asked<'_>) {
-        let found = asked.differences();
-        if found.is_empty() {
-            return;
-        }
-        match reason(asked) {
-            Some(reason) => *self.wanted.entry(reason).or_default() += 1,
-            None => {
-                let example = format!(
-                    "{}: {}\n--- CoreDNS\n{}--- ours\n{}",
-                    asked.case.name,
-                    asked.question,
-                    asked.theirs.lines(asked.question),
-                    asked.ours.lines(asked.question)
-                );
-                self.fail(found.join(", "), example);
+        let mut unwanted = BTreeSet::new();
+        for difference in asked.differences() {
+            match reason(asked, &difference) {
+                Some(reason) => *self.wanted.entry(reason).or_default() += 1,
+                None => drop(unwanted.insert(difference.to_string())),
             }
+        }
+        if !unwanted.is_empty() {
+            let example = format!(
+                "{}: {}\n--- CoreDNS\n{}--- ours\n{}",
+                asked.case.name,
+                asked.question,
+                asked.theirs.lines(asked.question),
+                asked.ours.lines(asked.question)
+            );
+            self.fail(unwanted.into_iter().collect::<Vec<_>>().join(", "), example);
         }
     }
 
