@@ -49,6 +49,8 @@ pub const CNAME: u16 = 5;
 pub const SOA: u16 = 6;
 /// The name of an address.
 pub const PTR: u16 = 12;
+/// What ANY is answered with (RFC 8482).
+pub const HINFO: u16 = 13;
 /// Where mail goes.
 pub const MX: u16 = 15;
 /// Text.

@@ -6,12 +6,12 @@ mod names;
 use fastrand::Rng;
 use serde_json::Value;
 
-use crate::dns::codes::{A, AAAA, ANY, AXFR, CNAME, DS, HTTPS, IXFR, MX, NS, PTR, SOA, SRV, TXT};
+use crate::dns::codes::{A, AAAA, ANY, AXFR, CNAME, DS, HINFO, HTTPS, IXFR, MX, NS, PTR, SOA, SRV, TXT};
 use crate::dns::corefile::Case;
 use crate::dns::question::{Edns, Question};
 
 /// The types that every name is asked for.
-const KINDS: [u16; 14] = [A, AAAA, SRV, PTR, CNAME, TXT, SOA, NS, MX, ANY, HTTPS, DS, 13, 999];
+const KINDS: [u16; 14] = [A, AAAA, SRV, PTR, CNAME, TXT, SOA, NS, MX, ANY, HTTPS, DS, HINFO, 999];
 /// How many of a name's types are asked for when only a sample is taken; the first always are.
 const SAMPLE: usize = 4;
 

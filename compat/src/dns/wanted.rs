@@ -1,9 +1,11 @@
-//! What differs on purpose. The page of this folder gives the reasons at length.
+//! What differs on purpose. The page of this crate gives the reasons at length.
+
+mod rules;
 
 use crate::dns::codes;
 use crate::dns::compare::{Difference, differences};
 use crate::dns::corefile::Case;
-use crate::dns::question::{Edns, Question};
+use crate::dns::question::Question;
 use crate::dns::reply::{Outcome, Section};
 
 /// A question, the configuration under which it was asked, and what became of it.
@@ -37,6 +39,11 @@ impl Asked<'_> {
         rcode(self.theirs) == theirs && rcode(self.ours) == ours
     }
 
+    /// The type that was asked for; 0 when the message was none.
+    fn kind(&self) -> u16 {
+        self.question.proper().map_or(0, |proper| proper.kind)
+    }
+
     /// Whether we answer with no record.
     fn is_empty(&self) -> bool {
         self.ours.reply().is_some_and(|reply| reply.of(Section::Answer).next().is_none())
@@ -48,60 +55,7 @@ impl Asked<'_> {
     }
 }
 
-/// A rule by which outcomes differ on purpose.
-struct Wanted {
-    /// Why, in few words.
-    reason: &'static str,
-    /// Whether this difference is of that sort.
-    is: fn(&Asked<'_>, &Difference) -> bool,
-}
-
-/// All of them; the first that fits counts.
-const ALL: [Wanted; 6] = [
-    Wanted {
-        reason: "EDNS tells the server's own size",
-        is: |_, difference| match difference {
-            Difference::Edns(Some(theirs), Some(ours)) => {
-                Edns { size: theirs.size, ..ours.clone() } == *theirs
-            }
-            _ => false,
-        },
-    },
-    Wanted {
-        reason: "RA is set wherever the server forwards",
-        is: |asked, difference| {
-            *difference == Difference::Flag { flag: "ra", ours: true }
-                && asked.case.plugins.contains("forward")
-        },
-    },
-    Wanted {
-        reason: "a name that is in no zone is refused",
-        is: |asked, _| asked.becomes("SERVFAIL", "REFUSED") && asked.is_empty(),
-    },
-    Wanted {
-        reason: "a name with a PTR record exists for other types too",
-        is: |asked, _| {
-            asked.becomes("NXDOMAIN", "NOERROR")
-                && asked.question.proper().is_some_and(|proper| proper.kind != codes::PTR)
-                && asked.name().ends_with(".arpa.")
-                && asked.is_empty()
-        },
-    },
-    Wanted {
-        reason: "a name with names below it exists",
-        is: |asked, _| {
-            asked.becomes("NXDOMAIN", "NOERROR")
-                && ["_tcp.", "_udp.", "_sctp."].iter().any(|label| asked.name().starts_with(label))
-                && asked.is_empty()
-        },
-    },
-    Wanted {
-        reason: "a port without a name has none",
-        is: |asked, _| asked.becomes("NOERROR", "NXDOMAIN") && asked.name().starts_with("_._"),
-    },
-];
-
 /// The reason for a difference, if it is on purpose.
 pub fn reason(asked: &Asked<'_>, difference: &Difference) -> Option<&'static str> {
-    ALL.iter().find(|wanted| (wanted.is)(asked, difference)).map(|wanted| wanted.reason)
+    rules::ALL.iter().find(|wanted| (wanted.is)(asked, difference)).map(|wanted| wanted.reason)
 }

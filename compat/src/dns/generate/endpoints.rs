@@ -21,7 +21,7 @@ pub(super) fn slice(
     ports: &Value,
     publishes: bool,
 ) -> Value {
-    let family = choose(random, &["IPv4", "IPv4", "IPv4", "IPv6", "IPv6", "FQDN"]);
+    let family = choose(random, &["IPv4", "IPv4", "IPv4", "IPv6", "IPv6"]);
     let mut served = Vec::new();
     for port in ports.as_array().into_iter().flatten() {
         if random.u8(..8) != 0 {
