@@ -107,10 +107,11 @@ impl Follower<'_> {
         outside: Outside<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<Option<u16>, Box<[u8]>> {
-        let (mut name, mut at) = (name.clone(), HEADER);
+        let (mut alias, mut at) = (None, HEADER);
         for _ in 0..LONGEST_CHAIN {
-            let place = self.view.find(self.reading, &name);
-            let subject = Subject { name: &name, at, below: place.below, ttl: self.view.ttl };
+            let name = alias.as_ref().unwrap_or(name);
+            let place = self.view.find(self.reading, name);
+            let subject = Subject { name, at, below: place.below, ttl: self.view.ttl };
             let target = match place.found {
                 Found::Foreign => return Ok(None),
                 Found::Alias(target) => target,
@@ -123,7 +124,7 @@ impl Follower<'_> {
             if matches!(self.view.find(self.reading, &next.0).found, Found::Foreign) {
                 return resolved(target, outside, reply).map(Some);
             }
-            (name, at) = next;
+            (alias, at) = (Some(next.0), next.1);
         }
         Ok(Some(rcode::SERVFAIL))
     }

@@ -20,6 +20,7 @@ mod forward;
 mod hosts;
 mod interfaces;
 mod limits;
+mod metrics;
 mod names;
 mod outside;
 mod rewrite;

@@ -3,6 +3,7 @@
 mod feed;
 mod ports;
 mod reload;
+mod status;
 
 use std::future::Future;
 use std::path::PathBuf;
@@ -12,11 +13,13 @@ use tokio::sync::oneshot;
 
 use crate::config::Config;
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::server::sockets::Sockets;
 
 use feed::Feeds;
 pub use feed::Source;
 use ports::Ports;
+use status::Status;
 
 /// What a server needs to begin.
 #[derive(Debug)]
@@ -46,8 +49,11 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let Setup { mut config, corefile, source, sockets } = setup;
-    let mut feeds = Feeds::new(source);
-    let mut ports = Ports::new(sockets)?;
+    let metrics = Metrics::new();
+    let mut feeds = Feeds::new(source, metrics.clone());
+    let mut ports = Ports::new(sockets, metrics.clone())?;
+    let mut status = Status::new(metrics.clone());
+    status.show(&config).await?;
     feeds.follow(&config).await?;
     ports.answer(&config, &feeds)?;
     let mut shutdown = pin!(shutdown);
@@ -56,15 +62,26 @@ pub async fn run(
         tokio::select! {
             () = &mut shutdown => break,
             () = feeds.synced(), if ready.is_some() => {
+                status.ready(true);
                 ready.take().map(|ready| ready.send(()));
             }
             () = feeds.ended() => return Err(Error::WatchEnded),
-            new = reload::changed(corefile.as_deref(), &config) => {
+            new = reload::changed(corefile.as_deref(), &config, &metrics) => {
+                // What was answered before goes on until the new names are known.
+                feeds.follow(&new).await?;
+                feeds.settle(&new).await;
+                status.show(&new).await?;
+                ports.answer(&new, &feeds)?;
+                feeds.forget_others(&new);
                 config = new;
-                feeds.follow(&config).await?;
-                ports.answer(&config, &feeds)?;
             }
         }
+    }
+    // Clients learn of the end while they are still answered.
+    status.ready(false);
+    let lame_duck = config.blocks.iter().filter_map(|block| block.plugins.health.as_ref());
+    if let Some(longest) = lame_duck.map(|health| health.lame_duck).max() {
+        tokio::time::sleep(longest).await;
     }
     Ok(())
 }

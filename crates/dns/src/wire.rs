@@ -63,8 +63,12 @@ pub(crate) mod kind {
     pub(crate) const TXT: u16 = 16;
     pub(crate) const AAAA: u16 = 28;
     pub(crate) const SRV: u16 = 33;
+    pub(crate) const NAPTR: u16 = 35;
     pub(crate) const DNAME: u16 = 39;
     pub(crate) const OPT: u16 = 41;
+    pub(crate) const DS: u16 = 43;
+    pub(crate) const DNSKEY: u16 = 48;
+    pub(crate) const HTTPS: u16 = 65;
     pub(crate) const IXFR: u16 = 251;
     pub(crate) const AXFR: u16 = 252;
     pub(crate) const ANY: u16 = 255;
@@ -81,12 +85,12 @@ pub(crate) mod kind {
         ("TXT", TXT),
         ("AAAA", AAAA),
         ("SRV", SRV),
-        ("NAPTR", 35),
+        ("NAPTR", NAPTR),
         ("DNAME", DNAME),
-        ("DS", 43),
-        ("DNSKEY", 48),
+        ("DS", DS),
+        ("DNSKEY", DNSKEY),
         ("SVCB", 64),
-        ("HTTPS", 65),
+        ("HTTPS", HTTPS),
         ("IXFR", IXFR),
         ("AXFR", AXFR),
         ("ANY", ANY),

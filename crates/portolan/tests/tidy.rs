@@ -10,11 +10,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("service", &[]),
     ("api", &[]),
     ("store", &[]),
+    ("pages", &[]),
     ("testbed", &[]),
     ("apiserver", &["api", "store"]),
     ("controllers", &["service"]),
     ("proxy", &["nfnetlink", "service"]),
-    ("dns", &["service"]),
+    ("dns", &["pages", "service"]),
     ("node", &["nfnetlink", "service"]),
     ("portolan", &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "service", "testbed"]),
 ];

@@ -107,6 +107,35 @@ pub(crate) struct Plugins {
     pub(crate) forward: Vec<Forward>,
 }
 
+impl Plugins {
+    /// The names of the directives that are there.
+    pub(crate) fn names(&self) -> Vec<&'static str> {
+        let all = [
+            ("tls", self.tls.is_some()),
+            ("reload", self.reload.is_some()),
+            ("bufsize", self.buffer.is_some()),
+            ("multisocket", self.sockets.is_some()),
+            ("ready", self.ready.is_some()),
+            ("health", self.health.is_some()),
+            ("prometheus", self.metrics.is_some()),
+            ("errors", self.errors),
+            ("log", self.log.is_some()),
+            ("rrl", self.limits.is_some()),
+            ("loadbalance", self.balance),
+            ("cache", self.cache.is_some()),
+            ("rewrite", !self.rewrite.is_empty()),
+            ("autopath", self.autopath.is_some()),
+            ("template", !self.template.is_empty()),
+            ("transfer", !self.transfer.is_empty()),
+            ("hosts", self.hosts.is_some()),
+            ("kubernetes", self.kubernetes.is_some()),
+            ("loop", self.detect_loops),
+            ("forward", !self.forward.is_empty()),
+        ];
+        all.into_iter().filter(|(_, there)| *there).map(|(name, _)| name).collect()
+    }
+}
+
 /// The directive `tls`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Tls {

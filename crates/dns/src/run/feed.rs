@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 
 use crate::config::{ApiServer, Config, Kubernetes, PodRecords, Search, Selector};
 use crate::error::Error;
+use crate::metrics::Metrics;
 use crate::names::{Input, Names};
 use crate::zone::{Change, Naming, Table};
 
@@ -60,6 +61,7 @@ impl Source {
 #[derive(Debug)]
 pub(super) struct Feeds {
     source: Source,
+    metrics: Metrics,
     feeds: Vec<Feed>,
 }
 
@@ -102,6 +104,11 @@ impl Origin {
     }
 }
 
+/// What the tables of a configuration depend on.
+fn origins(config: &Config) -> Vec<Origin> {
+    config.blocks.iter().filter_map(|block| origin(&block.plugins)).collect()
+}
+
 /// The origin of the names of a server block.
 fn origin(plugins: &crate::config::Plugins) -> Option<Origin> {
     let with_paths = plugins.autopath.as_ref().is_some_and(|autopath| autopath.search == Search::Pods);
@@ -110,20 +117,35 @@ fn origin(plugins: &crate::config::Plugins) -> Option<Origin> {
 
 impl Feeds {
     /// No tables yet.
-    pub(super) fn new(source: Source) -> Self {
-        Self { source, feeds: Vec::new() }
+    pub(super) fn new(source: Source, metrics: Metrics) -> Self {
+        Self { source, metrics, feeds: Vec::new() }
     }
 
-    /// Keeps up the tables that a configuration needs, and no others. One that is kept up already goes on.
+    /// Keeps up the tables that a configuration needs. One that is kept up already goes on.
     pub(super) async fn follow(&mut self, config: &Config) -> Result<(), Error> {
-        let wanted: Vec<Origin> = config.blocks.iter().filter_map(|block| origin(&block.plugins)).collect();
-        for of in &wanted {
-            if !self.feeds.iter().any(|feed| feed.of == *of) {
-                self.feeds.push(Feed::start(of.clone(), &self.source).await?);
+        for of in origins(config) {
+            if !self.feeds.iter().any(|feed| feed.of == of) {
+                self.feeds.push(Feed::start(of, &self.source, &self.metrics).await?);
             }
         }
-        self.feeds.retain(|feed| wanted.contains(&feed.of));
         Ok(())
+    }
+
+    /// Waits until the tables that a configuration needs are complete, as long as it says.
+    pub(super) async fn settle(&self, config: &Config) {
+        let patience = config.blocks.iter().filter_map(|block| block.plugins.kubernetes.as_ref());
+        let patience = patience.map(|kubernetes| kubernetes.startup).max().unwrap_or_default();
+        if tokio::time::timeout(patience, self.synced()).await.is_err() {
+            tracing::warn!(
+                "the names of the new Corefile are not all known yet; queries for them fail until then"
+            );
+        }
+    }
+
+    /// Keeps up no tables but those that a configuration needs.
+    pub(super) fn forget_others(&mut self, config: &Config) {
+        let wanted = origins(config);
+        self.feeds.retain(|feed| wanted.contains(&feed.of));
     }
 
     /// The table of a server block.
@@ -157,12 +179,12 @@ impl Feeds {
 }
 
 impl Feed {
-    async fn start(of: Origin, source: &Source) -> Result<Self, Error> {
+    async fn start(of: Origin, source: &Source, metrics: &Metrics) -> Result<Self, Error> {
         let events = events(&of, source).await?;
         let table = Arc::new(Table::new());
         let (tell, synced) = signal::channel(false);
         let names = Names::new(of.naming, of.pods);
-        let task = tokio::spawn(keep_up(events, names, table.clone(), tell));
+        let task = tokio::spawn(keep_up(events, names, table.clone(), tell, metrics.clone()));
         Ok(Self { of, table, synced, task })
     }
 }
@@ -173,19 +195,38 @@ async fn keep_up(
     mut names: Names,
     table: Arc<Table>,
     synced: signal::Sender<bool>,
+    metrics: Metrics,
 ) {
     let mut events = pin!(events.ready_chunks(EVENTS));
     while let Some(batch) = events.next().await {
+        let triggers = if *synced.borrow() { triggers(&batch) } else { Vec::new() };
         let changes = names.take(batch);
         let done = matches!(changes.last(), Some(Change::Synced));
         let (count, now) = (changes.len(), seconds());
         changes.into_iter().for_each(|change| table.apply(change, now));
+        for (kind, trigger) in triggers {
+            let took = jiff::Timestamp::now().duration_since(trigger);
+            metrics.programmed(kind, Duration::try_from(took).unwrap_or_default());
+        }
         tracing::debug!(changes = count, "names published");
         if done {
             tracing::info!(changes = count, "the cluster's names are known");
             synced.send_replace(true);
         }
     }
+}
+
+/// When the changes that slices tell of happened, with the kind of their Service.
+fn triggers(batch: &[Input]) -> Vec<(&'static str, jiff::Timestamp)> {
+    let slices = batch.iter().filter_map(|input| match input {
+        Input::Slice(Event::Apply(slice)) => Some(slice),
+        _ => None,
+    });
+    let timed = slices.filter_map(|slice| {
+        let kind = if slice.headless { "headless_with_selector" } else { "cluster_ip" };
+        Some((kind, slice.trigger_time.as_deref()?.parse().ok()?))
+    });
+    timed.collect()
 }
 
 /// Seconds since 1970, the customary serial number of a zone.

@@ -11,12 +11,14 @@ use crate::config::{Block, Config, Listen};
 use crate::error::Error;
 use crate::hosts::Hosts;
 use crate::interfaces;
+use crate::metrics::{Counts, Metrics};
 use crate::outside::Outside;
 use crate::server::chain::{Chain, Parts};
-use crate::server::plan::{Plan, Shared};
+use crate::server::plan::{Entry, Plan, Shared};
 use crate::server::sockets::{self, Open, Sockets};
 use crate::server::tcp;
 use crate::server::udp::Worker;
+use crate::wire::Name;
 use crate::zone::View;
 
 /// Where queries come in.
@@ -29,6 +31,9 @@ pub(super) struct Ports {
     /// Sockets that were handed over and are used whatever the configuration listens on.
     fixed: bool,
     refresh: Vec<Task>,
+    metrics: Metrics,
+    /// How many threads have a number.
+    threads: usize,
 }
 
 /// One port at work.
@@ -41,7 +46,7 @@ struct Listening {
 
 /// A task that ends with its owner.
 #[derive(Debug)]
-struct Task(JoinHandle<()>);
+pub(super) struct Task(pub(super) JoinHandle<()>);
 
 impl Drop for Task {
     fn drop(&mut self) {
@@ -51,8 +56,9 @@ impl Drop for Task {
 
 impl Ports {
     /// Begins to take in queries on sockets; they are refused until [`Ports::answer`].
-    pub(super) fn new(sockets: Sockets) -> Result<Self, Error> {
-        let mut ports = Self { ports: BTreeMap::new(), fixed: sockets.fixed, refresh: Vec::new() };
+    pub(super) fn new(sockets: Sockets, metrics: Metrics) -> Result<Self, Error> {
+        let mut ports =
+            Self { ports: BTreeMap::new(), fixed: sockets.fixed, refresh: Vec::new(), metrics, threads: 0 };
         ports.listen(sockets)?;
         Ok(ports)
     }
@@ -60,10 +66,13 @@ impl Ports {
     fn listen(&mut self, sockets: Sockets) -> Result<(), Error> {
         for Open { listen, address, udp, tcp } in sockets.open {
             let shared = Arc::new(Shared::new(Arc::new(Plan::new(Vec::new()))));
-            let workers = udp
-                .into_iter()
-                .map(|socket| Worker::start(socket, shared.clone(), tokio::runtime::Handle::current()));
-            let workers = workers.collect::<Result<_, _>>().map_err(Error::Socket)?;
+            let mut workers = Vec::new();
+            for socket in udp {
+                self.threads += 1;
+                let tasks = tokio::runtime::Handle::current();
+                let worker = Worker::start(socket, self.threads, shared.clone(), tasks);
+                workers.push(worker.map_err(Error::Socket)?);
+            }
             let tcp = tcp::serve(shared.clone(), tcp::open(tcp).map_err(Error::Socket)?);
             let listening = Listening { shared, _workers: workers, _tcp: Task(tokio::spawn(tcp)) };
             self.ports.insert((listen, address), listening);
@@ -80,6 +89,7 @@ impl Ports {
         }
         let own: Vec<SocketAddr> = self.ports.keys().map(|(_, address)| *address).collect();
         self.refresh.clear();
+        self.metrics.disable_all();
         let mut plans: BTreeMap<Port, Vec<_>> = BTreeMap::new();
         for block in &config.blocks {
             let chain = Arc::new(self.chain(block, feeds, &own)?);
@@ -89,7 +99,9 @@ impl Ports {
                 let ports =
                     if self.fixed { self.ports.keys().copied().collect() } else { bound.collect::<Vec<_>>() };
                 for port in ports {
-                    plans.entry(port).or_default().push((served.zone.clone(), chain.clone()));
+                    let counts = self.counts(block, port, &served.zone);
+                    let entry = Entry { zone: served.zone.clone(), chain: chain.clone(), counts };
+                    plans.entry(port).or_default().push(entry);
                 }
             }
         }
@@ -100,6 +112,16 @@ impl Ports {
             }
         }
         Ok(())
+    }
+
+    /// Where the queries for a zone are counted, if the block has `prometheus`.
+    fn counts(&self, block: &Block, (listen, address): Port, zone: &Name) -> Option<Arc<Counts>> {
+        block.plugins.metrics?;
+        let host = Some(address.ip()).filter(|host| !host.is_unspecified());
+        let host = host.map_or(String::new(), |host| host.to_string());
+        let server = format!("{}://{host}:{}", listen.scheme(), address.port());
+        self.metrics.enable(&server, &zone.to_string(), &block.plugins.names());
+        Some(self.metrics.counts(&server, &zone.to_string(), self.threads))
     }
 
     fn chain(&mut self, block: &Block, feeds: &Feeds, own: &[SocketAddr]) -> Result<Chain, Error> {

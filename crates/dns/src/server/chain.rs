@@ -10,6 +10,7 @@ use crate::autopath::Autopath;
 use crate::config::{Plugins, Transfer};
 use crate::hosts::Hosts;
 use crate::limits::{Limits, Verdict};
+use crate::metrics::Plugin;
 use crate::outside::Outside;
 use crate::rewrite::Rewrites;
 use crate::template::Templates;
@@ -35,8 +36,8 @@ pub(crate) struct Chain {
 /// What the parts that know have to say.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Step {
-    /// The reply that was written.
-    Reply,
+    /// The reply that was written, and by whom.
+    Reply(Plugin),
     /// Nothing, on purpose.
     Silence,
     /// Nothing: the name is to be asked elsewhere.
@@ -87,7 +88,7 @@ impl Chain {
                     let mut reply = Reply::to(query, self.limit(query, client), out);
                     reply.set(flag::TC);
                     reply.finish(rcode::NOERROR);
-                    return Step::Reply;
+                    return Step::Reply(Plugin::Limits);
                 }
             }
         }
@@ -120,35 +121,35 @@ impl Chain {
         let limit = self.limit(query, client);
         if let Some(refusal) = refusal(query) {
             Reply::to(query, limit, out).finish(refusal);
-            return Step::Reply;
+            return Step::Reply(Plugin::None);
         }
         if matches!(query.kind, kind::AXFR | kind::IXFR) {
             Reply::to(query, limit, out).finish(rcode::REFUSED);
-            return Step::Reply;
+            return Step::Reply(Plugin::None);
         }
         if self.templates.answer(query, client.address, limit, out) {
-            return Step::Reply;
+            return Step::Reply(Plugin::Template);
         }
         if self.hosts.as_ref().is_some_and(|hosts| hosts.answer(query, limit, out)) {
-            return Step::Reply;
+            return Step::Reply(Plugin::Hosts);
         }
         if query.class == CLASS_IN
             && let Some(view) = &self.cluster
         {
             match answer(view, query, limit, chased, self.manner, out) {
-                answer::Step::Reply => return Step::Reply,
+                answer::Step::Reply => return Step::Reply(Plugin::Kubernetes),
                 answer::Step::Resolve(target) => return Step::Resolve(target),
                 answer::Step::Foreign => {}
             }
         }
         if self.outside.cached(query, limit, out) {
-            return Step::Reply;
+            return Step::Reply(Plugin::Cache);
         }
         if self.outside.takes(&query.name) {
             return Step::Foreign;
         }
         fail(query, rcode::REFUSED, out);
-        Step::Reply
+        Step::Reply(Plugin::None)
     }
 
     /// The messages that carry a zone whole, for those who may have it, over a connection (RFC 5936).
@@ -209,7 +210,7 @@ impl Chain {
     async fn ask(&self, plan: &Plan, query: &Query<'_>, client: Client, out: &mut Vec<u8>, depth: usize) {
         out.clear();
         let target = match self.step(query, client, Chased::Unasked, out) {
-            Step::Reply | Step::Silence | Step::Later => return,
+            Step::Reply(_) | Step::Silence | Step::Later => return,
             Step::Foreign => {
                 return self.outside.ask(query, client.transport, self.limit(query, client), out).await;
             }
@@ -225,7 +226,7 @@ impl Chain {
             None => Chased::Unknown,
         };
         // The Service may be another one by now; a target that was not asked for is left to the client.
-        if self.step(query, client, chased, out) != Step::Reply {
+        if !matches!(self.step(query, client, chased, out), Step::Reply(_)) {
             fail(query, rcode::SERVFAIL, out);
         }
     }

@@ -2,15 +2,41 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
 
 use super::chain::{Chain, Step};
 use super::{Client, Transport};
+use crate::metrics::{Counted, Counts, Plugin};
 use crate::wire::{Name, Query, Reject, Reply, rcode};
 
 /// The server blocks of one port, those with longer zones first.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    blocks: Vec<(Name, Arc<Chain>)>,
+    blocks: Vec<Entry>,
+}
+
+/// A server block under one of its zones.
+#[derive(Debug)]
+pub(crate) struct Entry {
+    /// The zone.
+    pub(crate) zone: Name,
+    /// The block.
+    pub(crate) chain: Arc<Chain>,
+    /// Where its queries are counted, if they are.
+    pub(crate) counts: Option<Arc<Counts>>,
+}
+
+/// What became of a packet so far, for counting it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Outcome {
+    /// What is to be done about it.
+    pub(crate) next: Next,
+    /// Who answered.
+    pub(crate) plugin: Plugin,
+    /// The entry of the plan that it is for, if it could be read.
+    entry: Option<usize>,
+    kind: u16,
+    dnssec_ok: bool,
 }
 
 /// What is to be done about a packet.
@@ -29,34 +55,70 @@ const DEEPEST: usize = 8;
 
 impl Plan {
     /// A plan of blocks with their zones, in any order.
-    pub(crate) fn new(mut blocks: Vec<(Name, Arc<Chain>)>) -> Self {
-        blocks.sort_by_key(|(zone, _)| std::cmp::Reverse(zone.labels()));
+    pub(crate) fn new(mut blocks: Vec<Entry>) -> Self {
+        blocks.sort_by_key(|entry| std::cmp::Reverse(entry.zone.labels()));
         Self { blocks }
     }
 
+    fn entry(&self, name: &Name) -> Option<usize> {
+        self.blocks.iter().position(|entry| name.below(&entry.zone).is_some())
+    }
+
     fn chain(&self, name: &Name) -> Option<&Arc<Chain>> {
-        self.blocks.iter().find(|(zone, _)| name.below(zone).is_some()).map(|(_, chain)| chain)
+        self.entry(name).map(|at| &self.blocks[at].chain)
     }
 
     /// Answers a packet at once into `out`, as far as that goes.
-    pub(crate) fn begin(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Next {
+    pub(crate) fn begin(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Outcome {
+        let unread = |next| Outcome { next, plugin: Plugin::None, entry: None, kind: 0, dnssec_ok: false };
         let query = match Query::decode(packet) {
             Ok(query) => query,
-            Err(Reject::Silence) => return Next::Silence,
+            Err(Reject::Silence) => return unread(Next::Silence),
             Err(Reject::Header { id, flags, rcode }) => {
                 Reply::header_only(id, flags, rcode, out);
-                return Next::Reply;
+                return unread(Next::Reply);
             }
         };
-        let Some(chain) = self.chain(&query.name) else {
-            fail(&query, rcode::REFUSED, out);
-            return Next::Reply;
+        let entry = self.entry(&query.name);
+        let (next, plugin) = match entry.map(|at| self.blocks[at].chain.begin(&query, client, out)) {
+            None => {
+                fail(&query, rcode::REFUSED, out);
+                (Next::Reply, Plugin::None)
+            }
+            Some(Step::Reply(plugin)) => (Next::Reply, plugin),
+            Some(Step::Silence) => (Next::Silence, Plugin::Limits),
+            Some(Step::Foreign | Step::Resolve(_) | Step::Later) => (Next::Later, Plugin::Forward),
         };
-        match chain.begin(&query, client, out) {
-            Step::Reply => Next::Reply,
-            Step::Silence => Next::Silence,
-            Step::Foreign | Step::Resolve(_) | Step::Later => Next::Later,
-        }
+        let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
+        Outcome { next, plugin, entry, kind: query.kind, dnssec_ok }
+    }
+
+    /// Whether queries are counted at all.
+    pub(crate) fn counts(&self) -> bool {
+        self.blocks.iter().any(|entry| entry.counts.is_some())
+    }
+
+    /// Counts a packet that was answered, on the thread of this number; 0 is any task.
+    pub(crate) fn count(
+        &self,
+        thread: usize,
+        outcome: &Outcome,
+        client: Client,
+        (asked, reply): (usize, &[u8]),
+        took: Duration,
+    ) {
+        let Some(counts) = outcome.entry.and_then(|at| self.blocks[at].counts.as_ref()) else { return };
+        let counted = Counted {
+            transport: client.transport,
+            v6: client.address.is_ipv6(),
+            kind: outcome.kind,
+            dnssec_ok: outcome.dnssec_ok,
+            rcode: reply.get(3).map_or(0, |byte| u16::from(byte & 0xF)),
+            plugin: outcome.plugin,
+            asked,
+            answered: reply.len(),
+        };
+        counts.count(thread, &counted, took);
     }
 
     /// The messages that a packet asks for, if it asks for a zone whole and may have it.

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -93,7 +93,12 @@ async fn read_queries(
             }
             continue;
         }
-        match plan.begin(&packet, client, &mut reply) {
+        let begun = Instant::now();
+        let outcome = plan.begin(&packet, client, &mut reply);
+        if outcome.next == Next::Reply {
+            plan.count(0, &outcome, client, (packet.len(), &reply), begun.elapsed());
+        }
+        match outcome.next {
             Next::Silence => {}
             // When writing fails it says why itself.
             Next::Reply if replies.send(reply).await.is_err() => return Ok(()),
@@ -106,6 +111,7 @@ async fn read_queries(
                 waiting.spawn(async move {
                     let mut reply = Vec::new();
                     plan.finish(&packet, client, &mut reply).await;
+                    plan.count(0, &outcome, client, (packet.len(), &reply), begun.elapsed());
                     if !reply.is_empty() {
                         drop(replies.send(reply).await);
                     }

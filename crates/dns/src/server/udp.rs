@@ -4,7 +4,7 @@ use std::net::UdpSocket;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
@@ -25,11 +25,17 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread for a socket. What takes longer becomes a task of `tasks`.
+    /// Starts a thread for a socket, which counts under a number from 1. What takes longer becomes a task of
+    /// `tasks`.
     ///
     /// # Errors
     /// When the machine has no thread left.
-    pub(crate) fn start(socket: UdpSocket, shared: Arc<Shared>, tasks: Handle) -> std::io::Result<Self> {
+    pub(crate) fn start(
+        socket: UdpSocket,
+        number: usize,
+        shared: Arc<Shared>,
+        tasks: Handle,
+    ) -> std::io::Result<Self> {
         socket.set_nonblocking(false)?;
         let told = socket.local_addr()?.ip().is_unspecified();
         let socket = Arc::new(socket);
@@ -37,7 +43,7 @@ impl Worker {
         let thread = std::thread::Builder::new()
             .name("dns".to_owned())
             .stack_size(STACK)
-            .spawn(move || serve(&own, &shared, &tasks, told))?;
+            .spawn(move || serve(&own, number, &shared, &tasks, told))?;
         Ok(Self { socket, thread: Some(thread) })
     }
 }
@@ -56,7 +62,7 @@ impl Drop for Worker {
 
 /// Answers until the socket is shut down: whatever has come in is one batch, its replies another. Names that are
 /// known are answered on the spot, without a lock, without memory of their own and without a task.
-fn serve(socket: &Arc<UdpSocket>, shared: &Shared, tasks: &Handle, told: bool) {
+fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle, told: bool) {
     let mut batch = Batch::new(told);
     let (mut plan, mut generation) = (shared.plan(), shared.generation());
     loop {
@@ -73,18 +79,29 @@ fn serve(socket: &Arc<UdpSocket>, shared: &Shared, tasks: &Handle, told: bool) {
         if shared.generation() != generation {
             (generation, plan) = (shared.generation(), shared.plan());
         }
+        let counts = plan.counts();
+        let mut last = counts.then(Instant::now);
         for at in 0..count {
             let Some((datagram, reply)) = batch.datagram(at) else { continue };
             let client = Client { address: datagram.client.ip().to_canonical(), transport: Transport::Udp };
-            match plan.begin(datagram.packet, client, reply) {
+            let outcome = plan.begin(datagram.packet, client, reply);
+            if let Some(begun) = &mut last {
+                let now = Instant::now();
+                let took = now - std::mem::replace(begun, now);
+                if outcome.next == Next::Reply {
+                    plan.count(number, &outcome, client, (datagram.packet.len(), reply), took);
+                }
+            }
+            match outcome.next {
                 Next::Silence => {}
                 Next::Reply => batch.queue(at),
                 Next::Later => {
                     let packet = datagram.packet.to_vec();
                     let (plan, socket, origin) = (plan.clone(), socket.clone(), batch.origin(at));
                     tasks.spawn(async move {
-                        let mut reply = Vec::new();
+                        let (begun, mut reply) = (Instant::now(), Vec::new());
                         plan.finish(&packet, client, &mut reply).await;
+                        plan.count(0, &outcome, client, (packet.len(), &reply), begun.elapsed());
                         send(&socket, origin, &reply);
                     });
                 }

@@ -13,7 +13,7 @@ use crate::config::{Config, Plugins};
 use crate::names::{Input, Names};
 use crate::outside;
 use crate::server::chain::{Chain, Parts};
-use crate::server::plan::{Next, Plan};
+use crate::server::plan::{Entry, Next, Plan};
 use crate::server::{Client, Transport};
 use crate::wire::{HEADER, Name, Query, kind};
 use crate::zone::{Table, View};
@@ -37,7 +37,8 @@ impl Scene {
         let cluster = Some(view(&table, &plugins));
         let chain =
             Chain::new(&plugins, Parts { cluster, hosts: None }, outside::Outside::new(&plugins, &[]));
-        let plan = Plan::new(vec![(Name::root(), Arc::new(chain))]);
+        let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None };
+        let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }
     }
 
@@ -107,7 +108,15 @@ impl Scene {
     pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Next, Vec<u8>) {
         let mut reply = Vec::new();
         let client = Client { address: [192, 0, 2, 1].into(), transport };
-        (self.plan.begin(packet, client, &mut reply), reply)
+        match self.plan.begin(packet, client, &mut reply).next {
+            Next::Later => {
+                // Nobody is there to be asked, so nothing waits.
+                let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+                runtime.block_on(self.plan.finish(packet, client, &mut reply));
+                (Next::Reply, reply)
+            }
+            next => (next, reply),
+        }
     }
 
     /// What the cluster has to say to a query that can be read.

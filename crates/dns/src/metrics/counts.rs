@@ -1,0 +1,309 @@
+//! Counting queries on many threads at once, without a lock and without sharing what is written.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
+
+use crate::server::Transport;
+use crate::wire::{kind, rcode};
+
+/// The types of questions that are told apart; the last one stands for all others.
+const KINDS: [u16; 16] = [
+    kind::A,
+    kind::AAAA,
+    kind::SRV,
+    kind::PTR,
+    kind::CNAME,
+    kind::TXT,
+    kind::SOA,
+    kind::NS,
+    kind::MX,
+    kind::HTTPS,
+    kind::NAPTR,
+    kind::DS,
+    kind::DNSKEY,
+    kind::AXFR,
+    kind::ANY,
+    0,
+];
+/// The response codes that are told apart; the last one stands for all others.
+const CODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
+/// Who answered.
+const PLUGINS: [&str; 7] = ["", "rrl", "template", "hosts", "kubernetes", "cache", "forward"];
+/// Upper bounds of durations in nanoseconds: 0.25 ms and 15 times twice as much.
+const DURATIONS: usize = 16;
+const SHORTEST: u64 = 250_000;
+/// Upper bounds of sizes in bytes.
+const SIZES: [u64; 14] = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
+
+/// A query and the reply to it, as far as they count.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counted {
+    /// How it came.
+    pub(crate) transport: Transport,
+    /// Whether over IPv6.
+    pub(crate) v6: bool,
+    /// The type asked for.
+    pub(crate) kind: u16,
+    /// Whether DNSSEC records are wanted.
+    pub(crate) dnssec_ok: bool,
+    /// The response code.
+    pub(crate) rcode: u16,
+    /// Who answered.
+    pub(crate) plugin: Plugin,
+    /// How many bytes the query has.
+    pub(crate) asked: usize,
+    /// How many bytes the reply has.
+    pub(crate) answered: usize,
+}
+
+/// Who answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Plugin {
+    /// None: there was nothing to be asked.
+    None,
+    /// `rrl`.
+    Limits,
+    /// `template`.
+    Template,
+    /// `hosts`.
+    Hosts,
+    /// `kubernetes`.
+    Kubernetes,
+    /// `cache`.
+    Cache,
+    /// `forward`.
+    Forward,
+}
+
+/// Counters of the queries for one zone, a set for each thread.
+#[derive(Debug)]
+pub(crate) struct Counts {
+    slots: Box<[Slot]>,
+}
+
+/// The counters that one thread writes, or with an atomic addition all tasks together. Apart from the others' in
+/// memory, so that processors do not wait for each other.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Slot {
+    /// By transport, family and type.
+    requests: [[[AtomicU64; KINDS.len()]; 2]; 2],
+    /// By who answered and response code.
+    responses: [[AtomicU64; CODES.len()]; PLUGINS.len()],
+    dnssec_ok: AtomicU64,
+    durations: [AtomicU64; DURATIONS + 1],
+    nanoseconds: AtomicU64,
+    /// By transport.
+    asked: [Sizes; 2],
+    answered: [Sizes; 2],
+}
+
+#[derive(Debug, Default)]
+struct Sizes {
+    buckets: [AtomicU64; SIZES.len() + 1],
+    bytes: AtomicU64,
+}
+
+impl Counts {
+    /// Counters for so many threads, besides those of tasks.
+    pub(crate) fn new(threads: usize) -> Self {
+        Self { slots: (0..=threads).map(|_| Slot::default()).collect() }
+    }
+
+    /// Counts a query, on the thread of this number, counted from 1; 0 is any task.
+    pub(crate) fn count(&self, thread: usize, counted: &Counted, took: Duration) {
+        let thread = if thread < self.slots.len() { thread } else { 0 };
+        let add: fn(&AtomicU64, u64) = if thread == 0 { add_shared } else { add_own };
+        let slot = &self.slots[thread];
+        let transport = usize::from(counted.transport != Transport::Udp);
+        let kind = KINDS.iter().position(|kind| *kind == counted.kind).unwrap_or(KINDS.len() - 1);
+        add(&slot.requests[transport][usize::from(counted.v6)][kind], 1);
+        let code = usize::from(counted.rcode & 0xF).min(CODES.len() - 1);
+        add(&slot.responses[counted.plugin as usize][code], 1);
+        if counted.dnssec_ok {
+            add(&slot.dnssec_ok, 1);
+        }
+        let nanoseconds = took.as_nanos() as u64;
+        let doublings = nanoseconds.div_ceil(SHORTEST).max(1).next_power_of_two().trailing_zeros();
+        add(&slot.durations[(doublings as usize).min(DURATIONS)], 1);
+        add(&slot.nanoseconds, nanoseconds);
+        for (sizes, bytes) in
+            [(&slot.asked[transport], counted.asked), (&slot.answered[transport], counted.answered)]
+        {
+            let bytes = bytes as u64;
+            add(&sizes.buckets[SIZES.partition_point(|bound| *bound < bytes)], 1);
+            add(&sizes.bytes, bytes);
+        }
+    }
+
+    fn sum(&self, of: impl Fn(&Slot) -> &AtomicU64) -> u64 {
+        self.slots.iter().map(|slot| of(slot).load(Ordering::Relaxed)).sum()
+    }
+}
+
+/// Adds where nobody else writes.
+fn add_own(counter: &AtomicU64, more: u64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
+}
+
+/// Adds where others write too.
+fn add_shared(counter: &AtomicU64, more: u64) {
+    counter.fetch_add(more, Ordering::Relaxed);
+}
+
+/// The counters of all zones as Prometheus knows them.
+pub(super) fn families<'a>(all: impl Iterator<Item = (&'a str, &'a str, &'a Counts)>) -> Vec<MetricFamily> {
+    let mut requests = family("coredns_dns_requests_total", "Queries by type.", MetricType::COUNTER);
+    let mut responses =
+        family("coredns_dns_responses_total", "Replies by response code.", MetricType::COUNTER);
+    let mut wanted =
+        family("coredns_dns_do_requests_total", "Queries for DNSSEC records.", MetricType::COUNTER);
+    let mut durations = family(
+        "coredns_dns_request_duration_seconds",
+        "How long queries took to answer.",
+        MetricType::HISTOGRAM,
+    );
+    let mut asked = family("coredns_dns_request_size_bytes", "Sizes of queries.", MetricType::HISTOGRAM);
+    let mut answered = family("coredns_dns_response_size_bytes", "Sizes of replies.", MetricType::HISTOGRAM);
+    for (server, zone, counts) in all {
+        let base = [("server", server), ("zone", zone), ("view", "")];
+        for (at, proto) in ["udp", "tcp"].into_iter().enumerate() {
+            for (v6, family) in ["1", "2"].into_iter().enumerate() {
+                for (index, code) in KINDS.iter().enumerate() {
+                    let name = kind::name(*code).unwrap_or("other");
+                    let count = counts.sum(|slot| &slot.requests[at][v6][index]);
+                    let labels = [&base[..], &[("proto", proto), ("family", family), ("type", name)]];
+                    requests.extend(counter(&labels.concat(), count));
+                }
+            }
+            let labels = [&base[..], &[("proto", proto)]].concat();
+            asked.extend(sizes(&labels, counts, |slot| &slot.asked[at]));
+            answered.extend(sizes(&labels, counts, |slot| &slot.answered[at]));
+        }
+        for (who, plugin) in PLUGINS.iter().enumerate() {
+            for (code, rcode) in CODES.iter().enumerate() {
+                let count = counts.sum(|slot| &slot.responses[who][code]);
+                let labels = [&base[..], &[("rcode", *rcode), ("plugin", *plugin)]];
+                responses.extend(counter(&labels.concat(), count));
+            }
+        }
+        wanted.extend(counter(&base, counts.sum(|slot| &slot.dnssec_ok)));
+        let bounds: Vec<_> = (0..DURATIONS).map(|power| (SHORTEST << power) as f64 / 1e9).collect();
+        let buckets: Vec<_> = (0..=DURATIONS).map(|at| counts.sum(|slot| &slot.durations[at])).collect();
+        let sum = counts.sum(|slot| &slot.nanoseconds) as f64 / 1e9;
+        durations.extend(histogram(&base, &bounds, &buckets, sum));
+    }
+    [requests, responses, wanted, durations, asked, answered]
+        .into_iter()
+        .filter(|family| !family.metrics.is_empty())
+        .map(Family::finish)
+        .collect()
+}
+
+struct Family {
+    family: MetricFamily,
+    metrics: Vec<Metric>,
+}
+
+impl Family {
+    fn extend(&mut self, metric: Option<Metric>) {
+        self.metrics.extend(metric);
+    }
+
+    fn finish(mut self) -> MetricFamily {
+        self.family.set_metric(self.metrics);
+        self.family
+    }
+}
+
+fn family(name: &str, help: &str, kind: MetricType) -> Family {
+    let mut family = MetricFamily::default();
+    family.set_name(name.to_owned());
+    family.set_help(help.to_owned());
+    family.set_field_type(kind);
+    Family { family, metrics: Vec::new() }
+}
+
+fn labelled(labels: &[(&str, &str)]) -> Metric {
+    let pairs = labels.iter().map(|(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name((*name).to_owned());
+        pair.set_value((*value).to_owned());
+        pair
+    });
+    let mut metric = Metric::default();
+    metric.set_label(pairs.collect());
+    metric
+}
+
+/// A counter, left out while it is zero.
+fn counter(labels: &[(&str, &str)], value: u64) -> Option<Metric> {
+    (value > 0).then(|| {
+        let mut counter = Counter::default();
+        counter.set_value(value as f64);
+        let mut metric = labelled(labels);
+        metric.set_counter(counter);
+        metric
+    })
+}
+
+fn sizes(labels: &[(&str, &str)], counts: &Counts, of: impl Fn(&Slot) -> &Sizes) -> Option<Metric> {
+    let bounds = SIZES.map(|bound| bound as f64);
+    let buckets: Vec<_> = (0..=SIZES.len()).map(|at| counts.sum(|slot| &of(slot).buckets[at])).collect();
+    histogram(labels, &bounds, &buckets, counts.sum(|slot| &of(slot).bytes) as f64)
+}
+
+/// A histogram, left out while it is empty. `buckets` has one more than `bounds`, for what is above them.
+fn histogram(labels: &[(&str, &str)], bounds: &[f64], buckets: &[u64], sum: f64) -> Option<Metric> {
+    let mut seen = 0;
+    let cumulative = bounds.iter().zip(buckets).map(|(bound, count)| {
+        seen += count;
+        let mut bucket = Bucket::default();
+        bucket.set_upper_bound(*bound);
+        bucket.set_cumulative_count(seen);
+        bucket
+    });
+    let cumulative = cumulative.collect();
+    let total = buckets.iter().sum::<u64>();
+    (total > 0).then(|| {
+        let mut histogram = Histogram::default();
+        histogram.set_bucket(cumulative);
+        histogram.set_sample_count(total);
+        histogram.set_sample_sum(sum);
+        let mut metric = labelled(labels);
+        metric.set_histogram(histogram);
+        metric
+    })
+}
+
+// The codes that are told apart are numbered from 0 without a gap.
+const _: () = assert!(rcode::REFUSED as usize == CODES.len() - 2);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn queries_are_counted_on_each_thread_and_summed() {
+        let counts = Counts::new(2);
+        let counted = Counted {
+            transport: Transport::Udp,
+            v6: false,
+            kind: kind::A,
+            dnssec_ok: true,
+            rcode: rcode::NXDOMAIN,
+            plugin: Plugin::Kubernetes,
+            asked: 40,
+            answered: 100,
+        };
+        for thread in [0, 1, 2, 9] {
+            counts.count(thread, &counted, Duration::from_micros(300));
+        }
+        assert_eq!(counts.sum(|slot| &slot.requests[0][0][0]), 4);
+        assert_eq!(counts.sum(|slot| &slot.responses[Plugin::Kubernetes as usize][3]), 4);
+        assert_eq!(counts.sum(|slot| &slot.durations[1]), 4, "from 0.25 to 0.5 ms");
+        assert_eq!(counts.sum(|slot| &slot.answered[0].buckets[1]), 4, "to 100 bytes");
+    }
+}
