@@ -53,6 +53,6 @@ fn every_question_gets_the_answer_that_coredns_gave() {
         replay_all(&program)
     };
     println!("{verdicts}");
-    assert!(verdicts.questions > 2000);
+    assert!(verdicts.questions > 500);
     assert_eq!(verdicts.mistakes(), 0, "{}", verdicts.details());
 }

@@ -4,7 +4,7 @@ use super::Asked;
 use crate::dns::codes;
 use crate::dns::compare::Difference;
 use crate::dns::question::{Edns, Message};
-use crate::dns::reply::{Outcome, Record};
+use crate::dns::reply::{Outcome, Record, Section};
 
 /// A rule.
 pub(super) struct Wanted {
@@ -18,7 +18,7 @@ pub(super) struct Wanted {
 const PROTOCOLS: [&str; 3] = ["_tcp.", "_udp.", "_sctp."];
 
 /// All of them; the first that fits counts.
-pub(super) const ALL: [Wanted; 20] = [
+pub(super) const ALL: [Wanted; 22] = [
     Wanted {
         reason: "EDNS tells the server's own size",
         is: |_, difference| match difference {
@@ -110,7 +110,9 @@ pub(super) const ALL: [Wanted; 20] = [
             let alias = |record: &Record| {
                 record.kind == codes::CNAME && record.name.eq_ignore_ascii_case(&asked.name())
             };
-            asked.name().contains(".svc.") && ours(asked, alias) && !theirs(asked, alias)
+            asked.name().contains(".svc.")
+                && ours(asked, alias)
+                && (!theirs(asked, alias) || asked.becomes("NOERROR", "NXDOMAIN"))
         },
     },
     Wanted {
@@ -150,12 +152,26 @@ pub(super) const ALL: [Wanted; 20] = [
         },
     },
     Wanted {
-        reason: "SOA is asked for like any other type below a fallthrough",
-        is: |asked, _| {
-            asked.kind() == codes::SOA
-                && asked.case.kubernetes.contains("fallthrough")
-                && asked.becomes("NOERROR", "NXDOMAIN")
+        reason: "a reply is not truncated when only additional records have no room",
+        is: |asked, difference| {
+            let additional = |record: &Record| record.section == Section::Additional;
+            let lost = asked.theirs.reply().is_some_and(|reply| reply.is("tc"));
+            !asked.question.tcp
+                && lost
+                && match difference {
+                    Difference::Flag { flag, ours } => *flag == "tc" && !ours,
+                    Difference::Missing(record) | Difference::Extra(record) => additional(record),
+                    _ => false,
+                }
         },
+    },
+    Wanted {
+        reason: "CD is copied from the question",
+        is: |_, difference| *difference == Difference::Flag { flag: "cd", ours: true },
+    },
+    Wanted {
+        reason: "a name that does not exist does not exist for SOA either",
+        is: |asked, _| asked.kind() == codes::SOA && asked.becomes("NOERROR", "NXDOMAIN"),
     },
 ];
 
