@@ -19,13 +19,15 @@ lint:
 	cargo clippy --workspace --all-targets -- -D warnings
 
 bench:
-	@scripts/need.sh root cargo tools tests bench
+	@scripts/need.sh root cargo tools tests bench dns-bench
 	bench/run.sh
 
 compat:
 	@scripts/need.sh root cargo tests
 	compat/peers.sh target/peers
-	cargo run --package compat -- --peers target/peers
+	cargo build --package portolan --package compat
+	target/debug/compat proxy
+	target/debug/compat dns --most 2000
 
 clean:
 	cargo clean

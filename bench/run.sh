@@ -4,12 +4,15 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- demo memory ready store http
+[ $# -gt 0 ] || set -- demo memory ready store http dns
 
 cargo build --release --package portolan --package bench
 echo "$(nproc) processors, $(uname -sr), $(date -u +%Y-%m-%d), load $(cut -d' ' -f1-3 /proc/loadavg)"
 for bench; do
     echo
     echo "== $bench"
-    target/release/bench "$bench"
+    case $bench in
+        dns) target/release/bench dns $([ -x target/peers/coredns ] && echo "--coredns target/peers/coredns") ;;
+        *) target/release/bench "$bench" ;;
+    esac
 done

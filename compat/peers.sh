@@ -1,9 +1,10 @@
 #!/bin/sh
-# Builds etcd, kube-apiserver and kube-proxy from the Go module proxy, once.   usage: peers.sh DIRECTORY
+# Builds etcd, kube-apiserver, kube-proxy and CoreDNS from the Go module proxy, once.   usage: peers.sh DIRECTORY
 set -eu
 
 KUBERNETES=36.3
 ETCD=3.6.8
+COREDNS=1.15.0
 STAGING="api apiextensions-apiserver apimachinery apiserver cli-runtime client-go cloud-provider cluster-bootstrap
 code-generator component-base component-helpers controller-manager cri-api cri-client cri-streaming
 csi-translation-lib dynamic-resource-allocation endpointslice externaljwt kms kube-aggregator
@@ -35,4 +36,8 @@ if [ ! -x "$bin/etcd" ]; then
     module etcd go.etcd.io/etcd/server/v3 "v$ETCD"
     echo "building etcd"
     go build -mod=mod -o "$bin/etcd" go.etcd.io/etcd/server/v3
+fi
+if [ ! -x "$bin/coredns" ]; then
+    echo "building coredns"
+    GOBIN="$bin" go install "github.com/coredns/coredns@v$COREDNS"
 fi

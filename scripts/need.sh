@@ -1,6 +1,6 @@
 #!/bin/sh
 # Checks what the words name and installs what is missing; says what it installs before it does,
-# and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [vm] [bench]
+# and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [vm] [bench] [dns-bench]
 set -u
 
 KUBECTL_VERSION=v1.36.0
@@ -85,6 +85,8 @@ for word; do
                 missing_package ipset ipset; missing_package iptables iptables) ;;
         bench)
             install_packages $(missing_package etcd etcd-server) ;;
+        dns-bench)
+            install_packages $(missing_package dnsperf dnsperf; missing_package nsd nsd) ;;
         *)
             fail "need.sh does not know $word" ;;
     esac

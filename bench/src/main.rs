@@ -4,8 +4,10 @@
 //! the loopback address or in namespaces that the bench's own cluster made. `README.md` says what
 //! each figure means and how it is taken.
 
+mod alone;
 mod cluster;
 mod demo;
+mod dns;
 mod etcd;
 mod figures;
 mod http_path;
@@ -47,6 +49,8 @@ enum Command {
     Http(http_path::Options),
     /// First rules, single changes, processor time and memory of the Service proxy beside kube-proxy
     Proxy(proxy::Options),
+    /// Answers of the DNS server beside NSD and CoreDNS, each per second of its processor time
+    Dns(dns::Options),
 }
 
 #[tokio::main]
@@ -60,6 +64,7 @@ async fn main() -> anyhow::Result<()> {
             Command::Ready(options) => ready::run(&program, options).await,
             Command::Store(options) => store_beside_etcd::run(options).await,
             Command::Http(options) => http_path::run(&program, options).await,
+            Command::Dns(options) => tokio::task::block_in_place(|| dns::run(&program, options)),
             Command::Proxy(options) => tokio::task::block_in_place(|| proxy::run(&program, options)),
         }
     };

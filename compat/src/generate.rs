@@ -1,6 +1,7 @@
 //! Random clusters that an API server accepts.
 
 use std::collections::BTreeMap;
+use std::net::Ipv4Addr;
 
 use fastrand::Rng;
 use serde_json::{Value, json};
@@ -11,6 +12,8 @@ const ZONE: &str = "zone-a";
 /// Other nodes and zones.
 const NODES: [&str; 3] = [NODE, "node-b", "node-c"];
 const ZONES: [&str; 2] = [ZONE, "zone-b"];
+/// The node's primary address, which is also the API server's.
+pub const PRIMARY: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 /// Addresses of the node; the first of each family is the primary one.
 pub const NODE_IPS: [&str; 3] = ["192.0.2.1", "192.0.2.101", "2001:db8::1"];
 /// Addresses that are nobody's until a Service names them.

@@ -1,4 +1,4 @@
-//! Does our proxy do what kube-proxy does?
+//! Does our proxy do what kube-proxy does, and our DNS what CoreDNS does?
 //!
 //! Random clusters ([`generate`]) are given to a real API server and a real kube-proxy ([`peers`]). Its rules are
 //! dumped, and packets ([`questions`]) are walked through them and through ours. Every verdict, endpoint,
@@ -6,11 +6,13 @@
 //! purpose is listed, with the reason, in `compat/README.md`.
 //!
 //! A cluster and the dumps that kube-proxy made of it can be recorded ([`recording`]); continuous integration
-//! compares with recordings, since building kube-proxy takes long.
+//! compares with recordings, since building kube-proxy takes long. DNS servers are compared in [`dns`].
 
 pub mod check;
 pub mod compare;
+pub mod dns;
 pub mod generate;
 pub mod peers;
+pub mod process;
 pub mod questions;
 pub mod recording;

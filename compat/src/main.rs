@@ -1,49 +1,115 @@
-//! `compat`: the real kube-proxy and ours, on random clusters. `compat/README.md` says how to run it.
+//! `compat`: the real kube-proxy and CoreDNS beside ours, on random clusters. `compat/README.md` says how to run it.
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{bail, ensure};
-use clap::Parser;
+use anyhow::ensure;
+use clap::{Args, Parser, Subcommand};
 use compat::check::{self, Verdicts};
+
+use compat::dns::corefile::CASES;
+use compat::dns::live::Comparison;
 use compat::generate;
-use compat::peers::Peers;
+use compat::peers::{self, Peers};
 use compat::recording::Recording;
 use fastrand::Rng;
 
-/// Gives random clusters to the real kube-proxy and to ours, and says where they differ.
+/// Compares our parts with those of Kubernetes on random clusters, and says where they differ
 #[derive(Parser)]
 struct Cli {
-    /// Where etcd, kube-apiserver and kube-proxy are
-    #[arg(long, value_name = "DIR")]
+    /// Where etcd, kube-apiserver, kube-proxy and coredns are
+    #[arg(long, global = true, value_name = "DIR", default_value = "target/peers")]
     peers: PathBuf,
+    /// The first of the random clusters; the same number gives the same clusters
+    #[arg(long, global = true, value_name = "N", default_value_t = 1)]
+    seed: u64,
+    /// How many Services each has
+    #[arg(long, global = true, value_name = "N", default_value_t = 60)]
+    services: usize,
+    /// Keep each cluster and what the peer made of it in a folder below this one
+    #[arg(long, global = true, value_name = "DIR")]
+    record: Option<PathBuf>,
+    #[command(subcommand)]
+    part: Part,
+}
+
+#[derive(Subcommand)]
+enum Part {
+    /// The Service proxy with kube-proxy: every packet must go the same way
+    Proxy(Proxy),
+    /// The cluster's DNS with CoreDNS: every question must get the same answer
+    Dns(Dns),
+}
+
+#[derive(Args)]
+struct Proxy {
     /// How many clusters
     #[arg(long, value_name = "N", default_value_t = 10)]
     rounds: u64,
-    /// How many Services each has
-    #[arg(long, value_name = "N", default_value_t = 60)]
-    services: usize,
-    /// The first of the random clusters; the same number gives the same clusters
-    #[arg(long, value_name = "N", default_value_t = 1)]
-    seed: u64,
-    /// Keep each cluster and kube-proxy's rules in a folder below this one
-    #[arg(long, value_name = "DIR")]
-    record: Option<PathBuf>,
     /// Only this mode
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
 }
 
+#[derive(Args)]
+struct Dns {
+    /// How many clusters
+    #[arg(long, value_name = "N", default_value_t = 2)]
+    rounds: u64,
+    /// Only these configurations
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    case: Vec<String>,
+    /// About how many questions each configuration gets [default: all that the objects suggest]
+    #[arg(long, value_name = "N")]
+    most: Option<usize>,
+    /// Our program [default: `portolan` beside this program]
+    #[arg(long, value_name = "FILE")]
+    portolan: Option<PathBuf>,
+}
+
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
     ensure!(rustix::process::geteuid().is_root(), "network namespaces and rules need root");
+    match &cli.part {
+        Part::Proxy(options) => proxy(&cli, options),
+        Part::Dns(options) => dns(&cli, options),
+    }
+}
+
+fn dns(cli: &Cli, options: &Dns) -> anyhow::Result<()> {
+    let beside = std::env::current_exe()?.with_file_name("portolan");
+    let portolan = options.portolan.as_deref().unwrap_or(&beside);
+    let mut verdicts = compat::dns::verdicts::Verdicts::default();
+    for round in cli.seed..cli.seed + options.rounds {
+        let peers = Peers::start(&cli.peers)?;
+        let folder = cli.record.as_ref().map(|folder| folder.join(format!("dns-{round}")));
+        let comparison =
+            Comparison { peers: &peers, portolan, most: options.most, record: folder.as_deref() };
+        let mut random = Rng::with_seed(round);
+        let objects = comparison.fill(&mut random, cli.services)?;
+        for case in &CASES {
+            // Each configuration has its own chance, so that one alone asks what it asks among others.
+            let mut random = random.fork();
+            if options.case.is_empty() || options.case.iter().any(|name| name == case.name) {
+                let found = comparison.run(&mut random, &objects, case)?;
+                println!("{round} {}: {found}", case.name);
+                verdicts.add(found);
+            }
+        }
+    }
+    println!("{}all: {verdicts}", verdicts.details());
+    ensure!(verdicts.mistakes() == 0, "there are differences");
+    Ok(())
+}
+
+fn proxy(cli: &Cli, options: &Proxy) -> anyhow::Result<()> {
     let peers = Peers::start(&cli.peers)?;
     let mut verdicts = Verdicts::default();
-    for round in cli.seed..cli.seed + cli.rounds {
+    for round in cli.seed..cli.seed + options.rounds {
         let mut random = Rng::with_seed(round);
         peers.fill(&generate::cluster(&mut random, cli.services))?;
         for mode in ["iptables", "nftables"] {
             let settings = generate::settings(&mut random, mode);
-            if cli.mode.as_deref().is_some_and(|only| only != mode) {
+            if options.mode.as_deref().is_some_and(|only| only != mode) {
                 continue;
             }
             let recording = record(&peers, mode, settings)?;
@@ -62,7 +128,8 @@ fn main() -> anyhow::Result<()> {
         }
     }
     println!("all: {verdicts}");
-    if verdicts.differences.is_empty() { Ok(()) } else { bail!("there are differences") }
+    ensure!(verdicts.differences.is_empty(), "there are differences");
+    Ok(())
 }
 
 /// A cluster that shows a difference is kept for a closer look.
@@ -76,7 +143,7 @@ fn keep(recording: &Recording, mode: &str, round: u64) -> anyhow::Result<()> {
 /// Lets kube-proxy program the cluster that the API server holds, and reads what it wrote.
 fn record(peers: &Peers, mode: &str, settings: String) -> anyhow::Result<Recording> {
     peers.flush()?;
-    let objects = peers.objects()?;
+    let objects = peers.objects(&peers::PACKETS)?;
     let dumps: &[(&str, &str, &[&str])] = match mode {
         "iptables" => &[("iptables-save", "iptables-save", &[]), ("ip6tables-save", "ip6tables-save", &[])],
         _ => &[("nft", "nft", &["list", "ruleset"])],

@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
@@ -12,14 +12,23 @@ use tempfile::TempDir;
 use testbed::Namespace;
 
 use crate::generate::{self, Cluster, NODE, NODE_IPS};
+use crate::process::{self, Process};
 
 /// The Service whose rules show that kube-proxy has taken in all others: it is created last.
 const LAST: &str = "zz-last";
+/// The collections that decide where packets go, and the kinds of their objects.
+pub const PACKETS: [(&str, &str); 4] = [
+    ("/api/v1/services", "Service"),
+    ("/apis/discovery.k8s.io/v1/endpointslices", "EndpointSlice"),
+    ("/api/v1/nodes", "Node"),
+    ("/apis/networking.k8s.io/v1/servicecidrs", "ServiceCIDR"),
+];
 /// How long anything may take to come up.
 const PATIENCE: Duration = Duration::from_secs(60);
 const TOKEN: &str = "compat";
 
 /// A control plane without controllers: what is written is what kube-proxy sees.
+#[derive(Debug)]
 pub struct Peers {
     programs: PathBuf,
     namespace: Namespace,
@@ -27,16 +36,6 @@ pub struct Peers {
     // In this order they end.
     _apiserver: Process,
     _etcd: Process,
-}
-
-/// A process that ends with its value.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 impl Drop for Peers {
@@ -143,18 +142,13 @@ impl Peers {
         Ok(())
     }
 
-    /// All that decides where packets go, as `kubectl get -o json` prints it.
+    /// All objects of these collections, given with their kinds, as `kubectl get -o json` prints them.
     ///
     /// # Errors
     /// When the API server does not answer.
-    pub fn objects(&self) -> anyhow::Result<Value> {
+    pub fn objects(&self, collections: &[(&str, &str)]) -> anyhow::Result<Value> {
         let mut items = Vec::new();
-        for (path, kind) in [
-            ("/api/v1/services", "Service"),
-            ("/apis/discovery.k8s.io/v1/endpointslices", "EndpointSlice"),
-            ("/api/v1/nodes", "Node"),
-            ("/apis/networking.k8s.io/v1/servicecidrs", "ServiceCIDR"),
-        ] {
+        for &(path, kind) in collections {
             let mut list: Value = serde_json::from_str(&self.call("GET", path, None)?)?;
             for mut item in list["items"].as_array_mut().map(std::mem::take).into_iter().flatten() {
                 item["kind"] = kind.into();
@@ -178,18 +172,15 @@ impl Peers {
         read: impl FnOnce() -> anyhow::Result<T>,
     ) -> anyhow::Result<T> {
         let file = self.folder.path().join("kube-proxy.yaml");
-        let kubeconfig = self.folder.path().join("kubeconfig");
+        let kubeconfig = self.kubeconfig();
         fs::write(&file, format!("{settings}clientConnection: {{kubeconfig: {}}}\n", kubeconfig.display()))?;
         let log = self.folder.path().join("kube-proxy.log");
         let flag = format!("--config={}", file.display());
-        let process = start(&self.namespace, Command::new(self.programs.join("kube-proxy")).arg(flag), &log)?;
+        let process = start(&self.namespace, Command::new(self.program("kube-proxy")).arg(flag), &log)?;
         let synced = self.wait_for("kube-proxy", || dump().is_ok_and(|text| text.contains(LAST)));
         let result = synced.and_then(|()| read());
         drop(process);
-        result.with_context(|| {
-            let log = fs::read_to_string(&log).unwrap_or_default();
-            log.lines().rev().take(12).collect::<Vec<_>>().join("\n")
-        })
+        result.with_context(|| process::last_words(&log))
     }
 
     /// Removes all rules, whoever made them.
@@ -232,8 +223,21 @@ impl Peers {
         bail!("{what} did not come up within {} s", PATIENCE.as_secs())
     }
 
-    /// One request to the API server.
-    fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<String> {
+    /// The file with which a program reaches the API server.
+    pub fn kubeconfig(&self) -> PathBuf {
+        self.folder.path().join("kubeconfig")
+    }
+
+    /// A program of the peers.
+    pub fn program(&self, name: &str) -> PathBuf {
+        self.programs.join(name)
+    }
+
+    /// One request to the API server; a `PATCH` is a merge patch (RFC 7386).
+    ///
+    /// # Errors
+    /// What the API server says when it refuses.
+    pub fn call(&self, method: &str, path: &str, body: Option<&Value>) -> anyhow::Result<String> {
         let text = body.map(ToString::to_string).unwrap_or_default();
         let content = if method == "PATCH" { "application/merge-patch+json" } else { "application/json" };
         let request = Request::builder()
@@ -274,11 +278,7 @@ fn wire(namespace: &Namespace) -> anyhow::Result<()> {
 }
 
 fn start(namespace: &Namespace, command: &mut Command, log: &Path) -> anyhow::Result<Process> {
-    let file = fs::File::create(log)?;
-    let program = command.get_program().to_owned();
-    command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
-    let child = namespace.run(|| command.spawn())?;
-    Ok(Process(child.with_context(|| format!("{} cannot be started; build it first", program.display()))?))
+    namespace.run(|| Process::start(command, log))?
 }
 
 fn kubeconfig() -> String {

@@ -57,10 +57,11 @@ impl Recording {
         Ok(Self { objects: serde_json::from_str(&text(OBJECTS)?)?, settings: text(SETTINGS)?, rules })
     }
 
-    /// All recordings in a folder, in order of name.
+    /// All recordings of kube-proxy in a folder, in order of name.
     pub fn all(folder: &Path) -> Vec<PathBuf> {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut folders: Vec<_> = entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+        let mut folders: Vec<_> =
+            entries.map(|entry| entry.path()).filter(|path| path.join(SETTINGS).exists()).collect();
         folders.sort();
         folders
     }

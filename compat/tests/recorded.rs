@@ -1,5 +1,8 @@
 //! What kube-proxy made of recorded clusters, and what we make of them. Needs root and `nft`, `iptables`.
 
+#[path = "recorded/dns.rs"]
+mod dns;
+
 use std::path::Path;
 
 use compat::check;

@@ -1,0 +1,205 @@
+//! A rule for each sort of difference that is on purpose.
+
+use super::Asked;
+use crate::dns::codes;
+use crate::dns::compare::Difference;
+use crate::dns::question::{Edns, Message};
+use crate::dns::reply::{Outcome, Record, Section};
+
+/// A rule.
+pub(super) struct Wanted {
+    /// Why, in few words.
+    pub(super) reason: &'static str,
+    /// Whether this difference is of that sort.
+    pub(super) is: fn(&Asked<'_>, &Difference) -> bool,
+}
+
+/// What may stand for a protocol in front of a Service's name.
+const PROTOCOLS: [&str; 3] = ["_tcp.", "_udp.", "_sctp."];
+
+/// All of them; the first that fits counts.
+pub(super) const ALL: [Wanted; 22] = [
+    Wanted {
+        reason: "EDNS tells the server's own size",
+        is: |_, difference| match difference {
+            Difference::Edns(Some(theirs), Some(ours)) => {
+                theirs.size != ours.size && Edns { size: theirs.size, ..ours.clone() } == *theirs
+            }
+            _ => false,
+        },
+    },
+    Wanted {
+        reason: "RA is set wherever the server forwards",
+        is: |asked, difference| {
+            *difference == Difference::Flag { flag: "ra", ours: true }
+                && asked.case.plugins.contains("forward")
+        },
+    },
+    Wanted {
+        reason: "names in data are in small letters, or as they were asked for",
+        is: |asked, difference| match difference {
+            Difference::Letters(_) => true,
+            Difference::Missing(theirs) => ours(asked, |ours| letters(theirs, ours)),
+            Difference::Extra(ours) => theirs(asked, |theirs| letters(theirs, ours)),
+            _ => false,
+        },
+    },
+    Wanted {
+        reason: "the weight of an SRV record counts a target once",
+        is: |asked, difference| match difference {
+            Difference::Missing(theirs) => ours(asked, |ours| weight(theirs, ours)),
+            Difference::Extra(ours) => theirs(asked, |theirs| weight(theirs, ours)),
+            _ => false,
+        },
+    },
+    Wanted {
+        reason: "no UDP message has more than 1232 bytes",
+        is: |asked, _| {
+            let truncated = |outcome: &Outcome| outcome.reply().is_some_and(|reply| reply.is("tc"));
+            !asked.question.tcp && !truncated(asked.theirs) && truncated(asked.ours)
+        },
+    },
+    Wanted {
+        reason: "ANY is answered by one HINFO record",
+        is: |asked, _| asked.kind() == codes::ANY && ours(asked, |ours| ours.kind == codes::HINFO),
+    },
+    Wanted {
+        reason: "a name that is in no zone is refused",
+        is: |asked, _| asked.becomes("SERVFAIL", "REFUSED") && asked.is_empty(),
+    },
+    Wanted {
+        reason: "a name with a PTR record exists for other types too",
+        is: |asked, _| {
+            asked.becomes("NXDOMAIN", "NOERROR")
+                && asked.kind() != codes::PTR
+                && asked.name().ends_with(".arpa.")
+                && asked.is_empty()
+        },
+    },
+    Wanted {
+        reason: "nothing is below the name of an address",
+        is: |asked, _| asked.name().starts_with("x.") && asked.name().ends_with(".arpa."),
+    },
+    Wanted {
+        reason: "dns-version exists for other types too",
+        is: |asked, _| asked.becomes("NXDOMAIN", "NOERROR") && asked.name().starts_with("dns-version."),
+    },
+    Wanted {
+        reason: "a name with names below it exists",
+        is: |asked, _| {
+            asked.becomes("NXDOMAIN", "NOERROR")
+                && PROTOCOLS.iter().any(|label| asked.name().starts_with(label))
+                && asked.is_empty()
+        },
+    },
+    Wanted {
+        reason: "the names of ports and protocols begin with an underscore",
+        is: |asked, _| {
+            let name = asked.name();
+            let labels: Vec<_> = name.split('.').collect();
+            let is_bare = |label: &&str| !label.starts_with('_') || *label == "_";
+            asked.becomes("NOERROR", "NXDOMAIN")
+                && labels.len() > 5
+                && labels[..2].iter().any(is_bare)
+                && labels[1].trim_start_matches('_').len() < 5
+        },
+    },
+    Wanted {
+        reason: "an ExternalName is an alias for every type, also of nothing",
+        is: |asked, _| {
+            let alias = |record: &Record| {
+                record.kind == codes::CNAME && record.name.eq_ignore_ascii_case(&asked.name())
+            };
+            asked.name().contains(".svc.")
+                && ours(asked, alias)
+                && (!theirs(asked, alias) || asked.becomes("NOERROR", "NXDOMAIN"))
+        },
+    },
+    Wanted {
+        reason: "a pod has no SRV record",
+        is: |asked, _| asked.kind() == codes::SRV && asked.name().contains(".pod.") && asked.is_empty(),
+    },
+    Wanted {
+        reason: "a broken message is a format error",
+        is: |asked, _| {
+            let is_message = matches!(asked.question.message, Message::Bytes(_));
+            is_message && asked.ours.reply().is_some_and(|reply| reply.rcode == 1)
+        },
+    },
+    Wanted {
+        reason: "classes other than IN are refused",
+        is: |asked, _| {
+            let class = asked.question.proper().map_or(codes::IN, |proper| proper.class);
+            class != codes::IN && asked.ours.reply().is_some_and(|reply| reply.rcode == 5)
+        },
+    },
+    Wanted {
+        reason: "opcodes other than QUERY are not implemented",
+        is: |asked, _| {
+            let opcode = asked.question.proper().map_or(0, |proper| proper.opcode);
+            opcode != 0 && asked.ours.reply().is_some_and(|reply| reply.rcode == 4)
+        },
+    },
+    Wanted {
+        reason: "a transfer has the records that questions get, and only a zone's apex has one",
+        is: |asked, _| asked.question.is_transfer() && asked.case.plugins.contains("transfer"),
+    },
+    Wanted {
+        reason: "the question is repeated as it was asked",
+        is: |asked, _| {
+            let echo = |outcome: &Outcome| outcome.reply().is_some_and(|reply| reply.echo.is_some());
+            asked.question.proper().is_some() && echo(asked.theirs) && !echo(asked.ours)
+        },
+    },
+    Wanted {
+        reason: "a reply is not truncated when only additional records have no room",
+        is: |asked, difference| {
+            let additional = |record: &Record| record.section == Section::Additional;
+            let lost = asked.theirs.reply().is_some_and(|reply| reply.is("tc"));
+            !asked.question.tcp
+                && lost
+                && match difference {
+                    Difference::Flag { flag, ours } => *flag == "tc" && !ours,
+                    Difference::Missing(record) | Difference::Extra(record) => additional(record),
+                    _ => false,
+                }
+        },
+    },
+    Wanted {
+        reason: "CD is copied from the question",
+        is: |_, difference| *difference == Difference::Flag { flag: "cd", ours: true },
+    },
+    Wanted {
+        reason: "a name that does not exist does not exist for SOA either",
+        is: |asked, _| asked.kind() == codes::SOA && asked.becomes("NOERROR", "NXDOMAIN"),
+    },
+];
+
+fn ours(asked: &Asked<'_>, fits: impl Fn(&Record) -> bool) -> bool {
+    asked.ours.reply().is_some_and(|reply| reply.records.iter().any(fits))
+}
+
+fn theirs(asked: &Asked<'_>, fits: impl Fn(&Record) -> bool) -> bool {
+    asked.theirs.reply().is_some_and(|reply| reply.records.iter().any(fits))
+}
+
+/// Whether two records are the same but for the letters of names.
+fn letters(one: &Record, other: &Record) -> bool {
+    one.data.eq_ignore_ascii_case(&other.data) && alike(one, other)
+}
+
+/// Whether two SRV records differ only in their weight, and in letters.
+fn weight(one: &Record, other: &Record) -> bool {
+    let but_weight = |record: &Record| {
+        let words: Vec<_> = record.data.split(' ').map(str::to_ascii_lowercase).collect();
+        (words.len() == 4).then(|| (words[0].clone(), words[2].clone(), words[3].clone()))
+    };
+    one.kind == codes::SRV && alike(one, other) && but_weight(one) == but_weight(other)
+}
+
+fn alike(one: &Record, other: &Record) -> bool {
+    one.section == other.section
+        && one.kind == other.kind
+        && one.ttl == other.ttl
+        && one.name.eq_ignore_ascii_case(&other.name)
+}
