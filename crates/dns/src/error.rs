@@ -31,6 +31,14 @@ pub enum Error {
         /// What the system says.
         source: io::Error,
     },
+    /// A certificate or its key cannot be used.
+    #[error("{} cannot be used for TLS: {why}", path.display())]
+    Certificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
     /// The API server that the Corefile names cannot be asked.
     #[error("the API server cannot be asked: {0}; check what `kubernetes` says of it")]
     Api(String),

@@ -1,6 +1,8 @@
 //! Sockets in front of the names.
 
+pub(crate) mod certificate;
 pub(crate) mod chain;
+pub(crate) mod https;
 pub(crate) mod plan;
 pub(crate) mod sockets;
 pub(crate) mod tcp;

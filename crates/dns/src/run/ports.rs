@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::feed::Feeds;
@@ -13,6 +14,7 @@ use crate::hosts::Hosts;
 use crate::interfaces;
 use crate::metrics::{Counts, Metrics};
 use crate::outside::Outside;
+use crate::server::certificate;
 use crate::server::chain::{Chain, Parts};
 use crate::server::plan::{Entry, Plan, Shared};
 use crate::server::sockets::{self, Open, Sockets};
@@ -41,6 +43,7 @@ pub(super) struct Ports {
 #[derive(Debug)]
 struct Listening {
     shared: Arc<Shared>,
+    certificate: watch::Sender<Option<Arc<rustls::ServerConfig>>>,
     _workers: Vec<Worker>,
     _tcp: Task,
 }
@@ -74,8 +77,10 @@ impl Ports {
                 let worker = Worker::start(socket, self.threads, shared.clone(), tasks);
                 workers.push(worker.map_err(Error::Socket)?);
             }
-            let tcp = tcp::serve(shared.clone(), tcp::open(tcp).map_err(Error::Socket)?);
-            let listening = Listening { shared, _workers: workers, _tcp: Task(tokio::spawn(tcp)) };
+            let (certificate, held) = watch::channel(None);
+            let tcp = tcp::serve(shared.clone(), tcp::open(tcp).map_err(Error::Socket)?, listen, held);
+            let listening =
+                Listening { shared, certificate, _workers: workers, _tcp: Task(tokio::spawn(tcp)) };
             self.ports.push(((listen, address), listening));
         }
         Ok(())
@@ -100,6 +105,13 @@ impl Ports {
                     true => self.ports.iter().map(|(port, _)| *port).collect(),
                     false => bound.map(|address| (served.listen, address)).collect(),
                 };
+                if let Some(tls) = block.plugins.tls.as_ref().filter(|_| served.listen != Listen::Dns) {
+                    let certificate = certificate::read(tls, served.listen)?;
+                    let secured = self.ports.iter().filter(|(port, _)| ports.contains(port));
+                    secured.for_each(|(_, listening)| {
+                        listening.certificate.send_replace(Some(certificate.clone()));
+                    });
+                }
                 for port in ports {
                     let counts = self.counts(block, port, &served.zone);
                     let entry = Entry { zone: served.zone.clone(), chain: chain.clone(), counts };

@@ -1,24 +1,25 @@
 //! Queries on connections (RFC 7766).
 
 use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt, BufReader};
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use rustls::ServerConfig;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
+use tokio_rustls::TlsAcceptor;
 
 use super::plan::{Next, Shared};
 use super::{Client, Transport};
+use crate::config::Listen;
 
 /// How many connections a listener serves at a time.
 const CONNECTIONS: usize = 1024;
 /// How long a connection may say nothing (RFC 7766, 6.2.3), and how long while most places are taken.
-const IDLE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
+pub(crate) const IDLE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
 /// How long a client may take to read what it asked for.
 const WRITE: Duration = Duration::from_secs(10);
 /// How many replies of a connection may wait to be written; a client that does not read is not read either.
@@ -32,8 +33,17 @@ pub(crate) fn open(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     TcpListener::from_std(listener)
 }
 
-/// Answers for ever, a bounded number of connections at a time.
-pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
+/// How long a client may take to agree on keys.
+const HANDSHAKE: Duration = Duration::from_secs(5);
+
+/// Answers for ever, a bounded number of connections at a time, which come in as `listen` says. Those under TLS are
+/// refused as long as there is no certificate.
+pub(crate) async fn serve(
+    shared: Arc<Shared>,
+    listener: TcpListener,
+    listen: Listen,
+    certificate: watch::Receiver<Option<Arc<ServerConfig>>>,
+) {
     let places = Arc::new(Semaphore::new(CONNECTIONS));
     let mut connections = JoinSet::new();
     loop {
@@ -47,30 +57,55 @@ pub(crate) async fn serve(shared: Arc<Shared>, listener: TcpListener) {
             }
         };
         while connections.try_join_next().is_some() {}
-        let (shared, places) = (shared.clone(), places.clone());
+        let (shared, places, certificate) = (shared.clone(), places.clone(), certificate.borrow().clone());
         connections.spawn(async move {
-            connection(shared, stream, client, &places).await;
+            let from = Client { address: client.ip().to_canonical(), transport: Transport::Tcp };
+            if let Err(error) = connection(shared, stream, from, (listen, certificate), &places).await {
+                tracing::debug!(%client, %error, "a DNS connection broke");
+            }
             drop(place);
         });
     }
 }
 
-async fn connection(shared: Arc<Shared>, stream: TcpStream, client: SocketAddr, places: &Semaphore) {
-    let (read, write) = stream.into_split();
-    let from = Client { address: client.ip().to_canonical(), transport: Transport::Tcp };
-    let (replies, written) = mpsc::channel(REPLIES);
-    let reading = read_queries(shared, from, BufReader::new(read), replies, places);
-    let (read, wrote) = tokio::join!(reading, write_replies(write, written));
-    if let Err(error) = read.and(wrote) {
-        tracing::debug!(%client, %error, "a DNS connection broke");
+async fn connection(
+    shared: Arc<Shared>,
+    stream: TcpStream,
+    client: Client,
+    (listen, certificate): (Listen, Option<Arc<ServerConfig>>),
+    places: &Semaphore,
+) -> io::Result<()> {
+    if listen == Listen::Dns {
+        let (read, write) = stream.into_split();
+        return converse(shared, client, read, write, places).await;
     }
+    let certificate = certificate.ok_or_else(|| io::Error::other("there is no certificate"))?;
+    let stream = timeout(HANDSHAKE, TlsAcceptor::from(certificate).accept(stream)).await??;
+    if listen == Listen::Https {
+        return super::https::connection(shared, client, stream).await;
+    }
+    let (read, write) = tokio::io::split(stream);
+    converse(shared, client, read, write, places).await
+}
+
+async fn converse(
+    shared: Arc<Shared>,
+    client: Client,
+    read: impl AsyncRead + Unpin,
+    write: impl AsyncWrite + Unpin,
+    places: &Semaphore,
+) -> io::Result<()> {
+    let (replies, written) = mpsc::channel(REPLIES);
+    let reading = read_queries(shared, client, BufReader::new(read), replies, places);
+    let (read, wrote) = tokio::join!(reading, write_replies(write, written));
+    read.and(wrote)
 }
 
 /// Reads queries and sees that each is answered, in whatever order the answers are there (RFC 7766, 7).
 async fn read_queries(
     shared: Arc<Shared>,
     client: Client,
-    mut stream: BufReader<OwnedReadHalf>,
+    mut stream: BufReader<impl AsyncRead + Unpin>,
     replies: mpsc::Sender<Vec<u8>>,
     places: &Semaphore,
 ) -> io::Result<()> {
@@ -124,7 +159,10 @@ async fn read_queries(
     Ok(())
 }
 
-async fn write_replies(mut stream: OwnedWriteHalf, mut replies: mpsc::Receiver<Vec<u8>>) -> io::Result<()> {
+async fn write_replies(
+    mut stream: impl AsyncWrite + Unpin,
+    mut replies: mpsc::Receiver<Vec<u8>>,
+) -> io::Result<()> {
     let (mut ready, mut bytes) = (Vec::new(), Vec::new());
     while replies.recv_many(&mut ready, REPLIES).await > 0 {
         bytes.clear();

@@ -3,4 +3,5 @@
 mod harness;
 mod names;
 mod protocol;
+mod secure;
 mod upstream;
