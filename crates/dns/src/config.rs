@@ -43,6 +43,12 @@ impl Config {
         Ok(Self { blocks: vec![block], warnings: Vec::new() })
     }
 
+    /// Whether endpoints without a hostname are to be named after their pods.
+    pub fn names_pods(&self) -> bool {
+        let clusters = self.blocks.iter().filter_map(|block| block.plugins.kubernetes.as_ref());
+        clusters.into_iter().any(|kubernetes| kubernetes.endpoint_pod_names)
+    }
+
     /// Whether names depend on an API server that the Corefile does not name itself.
     pub fn asks_api_server(&self) -> bool {
         let clusters = self.blocks.iter().filter_map(|block| block.plugins.kubernetes.as_ref());

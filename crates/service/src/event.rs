@@ -12,3 +12,15 @@ pub enum Event<T> {
     /// The list is complete: what it did not name is gone.
     Synced,
 }
+
+impl<T> Event<T> {
+    /// The same step about something that is made of each object.
+    pub fn map<U>(self, of: impl FnOnce(T) -> U) -> Event<U> {
+        match self {
+            Self::Relist => Event::Relist,
+            Self::Apply(object) => Event::Apply(of(object)),
+            Self::Delete(object) => Event::Delete(of(object)),
+            Self::Synced => Event::Synced,
+        }
+    }
+}

@@ -6,7 +6,10 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::objects::{EndpointSlice, Namespace, Node, Object, Pod, Service, ServiceCidr};
+use crate::objects::{
+    EndpointSlice, ImportedSlice, Namespace, Node, Object, Pod, PodNamedSlice, Service, ServiceCidr,
+    ServiceImport,
+};
 
 /// The objects of some texts that decide where packets and names go, in the order in which they were read.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +24,12 @@ pub struct Objects {
     pub pods: Vec<Pod>,
     /// Namespaces.
     pub namespaces: Vec<Namespace>,
+    /// Services that several clusters have together (KEP-1645).
+    pub imports: Vec<Service>,
+    /// The slices of those.
+    pub imported_slices: Vec<EndpointSlice>,
+    /// Whether endpoints without a hostname are named after their pods.
+    pub name_pods: bool,
     /// ServiceCIDRs.
     pub service_cidrs: Vec<ServiceCidr>,
     /// How many objects of other kinds there were.
@@ -85,7 +94,17 @@ impl Objects {
         }
         match kind.as_str() {
             Service::KIND => self.services.push(object(value, true)?),
-            EndpointSlice::KIND => self.slices.push(object(value, true)?),
+            EndpointSlice::KIND => {
+                let ImportedSlice(imported) = object(value.clone(), true)?;
+                if imported.service.is_some() {
+                    self.imported_slices.push(imported);
+                }
+                self.slices.push(match self.name_pods {
+                    true => object::<PodNamedSlice>(value, true)?.0,
+                    false => object(value, true)?,
+                });
+            }
+            ServiceImport::KIND => self.imports.push(object::<ServiceImport>(value, true)?.0),
             Pod::KIND => self.pods.push(object(value, true)?),
             Namespace::KIND => self.namespaces.push(object(value, false)?),
             Node::KIND => self.nodes.push(object(value, false)?),

@@ -14,6 +14,7 @@ mod raw;
 mod scheduler;
 mod service;
 mod service_cidr;
+mod service_import;
 mod slice;
 
 pub use balance::{Balance, MAX_WEIGHT};
@@ -27,7 +28,8 @@ pub use service::{
     ClusterIps, ExternalTrafficPolicy, Protocol, Service, ServicePort, ServiceType, SessionAffinity,
 };
 pub use service_cidr::ServiceCidr;
-pub use slice::{EndpointSlice, Hints, SliceEndpoint, SlicePort};
+pub use service_import::ServiceImport;
+pub use slice::{EndpointSlice, Hints, ImportedSlice, PodNamedSlice, SliceEndpoint, SlicePort};
 
 use std::fmt::Debug;
 

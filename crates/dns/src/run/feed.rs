@@ -10,7 +10,7 @@ use futures::{Stream, StreamExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use service::Event;
 use service::manifest::Objects;
-use service::objects::Object;
+use service::objects::{ImportedSlice, Object, PodNamedSlice, ServiceImport};
 use service::watch;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -83,6 +83,10 @@ struct Origin {
     naming: Naming,
     endpoints: bool,
     pods: bool,
+    /// Whether endpoints without a hostname are named after their pods.
+    name_pods: bool,
+    /// Whether it is the Services that several clusters have together.
+    imports: bool,
 }
 
 impl Drop for Feed {
@@ -100,13 +104,27 @@ impl Origin {
             naming: Naming { ignore_empty: kubernetes.ignore_empty },
             endpoints: !kubernetes.no_endpoints,
             pods: with_paths || kubernetes.pods == PodRecords::Verified,
+            name_pods: kubernetes.endpoint_pod_names,
+            imports: false,
         }
+    }
+
+    /// The origin of the names in the multicluster zones of the same directive.
+    fn imported(&self) -> Self {
+        Self { pods: false, name_pods: false, imports: true, ..self.clone() }
     }
 }
 
 /// What the tables of a configuration depend on.
 fn origins(config: &Config) -> Vec<Origin> {
-    config.blocks.iter().filter_map(|block| origin(&block.plugins)).collect()
+    let blocks = config.blocks.iter();
+    blocks.flat_map(|block| [origin(&block.plugins), imports(&block.plugins)]).flatten().collect()
+}
+
+/// The origin of the names in the multicluster zones of a server block.
+fn imports(plugins: &crate::config::Plugins) -> Option<Origin> {
+    plugins.kubernetes.as_ref().filter(|kubernetes| !kubernetes.multicluster.is_empty())?;
+    origin(plugins).map(|origin| origin.imported())
 }
 
 /// The origin of the names of a server block.
@@ -150,8 +168,16 @@ impl Feeds {
 
     /// The table of a server block.
     pub(super) fn table(&self, plugins: &crate::config::Plugins) -> Option<Arc<Table>> {
-        let of = origin(plugins)?;
-        self.feeds.iter().find(|feed| feed.of == of).map(|feed| feed.table.clone())
+        self.table_of(&origin(plugins)?)
+    }
+
+    /// The table of the multicluster zones of a server block.
+    pub(super) fn imported(&self, plugins: &crate::config::Plugins) -> Option<Arc<Table>> {
+        self.table_of(&imports(plugins)?)
+    }
+
+    fn table_of(&self, of: &Origin) -> Option<Arc<Table>> {
+        self.feeds.iter().find(|feed| feed.of == *of).map(|feed| feed.table.clone())
     }
 
     /// Waits until everything was known once.
@@ -246,14 +272,24 @@ async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input
     };
     let labels = of.labels.as_ref().map_or("", |selector| &selector.0);
     let namespaces = of.namespace_labels.as_ref().map_or("", |selector| &selector.0);
-    let mut streams = vec![
-        watch::events_labelled(client.clone(), labels).map(Input::Service).boxed(),
-        watch::events_labelled(client.clone(), namespaces).map(Input::Namespace).boxed(),
-    ];
-    streams.push(match of.endpoints {
-        true => watch::events_labelled(client.clone(), labels).map(Input::Slice).boxed(),
-        false => stream::iter([Input::Slice(Event::Synced)]).chain(stream::pending()).boxed(),
-    });
+    let services = match of.imports {
+        false => watch::events_labelled(client.clone(), labels).map(Input::Service).boxed(),
+        true => watch::events_labelled(client.clone(), labels)
+            .map(|event: Event<ServiceImport>| Input::Service(event.map(|import| import.0)))
+            .boxed(),
+    };
+    let slices = match (of.endpoints, of.imports, of.name_pods) {
+        (false, ..) => stream::iter([Input::Slice(Event::Synced)]).chain(stream::pending()).boxed(),
+        (_, true, _) => watch::events_labelled(client.clone(), labels)
+            .map(|event: Event<ImportedSlice>| Input::Slice(event.map(|slice| slice.0)))
+            .boxed(),
+        (_, _, true) => watch::events_labelled(client.clone(), labels)
+            .map(|event: Event<PodNamedSlice>| Input::Slice(event.map(|slice| slice.0)))
+            .boxed(),
+        _ => watch::events_labelled(client.clone(), labels).map(Input::Slice).boxed(),
+    };
+    let namespaces = watch::events_labelled(client.clone(), namespaces).map(Input::Namespace).boxed();
+    let mut streams = vec![services, slices, namespaces];
     if of.pods {
         streams.push(watch::events(client, "").map(Input::Pod).boxed());
     }
@@ -302,10 +338,14 @@ fn from_objects(objects: &Objects, of: &Origin) -> BoxStream<'static, Input> {
     if of.labels.is_some() || of.namespace_labels.is_some() {
         tracing::warn!("labels are looked at by an API server only; everything in the files is served");
     }
-    let slices = if of.endpoints { &objects.slices[..] } else { &[] };
+    let (services, slices) = match of.imports {
+        true => (&objects.imports, &objects.imported_slices),
+        false => (&objects.services, &objects.slices),
+    };
+    let slices = if of.endpoints { &slices[..] } else { &[] };
     let inputs = [
         all(&objects.namespaces, Input::Namespace),
-        all(&objects.services, Input::Service),
+        all(services, Input::Service),
         all(slices, Input::Slice),
         all(&objects.pods, Input::Pod),
     ];

@@ -143,7 +143,9 @@ impl Ports {
         let plugins = &block.plugins;
         let servers = servers(block, own);
         let cluster = feeds.table(plugins).zip(plugins.kubernetes.as_ref());
-        let cluster = cluster.map(|(table, kubernetes)| View::new(table, kubernetes, servers));
+        let cluster = cluster.map(|(table, kubernetes)| View::new(table, kubernetes, servers.clone()));
+        let imports = feeds.imported(plugins).zip(plugins.kubernetes.as_ref());
+        let imports = imports.map(|(table, kubernetes)| View::of_imports(table, kubernetes, servers));
         let hosts = match &plugins.hosts {
             None => None,
             Some(options) => {
@@ -155,7 +157,7 @@ impl Ports {
                 Some(hosts)
             }
         };
-        Ok(Chain::new(plugins, Parts { cluster, hosts }, Outside::new(plugins, own)))
+        Ok(Chain::new(plugins, Parts { cluster, imports, hosts }, Outside::new(plugins, own)))
     }
 }
 

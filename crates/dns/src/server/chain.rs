@@ -30,6 +30,7 @@ pub(crate) struct Chain {
     transfer: Vec<Transfer>,
     hosts: Option<Arc<Hosts>>,
     cluster: Option<View>,
+    imports: Option<View>,
     outside: Outside,
 }
 
@@ -53,6 +54,8 @@ pub(crate) enum Step {
 pub(crate) struct Parts {
     /// The names of the cluster.
     pub(crate) cluster: Option<View>,
+    /// The names that it has together with others.
+    pub(crate) imports: Option<View>,
     /// The names of files.
     pub(crate) hosts: Option<Arc<Hosts>>,
 }
@@ -71,6 +74,7 @@ impl Chain {
             transfer: plugins.transfer.clone(),
             hosts: parts.hosts,
             cluster: parts.cluster,
+            imports: parts.imports,
             outside,
         }
     }
@@ -133,9 +137,8 @@ impl Chain {
         if self.hosts.as_ref().is_some_and(|hosts| hosts.answer(query, limit, out)) {
             return Step::Reply(Plugin::Hosts);
         }
-        if query.class == CLASS_IN
-            && let Some(view) = &self.cluster
-        {
+        let views = [&self.imports, &self.cluster].into_iter().flatten();
+        for view in views.filter(|_| query.class == CLASS_IN) {
             match answer(view, query, limit, chased, self.manner, out) {
                 answer::Step::Reply => return Step::Reply(Plugin::Kubernetes),
                 answer::Step::Resolve(target) => return Step::Resolve(target),

@@ -51,7 +51,7 @@ impl View {
             (b"svc" | b"pod" | b"dns", 0) => Found::Empty,
             (b"svc" | b"pod", 1) if self.shows(reading, name.span(0, 1)) => Found::Empty,
             (b"svc", 2..=4) if self.shows(reading, name.span(front - 1, front)) => {
-                service_name(reading, name, front)
+                self.service_name(reading, name, front)
             }
             (b"pod", 2) if self.shows(reading, name.span(1, 2)) => self.pod(reading, name),
             (b"dns-version", 0) => Found::Version,
@@ -71,19 +71,27 @@ impl View {
     }
 }
 
-/// A name whose `front` labels before `svc` are those of a Service and perhaps of its parts.
-fn service_name<'a>(reading: &'a Reading<'_>, name: &'a Name, front: usize) -> Found<'a> {
-    let Some(records) = reading.service(name.span(front - 2, front)) else { return Found::Missing };
-    match (&records.behind, front) {
-        (Behind::Nothing, _) => Found::Missing,
-        (Behind::Alias(target), 2) => Found::Alias(target),
-        (Behind::Alias(_), _) => Found::Missing,
-        (_, 2) => Found::Service(records, Filter::default()),
-        (_, 3) => records.part(name.span(0, 1)),
-        _ => {
-            let Some(port) = port(name.label(0), name.label(1)) else { return Found::Missing };
-            let filter = Filter { host: None, port: Some(port) };
-            if records.serves(&filter) { Found::Service(records, filter) } else { Found::Missing }
+impl View {
+    /// A name whose `front` labels before `svc` are those of a Service and perhaps of its parts.
+    fn service_name<'a>(&self, reading: &'a Reading<'_>, name: &'a Name, front: usize) -> Found<'a> {
+        let Some(records) = reading.service(name.span(front - 2, front)) else { return Found::Missing };
+        match (&records.behind, front) {
+            (Behind::Nothing, _) => Found::Missing,
+            (Behind::Alias(target), 2) => Found::Alias(target),
+            (Behind::Alias(_), _) => Found::Missing,
+            (_, 2) => Found::Service(records, Filter::default()),
+            (_, 3) => records.part(name.span(0, 1)),
+            (_, 4) if self.multicluster && !name.label(0).starts_with(b"_") => {
+                let host = Label::Hostname(name.span(0, 2));
+                let there = records.groups.iter().any(|group| !group.named(host).is_empty());
+                let filter = Filter { host: Some(host), port: None };
+                if there { Found::Service(records, filter) } else { Found::Missing }
+            }
+            _ => {
+                let Some(port) = port(name.label(0), name.label(1)) else { return Found::Missing };
+                let filter = Filter { host: None, port: Some(port) };
+                if records.serves(&filter) { Found::Service(records, filter) } else { Found::Missing }
+            }
         }
     }
 }

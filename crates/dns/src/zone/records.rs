@@ -7,7 +7,7 @@ use service::Cluster;
 use service::ServiceName;
 use service::objects::{ClusterIps, EndpointSlice, Protocol, Service, ServiceType};
 
-use super::{Key, dashed, key, label};
+use super::{Key, dashed, key};
 use crate::wire::Name;
 
 /// What the names of one Service hold, made once per change and only read by queries.
@@ -185,7 +185,7 @@ fn groups<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Box<[Group]> {
         ports.sort();
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
         let mut hosts = ready.map(|endpoint| Host {
-            hostname: endpoint.hostname.as_deref().filter(|hostname| !hostname.is_empty()).map(label),
+            hostname: endpoint.hostname.as_deref().and_then(hostname),
             address: endpoint.address,
         });
         if let Some(first) = hosts.next() {
@@ -195,6 +195,12 @@ fn groups<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Box<[Group]> {
         }
     }
     groups.into_iter().map(|(ports, hosts)| Group { ports, hosts: hosts.into_iter().collect() }).collect()
+}
+
+/// A hostname in wire form, without a root; one label, or two with that of a cluster. `None` if it is no name.
+fn hostname(text: &str) -> Option<Box<[u8]>> {
+    let name = Name::from_text(text).ok().filter(|name| name.labels() > 0)?;
+    Some(name.span(0, name.labels()).into())
 }
 
 fn lower(name: &str) -> Box<[u8]> {

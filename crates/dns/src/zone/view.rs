@@ -22,6 +22,8 @@ pub(crate) struct View {
     fall_through: Vec<Name>,
     /// Addresses of this server, which NS records lead to.
     servers: Vec<IpAddr>,
+    /// Whether endpoints have the name of their cluster after their own (KEP-1645).
+    pub(super) multicluster: bool,
 }
 
 /// A zone of the cluster.
@@ -43,11 +45,25 @@ pub(crate) struct Place<'a> {
 impl View {
     /// A view of a table.
     pub(crate) fn new(table: Arc<Table>, kubernetes: &Kubernetes, servers: Vec<IpAddr>) -> Self {
-        let zones: Vec<_> = kubernetes
-            .zones
-            .iter()
-            .map(|name| Zone { name: name.clone(), reverse: name.is_reverse() })
-            .collect();
+        let own = kubernetes.zones.iter().filter(|zone| !kubernetes.multicluster.contains(zone));
+        Self::of_zones(own, table, kubernetes, servers)
+    }
+
+    /// A view of a table of ServiceImports, in the multicluster zones.
+    pub(crate) fn of_imports(table: Arc<Table>, kubernetes: &Kubernetes, servers: Vec<IpAddr>) -> Self {
+        let multicluster = true;
+        let view = Self::of_zones(kubernetes.multicluster.iter(), table, kubernetes, servers);
+        Self { multicluster, pods: PodRecords::Disabled, ..view }
+    }
+
+    fn of_zones<'a>(
+        zones: impl Iterator<Item = &'a Name>,
+        table: Arc<Table>,
+        kubernetes: &Kubernetes,
+        servers: Vec<IpAddr>,
+    ) -> Self {
+        let zones: Vec<_> =
+            zones.map(|name| Zone { name: name.clone(), reverse: name.is_reverse() }).collect();
         let domain = zones.iter().find(|zone| !zone.reverse).map_or(Name::root(), |zone| zone.name.clone());
         Self {
             table,
@@ -58,6 +74,7 @@ impl View {
             ttl: kubernetes.ttl,
             fall_through: kubernetes.fall_through.clone().unwrap_or_default(),
             servers,
+            multicluster: false,
         }
     }
 

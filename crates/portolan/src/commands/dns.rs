@@ -57,7 +57,11 @@ pub(crate) fn dns(options: &DnsOptions) -> anyhow::Result<()> {
         }
         None => of_options(options)?,
     };
-    let objects = if options.files.is_empty() { None } else { Some(objects::read(&options.files)?) };
+    let objects = if options.files.is_empty() {
+        None
+    } else {
+        Some(objects::read(&options.files, config.names_pods())?)
+    };
     run(async {
         let source = match objects {
             Some(objects) => Source::Objects(Arc::new(objects)),

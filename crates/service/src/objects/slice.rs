@@ -14,6 +14,12 @@ use crate::{Family, ServiceName};
 
 /// Label that says whose endpoints these are.
 const SERVICE_NAME: &str = "kubernetes.io/service-name";
+/// The same for a Service that several clusters have together (KEP-1645).
+const IMPORTED_SERVICE_NAME: &str = "multicluster.kubernetes.io/service-name";
+/// Label that says which cluster such endpoints are in.
+const SOURCE_CLUSTER: &str = "multicluster.kubernetes.io/source-cluster";
+/// The longest label of DNS, in bytes (RFC 1035, 2.3.4).
+const LONGEST_LABEL: usize = 63;
 /// Label on slices of headless Services, which a proxy has no use for.
 const HEADLESS: &str = "service.kubernetes.io/headless";
 /// Annotation with the time of the change that the slice's last version came from.
@@ -134,6 +140,13 @@ struct RawEndpoint {
     zone: Option<String>,
     hostname: Option<Box<str>>,
     hints: Option<RawHints>,
+    target_ref: Option<RawTarget>,
+}
+
+#[derive(Deserialize)]
+struct RawTarget {
+    kind: Option<String>,
+    name: Option<Box<str>>,
 }
 
 #[derive(Deserialize, Default)]
@@ -156,6 +169,75 @@ struct RawHints {
 struct RawHint {
     #[serde(default)]
     name: String,
+}
+
+/// An EndpointSlice whose endpoints without a hostname have that of their pod: its name, if a label of DNS can hold
+/// it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawSlice")]
+pub struct PodNamedSlice(pub EndpointSlice);
+
+/// An EndpointSlice of a Service that several clusters have together (KEP-1645), under the name that they know it
+/// by. The hostnames of its endpoints end with the cluster's, as one label more.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(from = "RawSlice")]
+pub struct ImportedSlice(pub EndpointSlice);
+
+impl Object for PodNamedSlice {
+    const KIND: &'static str = EndpointSlice::KIND;
+    const GROUP: &'static str = EndpointSlice::GROUP;
+    const VERSION: &'static str = EndpointSlice::VERSION;
+    const PLURAL: &'static str = EndpointSlice::PLURAL;
+
+    fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+}
+
+impl Object for ImportedSlice {
+    const KIND: &'static str = EndpointSlice::KIND;
+    const GROUP: &'static str = EndpointSlice::GROUP;
+    const VERSION: &'static str = EndpointSlice::VERSION;
+    const PLURAL: &'static str = EndpointSlice::PLURAL;
+
+    fn metadata(&self) -> &Metadata {
+        &self.0.metadata
+    }
+}
+
+impl From<RawSlice> for PodNamedSlice {
+    fn from(mut raw: RawSlice) -> Self {
+        for endpoint in &mut raw.endpoints {
+            let pod = endpoint.target_ref.take().filter(|target| target.kind.as_deref() == Some("Pod"));
+            let name = pod.and_then(|pod| pod.name).filter(|name| name.len() <= LONGEST_LABEL);
+            endpoint.hostname = endpoint.hostname.take().filter(|hostname| !hostname.is_empty()).or(name);
+        }
+        Self(raw.into())
+    }
+}
+
+impl From<RawSlice> for ImportedSlice {
+    fn from(mut raw: RawSlice) -> Self {
+        let labels = &mut raw.metadata.labels;
+        labels.remove(SERVICE_NAME);
+        if let Some(service) = labels.remove(IMPORTED_SERVICE_NAME) {
+            labels.insert(SERVICE_NAME.to_owned(), service);
+        }
+        if let Some(cluster) = labels.remove(SOURCE_CLUSTER) {
+            for endpoint in &mut raw.endpoints {
+                let hostname = endpoint.hostname.take().filter(|hostname| !hostname.is_empty());
+                let hostname = hostname.or_else(|| Some(dashed(endpoint.addresses.first()?).into()));
+                endpoint.hostname = hostname.map(|hostname| format!("{hostname}.{cluster}").into());
+            }
+        }
+        Self(raw.into())
+    }
+}
+
+/// An address as a label of DNS, which cannot end in a dash.
+fn dashed(address: &str) -> String {
+    let label = address.replace(['.', ':'], "-");
+    if label.ends_with('-') { label + "0" } else { label }
 }
 
 impl From<RawSlice> for EndpointSlice {
@@ -276,6 +358,31 @@ mod tests {
         }))
         .unwrap();
         assert_eq!(slice.endpoints.iter().map(|endpoint| endpoint.weight).collect::<Vec<_>>(), [1, 5]);
+    }
+
+    #[test]
+    fn endpoints_can_be_named_after_pods_or_clusters() {
+        let slice = json!({
+            "metadata": {
+                "name": "web-1", "namespace": "default",
+                "labels": {SERVICE_NAME: "derived-1", IMPORTED_SERVICE_NAME: "web", SOURCE_CLUSTER: "east"}
+            },
+            "addressType": "IPv4",
+            "endpoints": [
+                {"addresses": ["10.0.0.1"], "hostname": "a", "targetRef": {"kind": "Pod", "name": "web-x"}},
+                {"addresses": ["10.0.0.2"], "targetRef": {"kind": "Pod", "name": "web-y"}},
+                {"addresses": ["10.0.0.3"], "targetRef": {"kind": "Pod", "name": "n".repeat(64)}},
+                {"addresses": ["10.0.0.4"], "targetRef": {"kind": "Node", "name": "node"}}
+            ]
+        });
+        let hostnames = |slice: &EndpointSlice| -> Vec<_> {
+            slice.endpoints.iter().map(|endpoint| endpoint.hostname.clone().unwrap_or_default()).collect()
+        };
+        let PodNamedSlice(by_pod) = serde_json::from_value(slice.clone()).unwrap();
+        assert_eq!(hostnames(&by_pod), ["a".into(), "web-y".into(), "".into(), "".into()]);
+        let ImportedSlice(imported) = serde_json::from_value(slice).unwrap();
+        assert_eq!(imported.service_name().unwrap().to_string(), "default/web");
+        assert_eq!(hostnames(&imported)[..2], ["a.east".into(), "10-0-0-2.east".into()]);
     }
 
     #[test]

@@ -36,7 +36,7 @@ impl Scene {
         let table = Arc::new(Table::new());
         let cluster = Some(view(&table, &plugins));
         let chain =
-            Chain::new(&plugins, Parts { cluster, hosts: None }, outside::Outside::new(&plugins, &[]));
+            Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside::Outside::new(&plugins, &[]));
         let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None };
         let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }

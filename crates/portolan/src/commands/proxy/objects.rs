@@ -10,8 +10,11 @@ use service::manifest::Objects;
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Reads files, directories with files, and `-` for standard input.
-pub(crate) fn read(paths: &[PathBuf]) -> anyhow::Result<Objects> {
+///
+/// With `name_pods` endpoints without a hostname are named after their pods.
+pub(crate) fn read(paths: &[PathBuf], name_pods: bool) -> anyhow::Result<Objects> {
     let mut objects = Objects::default();
+    objects.name_pods = name_pods;
     for path in paths {
         for file in files(path)? {
             let text = text(&file)?;

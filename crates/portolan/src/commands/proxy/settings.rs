@@ -94,7 +94,7 @@ impl Settings {
                 "there is nothing to look at: name files with -f, or an API server with --kubeconfig"
             ),
             [] => cluster::objects(&cluster::client(&configuration).await?).await?,
-            files => objects::read(files)?,
+            files => objects::read(files, false)?,
         };
         let still = Still::new(objects, config, interfaces);
         for problem in still.problems() {
