@@ -273,3 +273,37 @@ impl Origin {
 
 // SAFETY: the pointers lead to memory that the batch owns.
 unsafe impl Send for Batch {}
+
+/// Counts what the calling thread allocates, for tests of what must not.
+#[cfg(test)]
+pub(crate) mod allocations {
+    use std::alloc::{GlobalAlloc, Layout, System};
+    use std::cell::Cell;
+
+    thread_local! {
+        static COUNT: Cell<usize> = const { Cell::new(0) };
+    }
+
+    struct Counting;
+
+    #[global_allocator]
+    static ALLOCATOR: Counting = Counting;
+
+    // SAFETY: everything is done by the system's allocator, with what the caller vouches for.
+    unsafe impl GlobalAlloc for Counting {
+        unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+            // A thread that ends has no counter any more.
+            let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+            unsafe { System.alloc(layout) }
+        }
+
+        unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+            unsafe { System.dealloc(memory, layout) }
+        }
+    }
+
+    /// How often this thread has allocated.
+    pub(crate) fn count() -> usize {
+        COUNT.with(Cell::get)
+    }
+}

@@ -105,6 +105,11 @@ impl Scene {
         }
     }
 
+    /// What is said at once.
+    pub(super) fn begin(&self, packet: &[u8], client: Client, reply: &mut Vec<u8>) -> Next {
+        self.plan.begin(packet, client, reply).next
+    }
+
     pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Next, Vec<u8>) {
         let mut reply = Vec::new();
         let client = Client { address: [192, 0, 2, 1].into(), transport };
