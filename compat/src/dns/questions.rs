@@ -44,7 +44,7 @@ pub fn questions(random: &mut Rng, objects: &Value, case: &Case, most: Option<us
         let asked = kinds[..kinds_of_a_name].iter();
         questions.extend(asked.map(|kind| manner(random, Question::new(name, *kind))));
     }
-    for zone in case.zones {
+    for zone in case.zones.iter().filter(|zone| !zone.contains('/')) {
         for kind in [AXFR, IXFR] {
             let transfer = Question::new(&format!("{zone}."), kind);
             // An answer of a whole zone over UDP would say nothing that TCP does not.

@@ -59,3 +59,37 @@ impl Asked<'_> {
 pub fn reason(asked: &Asked<'_>, difference: &Difference) -> Option<&'static str> {
     rules::ALL.iter().find(|wanted| (wanted.is)(asked, difference)).map(|wanted| wanted.reason)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::dns::question::Edns;
+    use crate::dns::reply::Reply;
+
+    fn reasons(question: &Question, theirs: Reply, ours: Reply) -> Vec<Option<&'static str>> {
+        let (theirs, ours) = (Outcome::Reply(theirs), Outcome::Reply(ours));
+        let case = Case::of("plain").unwrap();
+        let asked = Asked { case, question, theirs: &theirs, ours: &ours };
+        asked.differences().iter().map(|difference| reason(&asked, difference)).collect()
+    }
+
+    #[test]
+    fn the_size_of_edns_is_ours_and_its_do_flag_is_not() {
+        let question = Question::new("web.default.svc.cluster.local.", codes::A);
+        let with =
+            |size, dnssec| Reply { edns: Some(Edns { size, dnssec, ..Edns::default() }), ..Reply::default() };
+        let found = reasons(&question, with(4096, true), with(1232, true));
+        assert_eq!(found, [Some("EDNS tells the server's own size")]);
+        assert_eq!(reasons(&question, with(4096, true), with(1232, false)), [None]);
+    }
+
+    #[test]
+    fn a_name_exists_for_all_types_or_for_none() {
+        let empty = |rcode| Reply { rcode, ..Reply::default() };
+        let found = |name, kind| reasons(&Question::new(name, kind), empty(3), empty(0));
+        let reverse = "7.0.96.10.in-addr.arpa.";
+        assert_eq!(found(reverse, codes::A), [Some("a name with a PTR record exists for other types too")]);
+        assert_eq!(found(reverse, codes::PTR), [None]);
+        assert_eq!(found("web.default.svc.cluster.local.", codes::AAAA), [None]);
+    }
+}
