@@ -274,6 +274,15 @@ impl Origin {
 // SAFETY: the pointers lead to memory that the batch owns.
 unsafe impl Send for Batch {}
 
+/// Gives memory that is free back to the system, as after the long lists at the start.
+pub(crate) fn give_back_memory() {
+    #[cfg(target_env = "gnu")]
+    // SAFETY: the allocator may be told so at any time.
+    unsafe {
+        libc::malloc_trim(0);
+    }
+}
+
 /// Counts what the calling thread allocates, for tests of what must not.
 #[cfg(test)]
 pub(crate) mod allocations {
@@ -282,6 +291,7 @@ pub(crate) mod allocations {
 
     thread_local! {
         static COUNT: Cell<usize> = const { Cell::new(0) };
+        static HELD: Cell<isize> = const { Cell::new(0) };
     }
 
     struct Counting;
@@ -294,12 +304,19 @@ pub(crate) mod allocations {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             // A thread that ends has no counter any more.
             let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+            let _ = HELD.try_with(|held| held.set(held.get() + layout.size() as isize));
             unsafe { System.alloc(layout) }
         }
 
         unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+            let _ = HELD.try_with(|held| held.set(held.get() - layout.size() as isize));
             unsafe { System.dealloc(memory, layout) }
         }
+    }
+
+    /// How many bytes more this thread has allocated than freed.
+    pub(crate) fn held() -> isize {
+        HELD.with(Cell::get)
     }
 
     /// How often this thread has allocated.

@@ -106,9 +106,8 @@ impl Zone<'_> {
             let data = [&[0, 0], &weight.to_be_bytes()[..], &port.number.to_be_bytes(), &target].concat();
             self.put(&[&front.concat()[..], &own].concat(), kind::SRV, view.ttl, &data);
         }
-        for host in records.groups.iter().flat_map(|group| group.hosts.iter()) {
-            let label = host.label();
-            self.address(&[label.wire(&mut buffer), &own].concat(), host.address, view.ttl);
+        for (label, address) in records.groups.iter().flat_map(|group| group.hosts()) {
+            self.address(&[label.wire(&mut buffer), &own].concat(), address, view.ttl);
         }
     }
 

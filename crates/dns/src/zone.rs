@@ -2,6 +2,7 @@
 
 mod dashed;
 mod find;
+mod group;
 mod records;
 mod reverse;
 mod table;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 use service::ServiceName;
 
 pub(crate) use find::{Filter, Found};
-pub(crate) use records::{Behind, Label, Naming, Records};
+pub(crate) use group::{Group, Label, Port};
+pub(crate) use records::{Behind, Front, Naming, Records};
 pub(crate) use reverse::address as reverse_address;
 pub(crate) use table::{Change, Reading, Table};
 pub(crate) use view::View;

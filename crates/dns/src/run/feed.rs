@@ -19,6 +19,7 @@ use crate::config::{ApiServer, Config, Kubernetes, PodRecords, Search, Selector}
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
+use crate::sys;
 use crate::zone::{Change, Naming, Table};
 
 /// How many events are taken in at once at most. Bounds memory; whatever waits beyond is taken in next.
@@ -238,6 +239,7 @@ async fn keep_up(
         if done {
             tracing::info!(changes = count, "the cluster's names are known");
             synced.send_replace(true);
+            sys::give_back_memory();
         }
     }
 }

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use service::objects::Protocol;
 
-use super::records::Port;
-use super::{Behind, Label, Reading, Records, View, dashed};
+use super::{Behind, Label, Port, Reading, Records, View, dashed};
 use crate::config::PodRecords;
 use crate::wire::Name;
 
@@ -83,7 +82,7 @@ impl View {
             (_, 3) => records.part(name.span(0, 1)),
             (_, 4) if self.multicluster && !name.label(0).starts_with(b"_") => {
                 let host = Label::Hostname(name.span(0, 2));
-                let there = records.groups.iter().any(|group| !group.named(host).is_empty());
+                let there = records.addresses_of(host).next().is_some();
                 let filter = Filter { host: Some(host), port: None };
                 if there { Found::Service(records, filter) } else { Found::Missing }
             }
@@ -126,7 +125,7 @@ impl Records {
         // An address is spelled in one way only.
         let dashed = dashed.filter(|dashed| *dashed.wire(&mut [0; 64]) == *label);
         for host in [Some(Label::Hostname(label)), dashed].into_iter().flatten() {
-            if self.groups.iter().any(|group| !group.named(host).is_empty()) {
+            if self.addresses_of(host).next().is_some() {
                 return Found::Service(self, Filter { host: Some(host), port: None });
             }
         }
@@ -156,17 +155,15 @@ impl Records {
         let groups = self.groups.iter().filter(move |_| of_endpoints);
         let endpoints = groups.flat_map(move |group| {
             let ports = group.ports.iter().filter(move |port| filter.takes(port));
-            let hosts = filter.host.map_or(&*group.hosts, |label| group.named(label));
             // One name may have an address in each family; it is one target.
-            let targets = hosts.chunk_by(|one, next| one.label() == next.label());
-            targets.flat_map(move |hosts| ports.clone().map(move |port| (port, Some(hosts[0].label()))))
+            let targets = group.labels(filter.host);
+            targets.flat_map(move |label| ports.clone().map(move |port| (port, Some(label))))
         });
         own.map(|port| (port, None)).chain(endpoints)
     }
 
     /// The addresses of the endpoints under a label.
     pub(crate) fn addresses_of<'a>(&'a self, label: Label<'a>) -> impl Iterator<Item = IpAddr> + 'a {
-        let hosts = self.groups.iter().flat_map(move |group| group.named(label));
-        hosts.map(|host| host.address)
+        self.groups.iter().flat_map(move |group| group.addresses(label))
     }
 }

@@ -6,13 +6,35 @@ use std::sync::Arc;
 
 use papaya::{Guard, HashMap};
 
-use super::records::{Behind, Host};
-use super::{Key, Label, Reading, Records};
+use super::{Behind, Key, Label, Reading, Records};
 use crate::wire::Name;
 
 /// Which Services an address belongs to.
 #[derive(Debug)]
-pub(crate) struct Reverse(HashMap<[u8; 16], Box<[Owner]>, foldhash::fast::RandomState>);
+pub(crate) struct Reverse(HashMap<[u8; 16], Owners, foldhash::fast::RandomState>);
+
+/// The Services that an address belongs to, in order. There is one, more often than not.
+#[derive(Debug)]
+pub(super) enum Owners {
+    One(Owner),
+    Many(Box<[Owner]>),
+}
+
+impl Owners {
+    fn new(owners: Vec<Owner>) -> Option<Self> {
+        match <[Owner; 1]>::try_from(owners) {
+            Ok([one]) => Some(Self::One(one)),
+            Err(owners) => (!owners.is_empty()).then(|| Self::Many(owners.into())),
+        }
+    }
+
+    fn all(&self) -> &[Owner] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::Many(all) => all,
+        }
+    }
+}
 
 /// A Service that an address belongs to.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,7 +69,7 @@ pub(super) fn bits(address: IpAddr) -> [u8; 16] {
 
 impl Reverse {
     /// The index in a map that shares the table's readers.
-    pub(super) fn new(map: HashMap<[u8; 16], Box<[Owner]>, foldhash::fast::RandomState>) -> Self {
+    pub(super) fn new(map: HashMap<[u8; 16], Owners, foldhash::fast::RandomState>) -> Self {
         Self(map)
     }
 
@@ -59,7 +81,7 @@ impl Reverse {
             let Err(place) = owners.binary_search(&owner) else { continue };
             let mut owners = owners.to_vec();
             owners.insert(place, owner);
-            self.0.insert(bits(address), owners.into(), guard);
+            self.set(address, owners, guard);
         }
     }
 
@@ -68,19 +90,21 @@ impl Reverse {
         let kept: BTreeSet<_> = new.into_iter().flat_map(|new| addresses(new)).collect();
         for (address, role) in addresses(old).filter(|place| !kept.contains(place)) {
             let owners = self.owners(address, guard).iter();
-            let left: Box<[Owner]> =
-                owners.filter(|owner| (owner.role, &owner.key) != (role, &old.key)).cloned().collect();
-            if left.is_empty() {
-                self.0.remove(&bits(address), guard);
-            } else {
-                self.0.insert(bits(address), left, guard);
-            }
+            let left = owners.filter(|owner| (owner.role, &owner.key) != (role, &old.key));
+            self.set(address, left.cloned().collect(), guard);
+        }
+    }
+
+    fn set(&self, address: IpAddr, owners: Vec<Owner>, guard: &impl Guard) {
+        match Owners::new(owners) {
+            Some(owners) => drop(self.0.insert(bits(address), owners, guard)),
+            None => drop(self.0.remove(&bits(address), guard)),
         }
     }
 
     /// The Services that an address belongs to, in order of role.
     pub(super) fn owners<'g>(&self, address: IpAddr, guard: &'g impl Guard) -> &'g [Owner] {
-        self.0.get(&bits(address), guard).map_or(&[], |owners| owners)
+        self.0.get(&bits(address), guard).map_or(&[], Owners::all)
     }
 
     /// All addresses, in no order.
@@ -90,7 +114,7 @@ impl Reverse {
 
     #[cfg(test)]
     pub(super) fn snapshot(&self, guard: &impl Guard) -> std::collections::BTreeMap<[u8; 16], Vec<Owner>> {
-        self.0.iter(guard).map(|(bits, owners)| (*bits, owners.to_vec())).collect()
+        self.0.iter(guard).map(|(bits, owners)| (*bits, owners.all().to_vec())).collect()
     }
 }
 
@@ -98,11 +122,11 @@ fn addresses(records: &Records) -> impl Iterator<Item = (IpAddr, Role)> {
     let own =
         records.v4.iter().copied().map(IpAddr::from).chain(records.v6.iter().copied().map(IpAddr::from));
     let own = own.filter(|_| records.behind == Behind::ClusterIp).map(|address| (address, Role::ClusterIp));
-    own.chain(hosts(records).map(|host| (host.address, Role::Endpoint)))
+    own.chain(hosts(records).map(|(_, address)| (address, Role::Endpoint)))
 }
 
-fn hosts(records: &Records) -> impl Iterator<Item = &Host> {
-    records.groups.iter().flat_map(|group| group.hosts.iter())
+fn hosts(records: &Records) -> impl Iterator<Item = (Label<'_>, IpAddr)> {
+    records.groups.iter().flat_map(|group| group.hosts())
 }
 
 impl Reading<'_> {
@@ -120,7 +144,7 @@ impl Reading<'_> {
         let endpoints = endpoints.iter().flat_map(move |owner| {
             let hosts = self.service(&owner.key).into_iter().flat_map(|records| hosts(records));
             let labels: BTreeSet<Label<'_>> =
-                hosts.filter(|host| host.address == address).map(Host::label).collect();
+                hosts.filter(|(_, own)| *own == address).map(|(label, _)| label).collect();
             labels.into_iter().map(move |label| Pointer { label: Some(label), key: &owner.key })
         });
         cluster_ip.map(|owner| Pointer { label: None, key: &owner.key }).into_iter().chain(endpoints)
