@@ -10,6 +10,7 @@ use service::objects::Namespace;
 
 use crate::answer::{Manner, Outside, Step, answer};
 use crate::config::{Config, Plugins};
+use crate::metrics::Metrics;
 use crate::names::{Input, Names};
 use crate::outside;
 use crate::server::chain::{Chain, Parts};
@@ -35,8 +36,10 @@ impl Scene {
         let plugins = Config::of_cluster("cluster.local", &[]).unwrap().blocks.swap_remove(0).plugins;
         let table = Arc::new(Table::new());
         let cluster = Some(view(&table, &plugins));
-        let chain =
-            Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside::Outside::new(&plugins, &[]));
+        let meters = outside::Meters::new(&Metrics::new());
+        let setup = outside::Setup::of(&plugins, &[], "dns://:53");
+        let outside = outside::Outside::new(setup, &meters, &outside::Loops::default());
+        let chain = Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside);
         let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None };
         let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }
