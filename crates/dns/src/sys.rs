@@ -274,15 +274,6 @@ impl Origin {
 // SAFETY: the pointers lead to memory that the batch owns.
 unsafe impl Send for Batch {}
 
-/// Gives memory that is free back to the system, as after the long lists at the start.
-pub(crate) fn give_back_memory() {
-    #[cfg(target_env = "gnu")]
-    // SAFETY: the allocator may be told so at any time.
-    unsafe {
-        libc::malloc_trim(0);
-    }
-}
-
 /// Counts what the calling thread allocates, for tests of what must not.
 #[cfg(test)]
 pub(crate) mod allocations {

@@ -19,7 +19,6 @@ use crate::config::{ApiServer, Config, Kubernetes, PodRecords, Search, Selector}
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
-use crate::sys;
 use crate::zone::{Change, Naming, Table};
 
 /// How many events are taken in at once at most. Bounds memory; whatever waits beyond is taken in next.
@@ -227,6 +226,7 @@ async fn keep_up(
     let mut events = pin!(events.ready_chunks(EVENTS));
     while let Some(batch) = events.next().await {
         let triggers = if *synced.borrow() { triggers(&batch) } else { Vec::new() };
+        let listed = batch.iter().any(is_end_of_list);
         let changes = names.take(batch);
         let done = matches!(changes.last(), Some(Change::Synced));
         let (count, now) = (changes.len(), seconds());
@@ -236,12 +236,25 @@ async fn keep_up(
             metrics.programmed(kind, Duration::try_from(took).unwrap_or_default());
         }
         tracing::debug!(changes = count, "names published");
+        if listed {
+            service::give_back_memory();
+        }
         if done {
             tracing::info!(changes = count, "the cluster's names are known");
             synced.send_replace(true);
-            sys::give_back_memory();
         }
     }
+}
+
+/// Whether an event ends a list, the memory of which is free now.
+fn is_end_of_list(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Service(Event::Synced)
+            | Input::Slice(Event::Synced)
+            | Input::Namespace(Event::Synced)
+            | Input::Pod(Event::Synced)
+    )
 }
 
 /// When the changes that slices tell of happened, with the kind of their Service.
