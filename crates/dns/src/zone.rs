@@ -1,6 +1,7 @@
 //! The names of a cluster: an index from name to records, kept up Service by Service while queries read it.
 
 mod dashed;
+mod few;
 mod find;
 mod group;
 mod records;
@@ -12,6 +13,7 @@ use std::sync::Arc;
 
 use service::ServiceName;
 
+pub(crate) use few::Few;
 pub(crate) use find::{Filter, Found};
 pub(crate) use group::{Group, Label, Port};
 pub(crate) use records::{Behind, Front, Naming, Records};

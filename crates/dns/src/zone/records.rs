@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use service::objects::{ClusterIps, Service, ServiceType};
 
-use super::{Group, Key, Port};
+use super::{Few, Group, Key, Port};
 use crate::wire::Name;
 
 /// What the names of one Service hold, made once per change and only read by queries.
@@ -17,9 +17,9 @@ pub(crate) struct Records {
     /// What is behind the name.
     pub(crate) behind: Behind,
     /// IPv4 addresses of the Service's own name, each once.
-    pub(crate) v4: Box<[Ipv4Addr]>,
+    pub(crate) v4: Few<Ipv4Addr>,
     /// IPv6 addresses of the Service's own name, each once.
-    pub(crate) v6: Box<[Ipv6Addr]>,
+    pub(crate) v6: Few<Ipv6Addr>,
     /// Ports of the Service's own name; a headless Service has none, its endpoints do.
     pub(crate) ports: Arc<[Port]>,
     /// The ready endpoints, together with those that serve the same ports.

@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use papaya::{Guard, HashMap, LocalGuard};
 use seize::Collector;
 
+use super::few::MapKey;
 use super::reverse::Reverse;
 use super::{Key, Records, label, namespace};
 
@@ -35,7 +36,7 @@ impl Maps {
 #[derive(Debug)]
 pub(crate) struct Table {
     collector: Arc<Collector>,
-    services: Map<Key, Arc<Records>>,
+    services: Map<MapKey, Arc<Records>>,
     namespaces: Map<Box<[u8]>, Presence>,
     pub(super) reverse: Reverse,
     pods: Map<IpAddr, Box<[Box<[u8]>]>>,
@@ -112,11 +113,11 @@ impl Table {
 
     fn put(&self, records: Arc<Records>, guard: &impl Guard) {
         // A Service is found only in a namespace that is there, so this comes first.
-        let old = self.services.get(&records.key, guard);
+        let old = self.services.get(&*records.key, guard);
         if old.is_none() {
             self.presence(namespace(&records.key), |presence| presence.services += 1, guard);
         }
-        self.services.insert(records.key.clone(), records.clone(), guard);
+        self.services.insert(MapKey::from(&records.key), records.clone(), guard);
         self.reverse.add(&records, guard);
         if let Some(old) = old {
             self.reverse.remove(old, Some(&records), guard);
@@ -124,7 +125,7 @@ impl Table {
     }
 
     fn remove(&self, key: &Key, guard: &impl Guard) {
-        let Some(old) = self.services.remove(key, guard) else { return };
+        let Some(old) = self.services.remove(&**key, guard) else { return };
         self.reverse.remove(old, None, guard);
         self.presence(namespace(key), |presence| presence.services -= 1, guard);
     }
