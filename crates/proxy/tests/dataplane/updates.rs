@@ -45,7 +45,8 @@ fn no_connection_fails_while(change: impl Fn(&mut Scene, usize)) {
             }
         });
         let wanted = |round| round < 300 || (answers.load(Ordering::Relaxed) < 21 && !client.is_finished());
-        let changes = (0..MOST_CHANGES).take_while(|round| wanted(*round)).map(|round| change(&mut scene, round));
+        let changes =
+            (0..MOST_CHANGES).take_while(|round| wanted(*round)).map(|round| change(&mut scene, round));
         let changes = changes.count();
         done.store(true, Ordering::Relaxed);
         client.join().unwrap();
