@@ -10,6 +10,8 @@ mod entry;
 mod flights;
 mod loops;
 mod meters;
+#[cfg(test)]
+mod samples;
 mod scan;
 
 use std::net::SocketAddr;

@@ -203,3 +203,6 @@ impl Cache {
 fn is_in(name: &Name, zones: &[Name]) -> bool {
     zones.iter().any(|zone| name.below(zone).is_some())
 }
+
+#[cfg(test)]
+mod tests;
