@@ -1,72 +1,11 @@
 //! Names outside the cluster, with an upstream resolver that does not always do what it should.
 
-use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpListener, UdpSocket};
-use tokio::task::JoinHandle;
 
 use crate::harness::{Server, service};
-
-/// A resolver that sends what a function makes of each query, in order. Over TCP it answers as it should.
-struct Upstream {
-    address: SocketAddr,
-    tasks: [JoinHandle<()>; 2],
-}
-
-impl Drop for Upstream {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl Upstream {
-    async fn start(behave: fn(&[u8]) -> Vec<Vec<u8>>) -> Self {
-        let udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
-        let address = udp.local_addr().unwrap();
-        let tcp = TcpListener::bind(address).await.unwrap();
-        let datagrams = tokio::spawn(async move {
-            let mut packet = [0; 2048];
-            while let Ok((length, client)) = udp.recv_from(&mut packet).await {
-                for reply in behave(&packet[..length]) {
-                    udp.send_to(&reply, client).await.unwrap();
-                }
-            }
-        });
-        let connections = tokio::spawn(async move {
-            while let Ok((mut stream, _)) = tcp.accept().await {
-                let length = stream.read_u16().await.unwrap();
-                let mut packet = vec![0; usize::from(length)];
-                stream.read_exact(&mut packet).await.unwrap();
-                let reply = good(&packet);
-                stream.write_u16(reply.len() as u16).await.unwrap();
-                stream.write_all(&reply).await.unwrap();
-            }
-        });
-        Self { address, tasks: [datagrams, connections] }
-    }
-}
-
-/// The reply that the name has the address 192.0.2.1.
-fn good(query: &[u8]) -> Vec<u8> {
-    reply(query, 0, &[192, 0, 2, 1])
-}
-
-fn reply(query: &[u8], rcode: u8, address: &[u8]) -> Vec<u8> {
-    let question_end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
-    let mut reply = query[..question_end].to_vec();
-    reply[2] |= 0x80;
-    reply[3] = 0x80 | rcode;
-    reply[6..12].fill(0);
-    if rcode == 0 {
-        reply[7] = 1;
-        reply.extend_from_slice(&[0xC0, 0x0C, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4]);
-        reply.extend_from_slice(address);
-    }
-    reply
-}
+use crate::scripted::{Upstream, good, reply};
 
 async fn ask(upstreams: &[&Upstream], arguments: &str) -> (String, Duration) {
     let server = Server::with(&[], &[], upstreams.iter().map(|upstream| upstream.address).collect()).await;
