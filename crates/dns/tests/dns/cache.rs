@@ -7,7 +7,10 @@ use crate::harness::Server;
 use crate::scripted::{Upstream, good, look_up, reply};
 
 fn corefile(upstream: &Upstream, cache: &str, more: &str) -> String {
-    format!(".:53 {{\n{more}\n cache {{\n{cache}\n}}\n forward . {} {{\n read_timeout 300ms\n}}\n}}", upstream.address)
+    format!(
+        ".:53 {{\n{more}\n cache {{\n{cache}\n}}\n forward . {} {{\n read_timeout 300ms\n}}\n}}",
+        upstream.address
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -59,7 +62,7 @@ async fn expired_answers_are_better_than_none() {
             false => vec![good(query)],
         })
         .await;
-        let cache = format!("success 1000 1 0\nserve_stale 1h {manner}");
+        let cache = format!("success 1000 1 0\nservfail 1s\nserve_stale 1h {manner}");
         let server = Server::following(&corefile(&upstream, &cache, ""), None).await;
         assert_eq!(look_up(server.address, "www.example.com").await.answers, 1);
         DEAD.store(true, Ordering::Relaxed);
