@@ -99,7 +99,9 @@ impl Ports {
             let new = Sockets::only(config, |port| !self.ports.contains_key(port))?;
             self.listen(new)?;
         }
-        let own: Vec<SocketAddr> = self.ports.keys().map(|(_, address)| *address).collect();
+        let mut own: Vec<SocketAddr> = self.ports.keys().map(|(_, address)| *address).collect();
+        // All addresses of another network namespace are not those of this one.
+        own.retain(|address| !self.fixed || !address.ip().is_unspecified());
         self.refresh.clear();
         self.metrics.disable_all();
         let before = std::mem::take(&mut self.outsides);

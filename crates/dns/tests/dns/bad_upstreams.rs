@@ -18,6 +18,9 @@ async fn ask(upstreams: &[&Upstream]) -> Seen {
     look_up(server.address, "www.example.com").await
 }
 
+/// What a resolver makes of a query.
+type Lie = fn(&[u8]) -> Vec<Vec<u8>>;
+
 /// The same reply with changes.
 fn bent(query: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<Vec<u8>> {
     let mut reply = good(query);
@@ -46,7 +49,7 @@ async fn a_resolver_that_is_late_is_overtaken_by_another() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_read_or_is_about_others_is_no_answer() {
-    let lies: [fn(&[u8]) -> Vec<Vec<u8>>; 6] = [
+    let lies: [Lie; 6] = [
         // An address of five bytes.
         |query| {
             bent(query, |reply| {
