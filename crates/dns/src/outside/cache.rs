@@ -105,8 +105,11 @@ impl Cache {
             None => self.choose(positive, denial.get(key).filter(known), now, stale),
         };
         let Some(Choice { kept, exists, failing }) = chosen else { return Hit::Miss };
-        if exists { &self.meters.success } else { &self.meters.denial }.inc();
-        self.meters.requests.inc();
+        // Otherwise it was counted as a query that had to be asked.
+        if stale == Stale::AsConfigured {
+            if exists { &self.meters.success } else { &self.meters.denial }.inc();
+            self.meters.requests.inc();
+        }
         let (ttl, refresh) = match kept.left(now) {
             Some(left) => {
                 let ttl = if self.config.keep_ttl { kept.life } else { left };
