@@ -8,5 +8,5 @@ mod names;
 mod protocol;
 mod resolvers;
 mod scripted;
-mod secure;
+mod secure_resolvers;
 mod upstream;
