@@ -1,6 +1,7 @@
 //! A server under test, and `dig`.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -28,16 +29,27 @@ impl Drop for Server {
 impl Server {
     /// Starts a server that knows nothing yet.
     pub(crate) fn start(upstreams: Vec<SocketAddr>) -> Self {
+        Self::of(Config::of_cluster("cluster.local", &upstreams).unwrap(), None)
+    }
+
+    /// Starts a server that does what a Corefile says, and looks at the file again if there is one.
+    pub(crate) async fn following(text: &str, corefile: Option<&Path>) -> Self {
+        let config = Config::from_corefile(text, Path::new("/")).unwrap();
+        let mut server = Self::of(config, corefile.map(Path::to_path_buf));
+        tokio::time::timeout(Duration::from_secs(5), &mut server.ready).await.unwrap().unwrap();
+        server
+    }
+
+    fn of(config: Config, corefile: Option<PathBuf>) -> Self {
         let (udp, tcp) = sockets();
         let address = udp.local_addr().unwrap();
         let (inputs, events) = mpsc::unbounded_channel();
         let (tell, ready) = oneshot::channel();
-        let config = Config::of_cluster("cluster.local", &upstreams).unwrap();
         let events = futures::stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
         let task = tokio::spawn(async move {
             let setup = Setup {
                 config,
-                corefile: None,
+                corefile,
                 source: Source::events(events),
                 sockets: Sockets::of(udp, tcp).unwrap(),
             };
