@@ -8,7 +8,7 @@ mod reply;
 pub(crate) use message::{Message, Record, names_inside};
 pub(crate) use name::Name;
 pub(crate) use query::{Edns, Query, Reject};
-pub(crate) use reply::{Reply, Section, pointer};
+pub(crate) use reply::{LAST_POINTED, Reply, Section, pointer};
 
 /// Bytes of a message header.
 pub(crate) const HEADER: usize = 12;

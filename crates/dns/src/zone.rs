@@ -2,8 +2,10 @@
 
 mod dashed;
 mod find;
+mod locations;
 mod records;
 mod reverse;
+mod servers;
 mod table;
 mod view;
 
@@ -12,8 +14,10 @@ use std::sync::Arc;
 use service::ServiceName;
 
 pub(crate) use find::{Filter, Found};
+pub(crate) use locations::Location;
 pub(crate) use records::{Behind, Label, Naming, Records};
 pub(crate) use reverse::address as reverse_address;
+pub(crate) use servers::{OWN_NAME, SVC};
 pub(crate) use table::{Change, Reading, Table};
 pub(crate) use view::View;
 

@@ -5,3 +5,5 @@ mod discovery;
 mod packets;
 mod protocol;
 mod scene;
+mod locations;
+mod shown;

@@ -9,7 +9,7 @@ use service::Event;
 use service::objects::Namespace;
 
 use crate::answer::{Manner, Outside, Step, answer};
-use crate::config::{Config, Plugins};
+use crate::config::{Config, Kubernetes, Plugins};
 use crate::names::{Input, Names};
 use crate::outside;
 use crate::server::chain::{Chain, Parts};
@@ -32,7 +32,12 @@ pub(super) struct Scene {
 impl Scene {
     /// A cluster of which nothing is known.
     pub(super) fn unknown() -> Self {
-        let plugins = Config::of_cluster("cluster.local", &[]).unwrap().blocks.swap_remove(0).plugins;
+        Self::unknown_with(|_| {})
+    }
+
+    fn unknown_with(change: impl FnOnce(&mut Kubernetes)) -> Self {
+        let mut plugins = Config::of_cluster("cluster.local", &[]).unwrap().blocks.swap_remove(0).plugins;
+        change(plugins.kubernetes.as_mut().unwrap());
         let table = Arc::new(Table::new());
         let cluster = Some(view(&table, &plugins));
         let chain =
@@ -44,7 +49,12 @@ impl Scene {
 
     /// A cluster with the namespaces `default` and `empty`, completely listed.
     pub(super) fn new() -> Self {
-        let mut scene = Self::unknown();
+        Self::with(|_| {})
+    }
+
+    /// The same under other options.
+    pub(super) fn with(change: impl FnOnce(&mut Kubernetes)) -> Self {
+        let mut scene = Self::unknown_with(change);
         for name in ["default", "empty"] {
             scene.feed(Input::Namespace(Event::Apply(Namespace::named(name))));
         }
@@ -60,7 +70,12 @@ impl Scene {
 
     /// A Service of the namespace `default`.
     pub(super) fn service(&mut self, name: &str, spec: Value) -> &mut Self {
-        let object = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec});
+        self.service_in("default", name, spec)
+    }
+
+    /// A Service.
+    pub(super) fn service_in(&mut self, namespace: &str, name: &str, spec: Value) -> &mut Self {
+        let object = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
         self.feed(Input::Service(Event::Apply(serde_json::from_value(object).unwrap())));
         self
     }
