@@ -1,9 +1,11 @@
 //! Connections through the first, middle and last Service, in our layout and in kube-proxy's.
 
+use std::io::{ErrorKind, Read};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use anyhow::Context;
 use testbed::Namespace;
 
 use super::Options;
@@ -64,10 +66,16 @@ fn connect(to: SocketAddr) -> anyhow::Result<(Sample, f64)> {
     let begin = Instant::now();
     for _ in 0..CONNECTIONS {
         let start = Instant::now();
-        let stream = TcpStream::connect_timeout(&to, TIMEOUT)?;
+        let connected = TcpStream::connect_timeout(&to, TIMEOUT);
+        let mut stream = connected.with_context(|| format!("{to} after {} connections", times.len()))?;
         times.push(start.elapsed());
-        // Closed by a reset: no port waits for late packets.
-        rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO))?;
+        // The pod takes and closes it before the next one, so none has to wait in line there.
+        stream.set_read_timeout(Some(TIMEOUT))?;
+        stream
+            .read_exact(&mut [0])
+            .err()
+            .filter(|error| error.kind() == ErrorKind::UnexpectedEof)
+            .context("not closed")?;
     }
     let rate = CONNECTIONS as f64 / begin.elapsed().as_secs_f64();
     Ok((Sample::of_millis(times), rate))

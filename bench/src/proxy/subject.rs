@@ -15,8 +15,10 @@ use crate::process::{Process, status_kib};
 
 /// How long a proxy may take for its rules.
 const PATIENCE: Duration = Duration::from_secs(600);
-/// How long a proxy may take to answer; it may be busy.
-const ANSWER: Duration = Duration::from_secs(5);
+/// How long a proxy may take to answer; it may be busy, and large clusters have large answers.
+const ANSWER: Duration = Duration::from_secs(60);
+/// When a program programmed rules last, by its own metric, in seconds since 1970.
+const LAST: &str = "kubeproxy_sync_proxy_rules_last_timestamp_seconds";
 /// The time that a program took for each change, by its own metric.
 const SYNCS: &str = "kubeproxy_sync_proxy_rules_duration_seconds";
 
@@ -51,7 +53,11 @@ impl Subject<'_> {
         let begin = Timestamp::now();
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
         let done = programmed_after(begin, Duration::from_millis(10)).await;
-        let done = done.with_context(|| format!("{} {}", self.name, self.mode))?;
+        let mut done = done.with_context(|| format!("{} {}", self.name, self.mode))?;
+        if self.name == "kube-proxy" {
+            // Its health says from the start that rules are up to date.
+            done = first_sync(begin).await?;
+        }
         Ok(Running { process, first: seconds(begin, done) })
     }
 }
@@ -127,16 +133,30 @@ async fn programmed() -> anyhow::Result<Option<Timestamp>> {
     Ok(health["status"]["IPv4"]["lastUpdated"].as_str().and_then(|time| time.parse().ok()))
 }
 
+/// When rules were programmed for the first time, as the metrics say.
+async fn first_sync(begin: Timestamp) -> anyhow::Result<Timestamp> {
+    let since = Instant::now();
+    while since.elapsed() < PATIENCE {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let last = metrics().await.map(|text| ipv4_value(&text, LAST)).unwrap_or_default();
+        let last = Timestamp::from_nanosecond((last * 1e9) as i128)?;
+        if last > begin {
+            return Ok(last);
+        }
+    }
+    bail!("the proxy programs nothing")
+}
+
 /// Seconds that it was at work with changes, and how many times.
 pub(super) async fn syncs() -> anyhow::Result<(f64, f64)> {
     let text = metrics().await?;
-    let value = |kind: &str| {
-        let mut lines = text.lines().filter_map(|line| line.strip_prefix(SYNCS)?.strip_prefix(kind));
-        let mut ipv4 =
-            lines.find_map(|line| line.contains("IPv4").then(|| line.rsplit(' ').next()).flatten());
-        ipv4.take().and_then(|value| value.parse().ok()).unwrap_or_default()
-    };
-    Ok((value("_sum"), value("_count")))
+    Ok((ipv4_value(&text, &format!("{SYNCS}_sum")), ipv4_value(&text, &format!("{SYNCS}_count"))))
+}
+
+/// The value of a metric for IPv4; 0 if there is none.
+fn ipv4_value(text: &str, name: &str) -> f64 {
+    let mut lines = text.lines().filter(|line| line.starts_with(name) && line.contains("IPv4"));
+    lines.next().and_then(|line| line.rsplit(' ').next()?.parse().ok()).unwrap_or_default()
 }
 
 /// All its metrics.

@@ -1,169 +1,241 @@
 //! Asking upstream resolvers.
 
-mod exchange;
+mod health;
+mod https;
 mod id;
+mod meters;
+mod question;
+mod race;
+mod resolv;
+mod stream;
+mod tls;
+mod udp;
+mod upstream;
 
-use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
-use tokio::time::{Instant, timeout_at};
 
-use crate::server::Transport;
-use crate::wire::{Edns, HEADER, LARGEST_UDP, Message, Query, Reply, flag, rcode};
+use crate::config::{self, Forward, Policy, UpstreamAddress};
+use crate::wire::Name;
 
-use exchange::exchange;
-use id::Ids;
+pub(crate) use meters::Meters;
+pub(crate) use question::{Manner, Question};
+pub(crate) use upstream::Upstream;
 
-/// How many queries may be with upstream resolvers at a time; what kubeadm configures for CoreDNS.
-const IN_FLIGHT: usize = 1000;
-/// How long one resolver may take before the next one is asked.
-const TRY: Duration = Duration::from_secs(1);
-/// How long a query may take in all: less than the 5 s after which stub resolvers ask again.
-const ALTOGETHER: Duration = Duration::from_secs(4);
-/// How often a query is sent at most; a single resolver is tried twice, as a datagram may get lost.
-const TRIES: usize = 4;
+use upstream::Way;
 
-/// Upstream resolvers.
+/// How many queries may be with the resolvers of a `forward` that says nothing of it.
+const IN_FLIGHT: usize = 8192;
+/// How often a file that names resolvers is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+
+/// A `forward` directive at work.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    upstreams: Vec<SocketAddr>,
-    /// The one that answered last. It is asked first, so that a dead one costs time only once.
-    preferred: AtomicUsize,
-    /// Whether the last query was answered by none; said once, not with every query.
-    silent: AtomicBool,
+    forward: Forward,
+    own: Vec<SocketAddr>,
+    meters: Meters,
+    upstreams: RwLock<Arc<[Arc<Upstream>]>>,
+    /// Whose turn it is.
+    turn: AtomicUsize,
     places: Arc<Semaphore>,
-    ids: Ids,
-}
-
-/// A query as it is sent to a resolver.
-#[derive(Debug)]
-struct Ask {
-    /// Header, question and OPT record; the id is drawn anew for each try.
-    packet: Vec<u8>,
-    /// Where the question ends.
-    question_end: usize,
-    /// Whether an answer that does not fit a datagram is fetched over a connection.
-    whole: bool,
-}
-
-impl Ask {
-    fn new(flags: u16, question: &[&[u8]], edns: Option<Edns>, whole: bool) -> Self {
-        let mut packet = vec![0; HEADER];
-        packet[2..4].copy_from_slice(&flags.to_be_bytes());
-        packet[5] = 1;
-        question.iter().for_each(|part| packet.extend_from_slice(part));
-        let question_end = packet.len();
-        if let Some(edns) = edns {
-            packet[11] = 1;
-            packet.extend_from_slice(&edns.record(0));
-        }
-        Self { packet, question_end, whole }
-    }
-
-    fn question(&self) -> &[u8] {
-        &self.packet[HEADER..self.question_end]
-    }
 }
 
 impl Forwarder {
-    /// Asks these resolvers, the first one first.
-    pub(crate) fn new(upstreams: Vec<SocketAddr>) -> Self {
-        Self {
-            upstreams,
-            preferred: AtomicUsize::new(0),
-            silent: AtomicBool::new(false),
-            places: Arc::new(Semaphore::new(IN_FLIGHT)),
-            ids: Ids::default(),
+    /// Asks the resolvers of a directive, but none that is this server, which listens on `own`. Files that name
+    /// resolvers are read again by a task of `tasks` when they change.
+    pub(crate) fn start(
+        forward: &Forward,
+        own: &[SocketAddr],
+        meters: &Meters,
+        tasks: Option<&Handle>,
+    ) -> Arc<Self> {
+        let most = forward.max_concurrent.unwrap_or(IN_FLIGHT).min(Semaphore::MAX_PERMITS);
+        let forwarder = Arc::new(Self {
+            forward: forward.clone(),
+            own: own.to_vec(),
+            meters: meters.clone(),
+            upstreams: RwLock::new(Arc::new([])),
+            turn: AtomicUsize::new(0),
+            places: Arc::new(Semaphore::new(most)),
+        });
+        forwarder.set(&forwarder.resolvers());
+        if let Some(tasks) = tasks.filter(|_| forwarder.changes()) {
+            tasks.spawn(follow(Arc::downgrade(&forwarder)));
         }
+        forwarder
+    }
+
+    /// Whether names of this directive are asked here.
+    pub(crate) fn takes(&self, name: &Name) -> bool {
+        name.below(&self.forward.from).is_some()
+            && !self.forward.except.iter().any(|zone| name.below(zone).is_some())
+    }
+
+    /// Whether there may be other resolvers one day, because a file names them.
+    pub(crate) fn changes(&self) -> bool {
+        self.forward.to.iter().any(|upstream| path(upstream).is_some())
+    }
+
+    /// The zone whose names are asked here.
+    pub(crate) fn zone(&self) -> &Name {
+        &self.forward.from
+    }
+
+    /// Whether the next directive is asked after this response code.
+    pub(crate) fn passes_on(&self, rcode: u16) -> bool {
+        self.forward.next.contains(&rcode)
     }
 
     /// Whether there is anybody to ask.
     pub(crate) fn available(&self) -> bool {
-        !self.upstreams.is_empty()
+        self.upstreams().iter().any(|upstream| upstream.health.usable())
     }
 
     /// A place for one query under way, if there is one left.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
-        self.places.clone().try_acquire_owned().ok()
-    }
-
-    /// Asks a client's question for it; returns the reply to the client, unless no
-    /// resolver answered.
-    ///
-    /// EDNS goes from hop to hop (RFC 6891, 6.2.6): a resolver is told our own terms, and only if the client
-    /// speaks EDNS, so that the reply suits the client as it is.
-    pub(crate) async fn forward(
-        &self,
-        query: &Query<'_>,
-        transport: Transport,
-        limit: usize,
-    ) -> Option<Vec<u8>> {
-        let edns = query
-            .edns
-            .map(|edns| Edns { size: query.udp_limit(LARGEST_UDP) as u16, ..Edns::ours(edns.dnssec_ok) });
-        let flags = query.flags & (flag::RD | flag::AD | flag::CD);
-        let ask = Ask::new(flags, &[query.question], edns, transport == Transport::Tcp);
-        let mut reply = self.ask(ask).await?;
-        let code = Message::read(&reply).ok()?.rcode();
-        let (bare, long) = (reply.len() == HEADER, reply.len() > limit);
-        if bare || long {
-            let mut own = Reply::to(query, limit, &mut reply);
-            own.set(if long { flag::RA | flag::TC } else { flag::RA });
-            own.finish(code);
-            return Some(reply);
+        let place = self.places.clone().try_acquire_owned().ok();
+        if place.is_none() {
+            self.meters.refused.inc();
         }
-        reply[..2].copy_from_slice(&query.id.to_be_bytes());
-        // The name in the client's own case.
-        reply[HEADER..HEADER + query.question.len()].copy_from_slice(query.question);
-        Some(reply)
+        place
     }
 
-    /// Asks one resolver after the other until one knows. If none does, what one said of its failure is passed
-    /// on.
-    async fn ask(&self, mut ask: Ask) -> Option<Vec<u8>> {
-        let first = self.preferred.load(Ordering::Relaxed);
-        let end = Instant::now() + ALTOGETHER;
-        let mut failed = None;
-        for turn in (first..).take(self.upstreams.len().clamp(2, TRIES)) {
-            let which = turn % self.upstreams.len();
-            ask.packet[..2].copy_from_slice(&self.ids.next().to_be_bytes());
-            let until = end.min(Instant::now() + TRY);
-            match timeout_at(until, exchange(self.upstreams[which], &ask)).await {
-                Ok(Ok(reply)) if knows(&reply) => {
-                    self.preferred.store(which, Ordering::Relaxed);
-                    if self.silent.swap(false, Ordering::Relaxed) {
-                        tracing::info!(upstream = %self.upstreams[which], "an upstream resolver answers again");
+    /// The resolvers.
+    pub(crate) fn upstreams(&self) -> Arc<[Arc<Upstream>]> {
+        self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Leaves a resolver out from now on, as what it is asked comes back here.
+    pub(crate) fn leave_out(&self, upstream: &Upstream) {
+        upstream.health.leads_back();
+        self.meters.loops.with_label_values(&[&upstream.to.to_string()]).inc();
+    }
+
+    /// The resolvers that may be asked, in the order of the policy; those that live first.
+    fn order(&self) -> Vec<Arc<Upstream>> {
+        let mut order: Vec<_> =
+            self.upstreams().iter().filter(|upstream| upstream.health.usable()).cloned().collect();
+        match self.forward.policy {
+            Policy::Random => fastrand::shuffle(&mut order),
+            Policy::RoundRobin if !order.is_empty() => {
+                let turn = self.turn.fetch_add(1, Ordering::Relaxed) % order.len();
+                order.rotate_left(turn);
+            }
+            Policy::RoundRobin | Policy::Sequential => {}
+        }
+        order.sort_by_key(|upstream| upstream.state());
+        order
+    }
+
+    /// Whom to ask and how, as the directive and its files say now.
+    fn resolvers(&self) -> Vec<(SocketAddr, config::Upstream)> {
+        let mut all = Vec::new();
+        for upstream in &self.forward.to {
+            let found = match address(upstream) {
+                UpstreamAddress::Socket(socket) => vec![*socket],
+                UpstreamAddress::File(path) => resolv::read(path),
+            };
+            let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|to| self.is_own(*to));
+            for to in own {
+                tracing::warn!(upstream = %to, "left out as an upstream resolver: it is this server");
+            }
+            all.extend(others.into_iter().map(|to| (to, upstream.clone())));
+        }
+        all
+    }
+
+    fn is_own(&self, to: SocketAddr) -> bool {
+        let here = |ip: IpAddr| ip.is_loopback() || crate::interfaces::own().contains(&ip);
+        self.own.iter().any(|own| {
+            *own == to || own.port() == to.port() && own.ip().is_unspecified() && here(to.ip().to_canonical())
+        })
+    }
+
+    /// Asks these resolvers; what is known of those that were asked before stays.
+    fn set(&self, resolvers: &[(SocketAddr, config::Upstream)]) {
+        let before = self.upstreams();
+        let mut after: Vec<Arc<Upstream>> = Vec::new();
+        for (to, upstream) in resolvers {
+            match before.iter().find(|known| known.to == *to && path(upstream).is_some()) {
+                Some(known) => after.push(known.clone()),
+                None => match self.way(*to, upstream) {
+                    Ok(way) => {
+                        after.push(Arc::new(Upstream::new(*to, way, &self.forward, &self.meters)));
                     }
-                    return Some(reply);
-                }
-                Ok(Ok(reply)) => failed = Some(reply),
-                Ok(Err(error)) => {
-                    tracing::debug!(upstream = %self.upstreams[which], %error, "an upstream resolver cannot be asked");
-                }
-                Err(_) => {
-                    tracing::debug!(upstream = %self.upstreams[which], "an upstream resolver does not answer");
-                }
+                    Err(error) => tracing::error!(
+                        upstream = %to, %error,
+                        "left out as an upstream resolver: it cannot be asked under TLS; check the files of `tls`"
+                    ),
+                },
             }
         }
-        if failed.is_none() && !self.silent.swap(true, Ordering::Relaxed) {
-            tracing::warn!(
-                upstreams = ?self.upstreams,
-                "no upstream resolver answers, so names outside the cluster fail; check that they can be reached"
-            );
-        }
-        failed
+        *self.upstreams.write().unwrap_or_else(PoisonError::into_inner) = after.into();
+    }
+
+    fn way(&self, to: SocketAddr, upstream: &config::Upstream) -> std::io::Result<Way> {
+        let name = |own: &Option<String>| {
+            let name = own.as_ref().or(self.forward.tls_server_name.as_ref());
+            name.map_or_else(|| to.ip().to_string(), Clone::clone)
+        };
+        Ok(match upstream {
+            config::Upstream::Plain(_) if self.forward.force_tcp => Way::Connection,
+            config::Upstream::Plain(_) => Way::Datagrams,
+            config::Upstream::Tls(_, own) => Way::Tls(tls::config(&self.forward, None)?, name(own)),
+            config::Upstream::Https(_, own) => {
+                Way::Https(tls::config(&self.forward, Some(b"h2"))?, name(own))
+            }
+        })
     }
 }
 
-/// Whether a reply settles the question, so that no other resolver needs to be asked.
-fn knows(reply: &[u8]) -> bool {
-    Message::read(reply).is_ok_and(|message| {
-        matches!(message.rcode(), rcode::NOERROR | rcode::NXDOMAIN) && !message.is_bare()
-    })
+fn address(upstream: &config::Upstream) -> &UpstreamAddress {
+    match upstream {
+        config::Upstream::Plain(address)
+        | config::Upstream::Tls(address, _)
+        | config::Upstream::Https(address, _) => address,
+    }
 }
 
-#[cfg(test)]
-mod tests;
+fn path(upstream: &config::Upstream) -> Option<&PathBuf> {
+    match address(upstream) {
+        UpstreamAddress::File(path) => Some(path),
+        UpstreamAddress::Socket(_) => None,
+    }
+}
+
+/// Reads the files of a directive again and again, as long as there is the directive.
+async fn follow(forwarder: Weak<Forwarder>) {
+    let mut known = forwarder.upgrade().map(|forwarder| stamps(&forwarder)).unwrap_or_default();
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let Some(forwarder) = forwarder.upgrade() else { return };
+        let now = stamps(&forwarder);
+        if now == known {
+            continue;
+        }
+        known = now;
+        let resolvers = forwarder.resolvers();
+        if resolvers.is_empty() {
+            tracing::warn!("the file with upstream resolvers names none any more; those before are kept");
+            continue;
+        }
+        forwarder.set(&resolvers);
+        tracing::info!(
+            upstreams = ?resolvers.iter().map(|(to, _)| to).collect::<Vec<_>>(),
+            "the file with upstream resolvers has changed"
+        );
+    }
+}
+
+/// When each file was changed.
+fn stamps(forwarder: &Forwarder) -> Vec<Option<std::time::SystemTime>> {
+    let files = forwarder.forward.to.iter().filter_map(path);
+    files.map(|path| std::fs::metadata(path).and_then(|about| about.modified()).ok()).collect()
+}

@@ -117,6 +117,14 @@ impl Metrics {
     }
 }
 
+/// A collector whose name is fixed in the program.
+pub(crate) fn well_formed<T>(collector: Result<T, prometheus::Error>) -> T {
+    match collector {
+        Ok(collector) => collector,
+        Err(error) => unreachable!("a metric has a malformed name: {error}"),
+    }
+}
+
 impl Collector for Queries {
     fn desc(&self) -> Vec<&Desc> {
         Vec::new()

@@ -1,16 +1,20 @@
 //! From events to changes of the zone.
 
+mod listing;
 mod pods;
+mod services;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use service::Event;
 use service::objects::{EndpointSlice, Namespace, Pod, Service};
-use service::{Changed, Cluster, Event};
 
-use crate::zone::{Change, Naming, Records, key};
+use crate::zone::{Change, Naming};
 
+use listing::Listing;
 use pods::Pods;
+use services::Services;
 
 /// One event of any of the watches.
 #[derive(Debug)]
@@ -26,23 +30,27 @@ pub enum Input {
 }
 
 /// What the cluster is known to hold.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Names {
     naming: Naming,
+    services: Services,
     pods: Pods,
-    cluster: Cluster,
-    changed: Changed,
     namespaces: HashSet<Arc<str>>,
-    /// While namespaces are listed anew: those not named again yet.
-    unnamed: Option<HashSet<Arc<str>>>,
-    namespaces_listed: bool,
+    namespaces_listed: Listing<Arc<str>>,
     synced: bool,
 }
 
 impl Names {
     /// Nothing known yet. Pods are waited for only if they count.
     pub(crate) fn new(naming: Naming, with_pods: bool) -> Self {
-        Self { naming, pods: Pods::new(with_pods), ..Self::default() }
+        Self {
+            naming,
+            services: Services::new(),
+            pods: Pods::new(with_pods),
+            namespaces: HashSet::new(),
+            namespaces_listed: Listing::First,
+            synced: false,
+        }
     }
 
     /// Takes in events; returns what they change, nothing before everything was listed once. An event costs the
@@ -51,22 +59,16 @@ impl Names {
         let mut changes = Vec::new();
         for input in inputs {
             match input {
-                Input::Service(event) => self.cluster.service_event(event, &mut self.changed),
-                Input::Slice(event) => self.cluster.slice_event(event, &mut self.changed),
+                Input::Service(event) => self.services.service(event),
+                Input::Slice(event) => self.services.slice(event),
                 Input::Namespace(event) => self.namespace(event, &mut changes),
                 Input::Pod(event) => self.pods.event(event, &mut changes),
             }
         }
-        let known = self.cluster.synced() && self.namespaces_listed && self.pods.listed();
-        if !known {
+        if !(self.services.listed() && self.namespaces_listed.complete() && self.pods.listed()) {
             return changes;
         }
-        for name in std::mem::take(&mut self.changed) {
-            changes.push(match Records::of(&self.cluster, &name, self.naming) {
-                Some(records) => Change::Put(Arc::new(records)),
-                None => Change::Remove(key(&name)),
-            });
-        }
+        changes.extend(self.services.changes(self.naming));
         if !std::mem::replace(&mut self.synced, true) {
             changes.push(Change::Synced);
         }
@@ -75,20 +77,17 @@ impl Names {
 
     fn namespace(&mut self, event: Event<Namespace>, changes: &mut Vec<Change>) {
         match event {
-            Event::Relist => self.unnamed = Some(self.namespaces.clone()),
+            Event::Relist => self.namespaces_listed.start(self.namespaces.iter().cloned()),
             Event::Apply(namespace) => {
                 let name = namespace.metadata.name;
-                if let Some(unnamed) = &mut self.unnamed {
-                    unnamed.remove(&name);
-                }
+                self.namespaces_listed.seen(&name);
                 if self.namespaces.insert(name.clone()) {
                     changes.push(Change::Namespace(name, true));
                 }
             }
             Event::Delete(namespace) => self.drop_namespace(namespace.metadata.name, changes),
             Event::Synced => {
-                self.namespaces_listed = true;
-                for name in self.unnamed.take().unwrap_or_default() {
+                for name in self.namespaces_listed.finish() {
                     self.drop_namespace(name, changes);
                 }
             }

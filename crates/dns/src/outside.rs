@@ -1,63 +1,220 @@
 //! Names that are not the cluster's.
+//!
+//! The way of a query: the cache answers on the spot what was said before; else the query waits for its question,
+//! which is asked once however many wait, of one upstream resolver and then another; the reply is read, checked,
+//! kept as bytes, and written to each who waits.
+
+mod cache;
+mod complaints;
+mod entry;
+mod flights;
+mod loops;
+mod meters;
+mod scan;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
-use crate::config::{Forward, Plugins, Upstream, UpstreamAddress};
-use crate::forward::Forwarder;
-use crate::server::Transport;
+use tokio::runtime::Handle;
+use tokio::time::timeout;
+
+use crate::config::{self, Forward, Plugins};
+use crate::forward::{Forwarder, Question};
 use crate::server::plan::fail;
 use crate::wire::{Name, Query, rcode};
 
-/// Whom to ask for names that are not the cluster's.
+use cache::{Cache, Hit, Stale};
+use complaints::Complaints;
+use entry::Entry;
+use flights::{Flights, Landing, Outcome, Waiting};
+pub(crate) use loops::Loops;
+pub(crate) use meters::Meters;
+
+/// What a server block says of names that are not the cluster's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Setup {
+    forward: Vec<Forward>,
+    cache: Option<config::Cache>,
+    errors: bool,
+    detect_loops: bool,
+    own: Vec<SocketAddr>,
+    server: String,
+}
+
+impl Setup {
+    /// As a server block says. `own` are the addresses of this server, which is not asked by itself; `server` is
+    /// what metrics call it.
+    pub(crate) fn of(plugins: &Plugins, own: &[SocketAddr], server: &str) -> Self {
+        Self {
+            forward: plugins.forward.clone(),
+            cache: plugins.cache.clone(),
+            errors: plugins.errors,
+            detect_loops: plugins.detect_loops,
+            own: own.to_vec(),
+            server: server.to_owned(),
+        }
+    }
+}
+
+/// Whom to ask for names that are not the cluster's, and what they said.
+#[derive(Debug, Clone)]
+pub(crate) struct Outside(Arc<Inner>);
+
 #[derive(Debug)]
-pub(crate) struct Outside {
-    forwards: Vec<(Forward, Forwarder)>,
+struct Inner {
+    setup: Setup,
+    forwards: Vec<Arc<Forwarder>>,
+    cache: Option<Cache>,
+    flights: Arc<Flights>,
+    complaints: Option<Complaints>,
+    loops: Loops,
+    /// Where questions are asked; `None` where there is no runtime, and then nobody is.
+    tasks: Option<Handle>,
 }
 
 impl Outside {
-    /// As a server block says. `own` are the addresses of this server, which is not asked by itself.
-    pub(crate) fn new(plugins: &Plugins, own: &[SocketAddr]) -> Self {
-        let forwards = plugins.forward.iter().map(|forward| {
-            let sockets = forward.to.iter().filter_map(|upstream| match upstream {
-                Upstream::Plain(UpstreamAddress::Socket(socket)) => Some(*socket),
-                _ => None,
-            });
-            let (own_upstreams, upstreams): (Vec<_>, Vec<_>) =
-                sockets.partition(|socket| own.contains(socket));
-            if !own_upstreams.is_empty() {
-                tracing::warn!(?own_upstreams, "left out as upstream resolvers: they are this server");
-            }
-            (forward.clone(), Forwarder::new(upstreams))
+    /// As a setup says, with nothing in the cache.
+    pub(crate) fn new(setup: Setup, meters: &Meters, loops: &Loops) -> Self {
+        let tasks = Handle::try_current().ok();
+        let forwards = setup.forward.iter();
+        let forwards =
+            forwards.map(|forward| Forwarder::start(forward, &setup.own, &meters.forward, tasks.as_ref()));
+        let cache = setup.cache.as_ref().map(|config| {
+            let zones: Vec<_> = config.zones.iter().map(ToString::to_string).collect();
+            let zones = if zones.is_empty() { ".".to_owned() } else { zones.join(",") };
+            Cache::new(config, meters.of(&setup.server, &zones))
         });
-        Self { forwards: forwards.collect() }
+        Self(Arc::new(Inner {
+            forwards: forwards.collect(),
+            cache,
+            flights: Arc::default(),
+            complaints: setup.errors.then(|| Complaints::new(Instant::now())),
+            loops: loops.clone(),
+            tasks,
+            setup,
+        }))
     }
 
-    fn forward(&self, name: &Name) -> Option<&Forwarder> {
-        let takes = |forward: &Forward| {
-            name.below(&forward.from).is_some()
-                && !forward.except.iter().any(|zone| name.below(zone).is_some())
-        };
-        self.forwards.iter().find(|(forward, _)| takes(forward)).map(|(_, forwarder)| forwarder)
+    /// Whether it does what a setup says, so that it can go on under a new configuration.
+    pub(crate) fn is_of(&self, setup: &Setup) -> bool {
+        self.0.setup == *setup
+    }
+
+    /// Whether both are one.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// Sees whether resolvers ask this server what they are asked, if the setup says so. The server must be
+    /// answering by now.
+    pub(crate) fn look_for_loops(&self) {
+        if let Some(tasks) = self.0.tasks.as_ref().filter(|_| self.0.setup.detect_loops) {
+            self.0.forwards.iter().for_each(|forwarder| self.0.loops.look(forwarder, tasks));
+        }
     }
 
     /// Whether somebody can be asked for a name.
     pub(crate) fn takes(&self, name: &Name) -> bool {
-        self.forward(name).is_some_and(Forwarder::available)
+        self.0.forwards.iter().any(|forwarder| forwarder.takes(name) && forwarder.available())
     }
 
     /// Writes the reply of `limit` bytes at most, if what was said before tells it.
     pub(crate) fn cached(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
-        let _ = (query, limit, out);
-        false
+        let Some(cache) = &self.0.cache else { return false };
+        match cache.answer(query, limit, Instant::now(), Stale::AsConfigured, out) {
+            Hit::Miss => false,
+            Hit::Written { refresh } => {
+                if refresh {
+                    cache.refreshing();
+                    self.0.wait_for(&Question::of(query));
+                }
+                true
+            }
+        }
     }
 
     /// Asks, and writes the reply of `limit` bytes at most; a failure if nobody answers.
-    pub(crate) async fn ask(&self, query: &Query<'_>, transport: Transport, limit: usize, out: &mut Vec<u8>) {
-        let Some(forwarder) = self.forward(&query.name) else { return fail(query, rcode::REFUSED, out) };
-        let Some(_place) = forwarder.place() else { return fail(query, rcode::REFUSED, out) };
-        match forwarder.forward(query, transport, limit).await {
-            Some(reply) => *out = reply,
+    pub(crate) async fn ask(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) {
+        let inner = &self.0;
+        if inner.loops.came_back(query) {
+            return fail(query, rcode::REFUSED, out);
+        }
+        let forwarder = inner.forwards.iter().find(|forwarder| forwarder.takes(&query.name));
+        let Some(_place) = forwarder.and_then(|forwarder| forwarder.place()) else {
+            return fail(query, rcode::REFUSED, out);
+        };
+        let Some(mut waiting) = inner.wait_for(&Question::of(query)) else {
+            return fail(query, rcode::SERVFAIL, out);
+        };
+        let late = |out: &mut Vec<u8>| {
+            let cache = inner.cache.as_ref();
+            cache.is_some_and(|cache| {
+                cache.answer(query, limit, Instant::now(), Stale::Welcome, out) != Hit::Miss
+            })
+        };
+        if let Some(cache) = &inner.cache {
+            cache.missed();
+            if let Some(patience) = cache.patience()
+                && timeout(patience, waiting.wait_for(Option::is_some)).await.is_err()
+                && late(out)
+            {
+                return;
+            }
+        }
+        let outcome = waiting.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
+        match outcome {
+            Some(outcome) if outcome.answered => outcome.entry.write(query, limit, outcome.ttl, out),
+            _ if late(out) => {}
+            Some(outcome) => outcome.entry.write(query, limit, outcome.ttl, out),
             None => fail(query, rcode::SERVFAIL, out),
         }
     }
+}
+
+impl Inner {
+    /// Sees that a question is asked, if it is not under way already; `None` if there is no way to ask.
+    fn wait_for(self: &Arc<Self>, question: &Question) -> Option<Waiting> {
+        let tasks = self.tasks.as_ref()?;
+        let (waiting, landing) = self.flights.join(question);
+        if let Some(landing) = landing {
+            tasks.spawn(fly(self.clone(), landing, question.clone()));
+        }
+        Some(waiting)
+    }
+
+    /// Asks one directive after the other.
+    async fn resolve(&self, question: &Question) -> Arc<Entry> {
+        let name = question.name();
+        let read = |reply: &[u8]| {
+            Entry::read(reply, question).map_err(|flaw| {
+                if let Some(cache) = &self.cache {
+                    cache.dropped();
+                }
+                flaw.to_string()
+            })
+        };
+        let taking: Vec<_> = self.forwards.iter().filter(|forwarder| forwarder.takes(&name)).collect();
+        for (place, forwarder) in taking.iter().enumerate() {
+            match forwarder.ask(question, read).await {
+                Ok(entry) if forwarder.passes_on(entry.rcode()) && place + 1 < taking.len() => {}
+                Ok(entry) => return Arc::new(entry),
+                Err(why) => {
+                    if let Some(complaints) = &self.complaints {
+                        complaints.failed(question, rcode::SERVFAIL, &why);
+                    }
+                    break;
+                }
+            }
+        }
+        Arc::new(Entry::failure(question, rcode::SERVFAIL))
+    }
+}
+
+/// Asks a question and tells all who wait.
+async fn fly(inner: Arc<Inner>, landing: Landing, question: Question) {
+    let entry = inner.resolve(&question).await;
+    let ttl = inner.cache.as_ref().and_then(|cache| cache.keep(&entry, Instant::now()));
+    let answered = matches!(entry.rcode(), rcode::NOERROR | rcode::NXDOMAIN);
+    landing.land(Outcome { entry, ttl, answered });
 }

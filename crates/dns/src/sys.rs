@@ -282,6 +282,7 @@ pub(crate) mod allocations {
 
     thread_local! {
         static COUNT: Cell<usize> = const { Cell::new(0) };
+        static HELD: Cell<isize> = const { Cell::new(0) };
     }
 
     struct Counting;
@@ -294,12 +295,19 @@ pub(crate) mod allocations {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
             // A thread that ends has no counter any more.
             let _ = COUNT.try_with(|count| count.set(count.get() + 1));
+            let _ = HELD.try_with(|held| held.set(held.get() + layout.size() as isize));
             unsafe { System.alloc(layout) }
         }
 
         unsafe fn dealloc(&self, memory: *mut u8, layout: Layout) {
+            let _ = HELD.try_with(|held| held.set(held.get() - layout.size() as isize));
             unsafe { System.dealloc(memory, layout) }
         }
+    }
+
+    /// How many bytes more this thread has allocated than freed.
+    pub(crate) fn held() -> isize {
+        HELD.with(Cell::get)
     }
 
     /// How often this thread has allocated.

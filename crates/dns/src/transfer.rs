@@ -100,8 +100,8 @@ impl Zone<'_> {
             self.locations(view, records, &filter, &[&labels.concat()[..], &own].concat());
         }
         let mut buffer = [0; 64];
-        let hosts = records.groups.iter().flat_map(|group| group.hosts.iter());
-        for label in hosts.map(|host| host.label()).collect::<BTreeSet<_>>() {
+        let labels = records.groups.iter().flat_map(|group| group.labels(None));
+        for label in labels.collect::<BTreeSet<_>>() {
             let name = [label.wire(&mut buffer), &own].concat();
             records.addresses_of(label).for_each(|address| self.address(&name, address, view.ttl));
             self.locations(view, records, &Filter { host: Some(label), port: None }, &name);

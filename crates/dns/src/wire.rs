@@ -145,10 +145,15 @@ pub(crate) mod rcode {
     pub(crate) fn by_name(name: &str) -> Option<u16> {
         NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, code)| *code)
     }
+
+    /// The name of a response code, `None` if it has none here.
+    pub(crate) fn name(code: u16) -> Option<&'static str> {
+        NAMES.iter().find(|(_, known)| *known == code).map(|(name, _)| *name)
+    }
 }
 
 /// The big-endian number at a place.
-fn word(packet: &[u8], at: usize) -> Result<u16, Malformed> {
+pub(crate) fn word(packet: &[u8], at: usize) -> Result<u16, Malformed> {
     let bytes = packet.get(at..at + 2).ok_or(Malformed)?;
     Ok(u16::from_be_bytes([bytes[0], bytes[1]]))
 }

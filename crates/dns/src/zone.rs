@@ -1,7 +1,9 @@
 //! The names of a cluster: an index from name to records, kept up Service by Service while queries read it.
 
 mod dashed;
+mod few;
 mod find;
+mod group;
 mod locations;
 mod records;
 mod reverse;
@@ -13,9 +15,11 @@ use std::sync::Arc;
 
 use service::ServiceName;
 
+pub(crate) use few::Few;
 pub(crate) use find::{Filter, Found};
+pub(crate) use group::{Group, Label, Port};
 pub(crate) use locations::Location;
-pub(crate) use records::{Behind, Label, Naming, Records};
+pub(crate) use records::{Behind, Front, Naming, Records};
 pub(crate) use reverse::address as reverse_address;
 pub(crate) use servers::{OWN_NAME, SVC};
 pub(crate) use table::{Change, Reading, Table};

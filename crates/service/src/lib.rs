@@ -24,6 +24,8 @@ mod interner;
 mod name;
 mod port;
 mod quantity;
+#[cfg(feature = "watch")]
+mod sys;
 
 pub use choice::{Answer, Choice, Client, Entrance, List, Outcome, Rule, Viewpoint};
 pub use cidr::{Cidr, InvalidCidr};
@@ -34,3 +36,5 @@ pub use family::Family;
 pub use name::ServiceName;
 pub use port::PortView;
 pub use quantity::quantity;
+#[cfg(feature = "watch")]
+pub use sys::give_back_memory;

@@ -14,6 +14,7 @@ mod raw;
 mod scheduler;
 mod service;
 mod service_cidr;
+#[cfg(feature = "manifest")]
 mod service_import;
 mod slice;
 
@@ -28,6 +29,7 @@ pub use service::{
     ClusterIps, ExternalTrafficPolicy, Protocol, Service, ServicePort, ServiceType, SessionAffinity,
 };
 pub use service_cidr::ServiceCidr;
+#[cfg(feature = "manifest")]
 pub use service_import::ServiceImport;
 pub use slice::{EndpointSlice, Hints, ImportedSlice, PodNamedSlice, SliceEndpoint, SlicePort};
 

@@ -1,53 +1,50 @@
 //! Where pods are, for pod records and search paths.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use service::Event;
 use service::objects::Pod;
 
+use super::listing::Listing;
 use crate::zone::Change;
 
 type PodName = (Arc<str>, Arc<str>);
 
 /// The addresses of pods, by pod and by address.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Pods {
     pods: HashMap<PodName, Vec<IpAddr>>,
     /// How many pods of each namespace have an address: more than one on a node's own.
     namespaces: HashMap<IpAddr, HashMap<Arc<str>, usize>>,
-    /// While pods are listed anew: those not named again yet.
-    unnamed: Option<HashSet<PodName>>,
-    listed: bool,
+    listed: Listing<PodName>,
 }
 
 impl Pods {
     /// No pods yet; if they do not count, their list is taken for complete.
     pub(super) fn new(count: bool) -> Self {
-        Self { listed: !count, ..Self::default() }
+        let listed = if count { Listing::First } else { Listing::Done };
+        Self { pods: HashMap::new(), namespaces: HashMap::new(), listed }
     }
 
     /// Whether all pods were named once.
     pub(super) fn listed(&self) -> bool {
-        self.listed
+        self.listed.complete()
     }
 
     /// Takes in an event.
     pub(super) fn event(&mut self, event: Event<Pod>, changes: &mut Vec<Change>) {
         match event {
-            Event::Relist => self.unnamed = Some(self.pods.keys().cloned().collect()),
+            Event::Relist => self.listed.start(self.pods.keys().cloned()),
             Event::Apply(pod) => {
                 let name = (pod.metadata.namespace, pod.metadata.name);
-                if let Some(unnamed) = &mut self.unnamed {
-                    unnamed.remove(&name);
-                }
+                self.listed.seen(&name);
                 self.put(name, pod.addresses, changes);
             }
             Event::Delete(pod) => self.put((pod.metadata.namespace, pod.metadata.name), Vec::new(), changes),
             Event::Synced => {
-                self.listed = true;
-                for name in self.unnamed.take().unwrap_or_default() {
+                for name in self.listed.finish() {
                     self.put(name, Vec::new(), changes);
                 }
             }

@@ -228,6 +228,7 @@ async fn keep_up(
     let mut events = pin!(events.ready_chunks(EVENTS));
     while let Some(batch) = events.next().await {
         let triggers = if *synced.borrow() { triggers(&batch) } else { Vec::new() };
+        let listed = batch.iter().any(is_end_of_list);
         let changes = names.take(batch);
         let done = matches!(changes.last(), Some(Change::Synced));
         let (count, now) = (changes.len(), seconds());
@@ -237,11 +238,25 @@ async fn keep_up(
             metrics.programmed(kind, Duration::try_from(took).unwrap_or_default());
         }
         tracing::debug!(changes = count, "names published");
+        if listed {
+            service::give_back_memory();
+        }
         if done {
             tracing::info!(changes = count, "the cluster's names are known");
             synced.send_replace(true);
         }
     }
+}
+
+/// Whether an event ends a list, the memory of which is free now.
+fn is_end_of_list(input: &Input) -> bool {
+    matches!(
+        input,
+        Input::Service(Event::Synced)
+            | Input::Slice(Event::Synced)
+            | Input::Namespace(Event::Synced)
+            | Input::Pod(Event::Synced)
+    )
 }
 
 /// When the changes that slices tell of happened, with the kind of their Service.

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::hosts::Hosts;
 use crate::interfaces;
 use crate::metrics::{Counts, Metrics};
-use crate::outside::Outside;
+use crate::outside::{self, Outside};
 use crate::server::certificate;
 use crate::server::chain::{Chain, Parts};
 use crate::server::plan::{Entry, Plan, Shared};
@@ -35,6 +35,10 @@ pub(super) struct Ports {
     fixed: bool,
     refresh: Vec<Task>,
     metrics: Metrics,
+    /// What is asked of others, and what they said; it goes on under a new configuration that says the same of it.
+    outsides: Vec<Outside>,
+    meters: outside::Meters,
+    loops: outside::Loops,
     /// How many threads have a number.
     threads: usize,
 }
@@ -61,8 +65,16 @@ impl Drop for Task {
 impl Ports {
     /// Begins to take in queries on sockets; they are refused until [`Ports::answer`].
     pub(super) fn new(sockets: Sockets, metrics: Metrics) -> Result<Self, Error> {
-        let mut ports =
-            Self { ports: Vec::new(), fixed: sockets.fixed, refresh: Vec::new(), metrics, threads: 0 };
+        let mut ports = Self {
+            ports: Vec::new(),
+            fixed: sockets.fixed,
+            refresh: Vec::new(),
+            meters: outside::Meters::new(&metrics),
+            metrics,
+            outsides: Vec::new(),
+            loops: outside::Loops::default(),
+            threads: 0,
+        };
         ports.listen(sockets)?;
         Ok(ports)
     }
@@ -96,9 +108,10 @@ impl Ports {
         let own: Vec<SocketAddr> = self.ports.iter().map(|((_, address), _)| *address).collect();
         self.refresh.clear();
         self.metrics.disable_all();
+        let before = std::mem::take(&mut self.outsides);
         let mut plans: BTreeMap<Port, Vec<_>> = BTreeMap::new();
         for block in &config.blocks {
-            let chain = Arc::new(self.chain(block, feeds, &own)?);
+            let chain = Arc::new(self.chain(block, feeds, &own, &before)?);
             for served in &block.served {
                 let bound = sockets::addresses(&block.bind, served.port);
                 let ports: BTreeSet<Port> = match self.fixed {
@@ -126,6 +139,8 @@ impl Ports {
                 listening.shared.exchange(plan.clone());
             }
         }
+        let new = self.outsides.iter().filter(|outside| !before.iter().any(|known| known.is(outside)));
+        new.for_each(Outside::look_for_loops);
         Ok(())
     }
 
@@ -139,7 +154,13 @@ impl Ports {
         Some(self.metrics.counts(&server, &zone.to_string(), self.threads))
     }
 
-    fn chain(&mut self, block: &Block, feeds: &Feeds, own: &[SocketAddr]) -> Result<Chain, Error> {
+    fn chain(
+        &mut self,
+        block: &Block,
+        feeds: &Feeds,
+        own: &[SocketAddr],
+        before: &[Outside],
+    ) -> Result<Chain, Error> {
         let plugins = &block.plugins;
         let servers = servers(block, own);
         let cluster = feeds.table(plugins).zip(plugins.kubernetes.as_ref());
@@ -157,7 +178,18 @@ impl Ports {
                 Some(hosts)
             }
         };
-        Ok(Chain::new(plugins, Parts { cluster, imports, hosts }, Outside::new(plugins, own)))
+        Ok(Chain::new(plugins, Parts { cluster, imports, hosts }, self.outside(block, own, before)))
+    }
+
+    /// What a block asks of others: that of before if nothing of it has changed.
+    fn outside(&mut self, block: &Block, own: &[SocketAddr], before: &[Outside]) -> Outside {
+        let server =
+            block.served.first().map(|served| format!("{}://:{}", served.listen.scheme(), served.port));
+        let setup = outside::Setup::of(&block.plugins, own, &server.unwrap_or_default());
+        let known = before.iter().find(|outside| outside.is_of(&setup)).cloned();
+        let outside = known.unwrap_or_else(|| Outside::new(setup, &self.meters, &self.loops));
+        self.outsides.push(outside.clone());
+        outside
     }
 }
 

@@ -213,7 +213,7 @@ impl Chain {
         let target = match self.step(query, client, Chased::Unasked, out) {
             Step::Reply(_) | Step::Silence | Step::Later => return,
             Step::Foreign => {
-                return self.outside.ask(query, client.transport, self.limit(query, client), out).await;
+                return self.outside.ask(query, self.limit(query, client), out).await;
             }
             Step::Resolve(target) => target,
         };

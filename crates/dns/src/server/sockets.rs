@@ -58,7 +58,7 @@ impl Sockets {
                     if known || !wanted(&(served.listen, address)) {
                         continue;
                     }
-                    match one(served.listen, address, count, false) {
+                    match one(served.listen, address, count, Anywhere::of(address)) {
                         Ok(one) => open.push(one),
                         // A machine may be without IPv6.
                         Err(error) if block.bind.is_empty() && address.is_ipv6() && no_family(&error) => {}
@@ -86,7 +86,7 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`] when the address cannot be had; `EPERM` without `CAP_NET_ADMIN`.
     pub fn of_service(address: SocketAddr) -> Result<Self, Error> {
-        let open = one(Listen::Dns, address, processors(), true)
+        let open = one(Listen::Dns, address, processors(), Anywhere::Yes)
             .map_err(|source| Error::Bind { address, source })?;
         Ok(Self { open: vec![open], fixed: true })
     }
@@ -121,16 +121,35 @@ fn no_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-/// Opens the sockets of an address; `anywhere` whether or not the machine has it.
-fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: bool) -> io::Result<Open> {
+/// Whether an address may be bound that the machine does not have.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Anywhere {
+    /// It must be.
+    Yes,
+    /// If this process is allowed to.
+    Perhaps,
+    /// It is the machine's own for certain.
+    No,
+}
+
+impl Anywhere {
+    fn of(address: SocketAddr) -> Self {
+        let own = address.ip().is_unspecified() || address.ip().is_loopback();
+        if own { Self::No } else { Self::Perhaps }
+    }
+}
+
+/// Opens the sockets of an address.
+fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere) -> io::Result<Open> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let open = |kind| -> io::Result<_> {
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
         if address.is_ipv6() {
             set_ipv6_v6only(&socket, true)?;
         }
-        if anywhere {
-            sys::bind_anywhere(socket.as_fd(), address.is_ipv6())?;
+        if anywhere != Anywhere::No {
+            let allowed = sys::bind_anywhere(socket.as_fd(), address.is_ipv6());
+            allowed.or_else(|error| if anywhere == Anywhere::Yes { Err(error) } else { Ok(()) })?;
         }
         Ok(socket)
     };

@@ -4,8 +4,7 @@ use std::net::IpAddr;
 
 use service::objects::Protocol;
 
-use super::records::Port;
-use super::{Behind, Label, Reading, Records, View, dashed};
+use super::{Behind, Label, Port, Reading, Records, View, dashed};
 use crate::config::PodRecords;
 use crate::wire::Name;
 
@@ -49,6 +48,7 @@ impl View {
         let Some(front) = below.checked_sub(1) else { return Found::Apex };
         match (name.label(front), front) {
             (b"svc" | b"pod" | b"dns", 0) => Found::Empty,
+            (b"pod", 1 | 2) if self.pods == PodRecords::Disabled => Found::Missing,
             (b"svc" | b"pod", 1) if self.shows(reading, name.span(0, 1)) => Found::Empty,
             (b"svc", 2..=4) if self.shows(reading, name.span(front - 1, front)) => {
                 self.service_name(reading, name, front)
@@ -83,7 +83,7 @@ impl View {
             (_, 3) => records.part(name.span(0, 1)),
             (_, 4) if self.multicluster && !name.label(0).starts_with(b"_") => {
                 let host = Label::Hostname(name.span(0, 2));
-                let there = records.groups.iter().any(|group| !group.named(host).is_empty());
+                let there = records.addresses_of(host).next().is_some();
                 let filter = Filter { host: Some(host), port: None };
                 if there { Found::Service(records, filter) } else { Found::Missing }
             }
@@ -126,7 +126,7 @@ impl Records {
         // An address is spelled in one way only.
         let dashed = dashed.filter(|dashed| *dashed.wire(&mut [0; 64]) == *label);
         for host in [Some(Label::Hostname(label)), dashed].into_iter().flatten() {
-            if self.groups.iter().any(|group| !group.named(host).is_empty()) {
+            if self.addresses_of(host).next().is_some() {
                 return Found::Service(self, Filter { host: Some(host), port: None });
             }
         }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use super::records::{Group, Port};
-use super::{Behind, Filter, Label, Records};
+use super::{Behind, Filter, Group, Label, Port, Records};
 
 /// A port and a name that serves it.
 #[derive(Debug)]
@@ -31,37 +31,37 @@ impl Records {
         let own = own.map(|(index, port)| Location { port, label: None, first: index == 0 });
         let groups = self.groups.iter().enumerate().filter(move |_| of_endpoints);
         own.chain(groups.flat_map(move |(index, group)| {
-            let hosts = filter.host.map_or(&*group.hosts, |label| group.named(label));
             // One name may have an address in each family; it is one target.
-            let labels = hosts.chunk_by(|one, next| one.label() == next.label()).map(|hosts| hosts[0].label());
-            labels.flat_map(move |label| at_group(&self.groups[..index], group, label, filter))
+            group.labels(filter.host).flat_map(move |label| at_group(&self.groups[..index], group, label, filter))
         }))
     }
 
     /// The addresses of the endpoints under a label, each once.
     pub(crate) fn addresses_of<'a>(&'a self, label: Label<'a>) -> impl Iterator<Item = IpAddr> + 'a {
         self.groups.iter().enumerate().flat_map(move |(index, group)| {
-            let before = self.groups[..index].iter().flat_map(move |group| group.named(label));
-            let addresses = group.named(label).iter().map(|host| host.address);
-            addresses.filter(move |address| !before.clone().any(|host| host.address == *address))
+            let before = &self.groups[..index];
+            let told = move |address: IpAddr| {
+                before.iter().any(|group| group.addresses(label).any(|other| other == address))
+            };
+            group.addresses(label).filter(move |address| !told(*address))
         })
     }
 
     /// The addresses of the endpoints that serve a port, each once.
     pub(crate) fn addresses_serving(&self, filter: &Filter<'_>) -> BTreeSet<IpAddr> {
         let serving = self.groups.iter().filter(|group| group.serves(filter));
-        serving.flat_map(|group| group.hosts.iter().map(|host| host.address)).collect()
+        serving.flat_map(|group| group.hosts().map(|(_, address)| address)).collect()
     }
 }
 
 /// The ports of a name in a group that it has not in the groups before.
 fn at_group<'a>(
-    before: &'a [Group],
+    before: &'a [Arc<Group>],
     group: &'a Group,
     label: Label<'a>,
     filter: &'a Filter<'a>,
 ) -> impl Iterator<Item = Location<'a>> + 'a {
-    let before = before.iter().filter(move |group| group.serves(filter) && !group.named(label).is_empty());
+    let before = before.iter().filter(move |group| group.serves(filter) && group.addresses(label).next().is_some());
     let is_new = before.clone().next().is_none();
     let ports = distinct(&group.ports, filter).enumerate().filter(move |(_, port)| {
         let same = |other: &Port| filter.takes(other) && other.number == port.number;

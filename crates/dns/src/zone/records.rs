@@ -1,13 +1,12 @@
 //! What the names of one Service hold.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
 
-use service::Cluster;
-use service::ServiceName;
-use service::objects::{ClusterIps, EndpointSlice, Protocol, Service, ServiceType};
+use service::objects::{ClusterIps, Service, ServiceType};
 
-use super::{Key, dashed, key};
+use super::{Few, Group, Key, Port};
 use crate::wire::Name;
 
 /// What the names of one Service hold, made once per change and only read by queries.
@@ -18,17 +17,17 @@ pub(crate) struct Records {
     /// What is behind the name.
     pub(crate) behind: Behind,
     /// IPv4 addresses of the Service's own name, each once.
-    pub(crate) v4: Box<[Ipv4Addr]>,
+    pub(crate) v4: Few<Ipv4Addr>,
     /// IPv6 addresses of the Service's own name, each once.
-    pub(crate) v6: Box<[Ipv6Addr]>,
+    pub(crate) v6: Few<Ipv6Addr>,
     /// Ports of the Service's own name; a headless Service has none, its endpoints do.
-    pub(crate) ports: Box<[Port]>,
+    pub(crate) ports: Arc<[Port]>,
     /// The ready endpoints, together with those that serve the same ports.
-    pub(crate) groups: Box<[Group]>,
+    pub(crate) groups: Box<[Arc<Group>]>,
 }
 
 /// What is behind the name of a Service.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Behind {
     /// Addresses of its own.
     ClusterIp,
@@ -41,75 +40,12 @@ pub(crate) enum Behind {
     Nothing,
 }
 
-/// A port that an SRV record tells of.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Port {
-    /// Its name, empty if it has none.
-    pub(crate) name: Box<[u8]>,
-    /// Its protocol.
-    pub(crate) protocol: Protocol,
-    /// Its number.
-    pub(crate) number: u16,
-}
-
-/// Endpoints that serve the same ports.
+/// What a Service says of its names, without its endpoints.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Group {
-    /// Their ports.
-    pub(crate) ports: Box<[Port]>,
-    /// The endpoints in order of label, then address; those without a hostname first.
-    pub(crate) hosts: Box<[Host]>,
-}
-
-/// One address of an endpoint under its name.
-#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Host {
-    /// The hostname as a label in wire form; without one the endpoint is named after its address.
-    pub(crate) hostname: Option<Box<[u8]>>,
-    /// The address.
-    pub(crate) address: IpAddr,
-}
-
-/// The label of an endpoint in front of its Service's name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Label<'a> {
-    /// The address with dashes.
-    Dashed(IpAddr),
-    /// The hostname, as a label in wire form.
-    Hostname(&'a [u8]),
-}
-
-impl Label<'_> {
-    /// The label in wire form, in a buffer of its own if it must be made.
-    pub(crate) fn wire<'b>(&'b self, buffer: &'b mut [u8; 64]) -> &'b [u8] {
-        match self {
-            Self::Hostname(label) => label,
-            Self::Dashed(address) => {
-                let length = dashed::write(*address, &mut buffer[1..]);
-                buffer[0] = length as u8;
-                &buffer[..=length]
-            }
-        }
-    }
-}
-
-impl Host {
-    /// The label of the endpoint.
-    pub(crate) fn label(&self) -> Label<'_> {
-        match &self.hostname {
-            Some(hostname) => Label::Hostname(hostname),
-            None => Label::Dashed(self.address),
-        }
-    }
-}
-
-impl Group {
-    /// The endpoints of a label.
-    pub(crate) fn named(&self, label: Label<'_>) -> &[Host] {
-        let start = self.hosts.partition_point(|host| host.label() < label);
-        let length = self.hosts[start..].partition_point(|host| host.label() == label);
-        &self.hosts[start..start + length]
-    }
+pub(crate) struct Front {
+    behind: Behind,
+    addresses: Box<[IpAddr]>,
+    ports: Arc<[Port]>,
 }
 
 /// What the records of Services depend on besides the Services.
@@ -119,90 +55,74 @@ pub(crate) struct Naming {
     pub(crate) ignore_empty: bool,
 }
 
-impl Records {
-    /// The records of a Service, `None` if there is no such Service.
-    pub(crate) fn of(cluster: &Cluster, name: &ServiceName, naming: Naming) -> Option<Self> {
-        let service = cluster.service(name)?;
-        let groups = if service.kind == ServiceType::ExternalName {
-            Box::default()
-        } else {
-            groups(cluster.slices(name))
+impl Front {
+    /// What a Service says; `ports` are its ports.
+    pub(crate) fn of(service: &Service, ports: Arc<[Port]>) -> Self {
+        let behind = match (service.kind, &service.cluster_ips) {
+            (ServiceType::ExternalName, _) => {
+                let name = service.external_name.as_deref().unwrap_or_default();
+                alias(name).map_or(Behind::Nothing, Behind::Alias)
+            }
+            (_, ClusterIps::Addresses(_)) => Behind::ClusterIp,
+            (_, ClusterIps::Headless) => Behind::Endpoints,
         };
-        let behind = behind(service, &groups, naming);
-        let addresses: BTreeSet<IpAddr> = match behind {
-            Behind::ClusterIp => service.cluster_ips().iter().copied().collect(),
-            _ => groups.iter().flat_map(|group| group.hosts.iter().map(|host| host.address)).collect(),
-        };
-        let ports = if behind == Behind::ClusterIp { service_ports(service) } else { Box::default() };
-        Some(Self {
-            key: key(name),
-            behind,
-            v4: addresses
-                .iter()
-                .filter_map(|address| if let IpAddr::V4(v4) = address { Some(*v4) } else { None })
-                .collect(),
-            v6: addresses
-                .iter()
-                .filter_map(|address| if let IpAddr::V6(v6) = address { Some(*v6) } else { None })
-                .collect(),
-            ports,
-            groups,
-        })
+        let own = if behind == Behind::ClusterIp { service.cluster_ips() } else { &[] };
+        Self { behind, addresses: own.into(), ports }
+    }
+
+    /// Whether endpoints belong to it at all.
+    fn has_endpoints(&self) -> bool {
+        matches!(self.behind, Behind::ClusterIp | Behind::Endpoints)
     }
 }
 
-fn behind(service: &Service, groups: &[Group], naming: Naming) -> Behind {
-    match (service.kind, &service.cluster_ips) {
-        (ServiceType::ExternalName, _) => {
-            alias(service.external_name.as_deref().unwrap_or_default()).map_or(Behind::Nothing, Behind::Alias)
+impl Records {
+    /// The records of a Service with the endpoints of its slices.
+    pub(crate) fn of<'a>(
+        key: Key,
+        front: &Front,
+        slices: impl Iterator<Item = &'a Arc<Group>>,
+        naming: Naming,
+    ) -> Self {
+        let groups = groups(slices.filter(|_| front.has_endpoints()));
+        let behind = match (&front.behind, groups.is_empty()) {
+            (Behind::Endpoints, true) => Behind::Nothing,
+            (Behind::ClusterIp, true) if naming.ignore_empty => Behind::Nothing,
+            (behind, _) => behind.clone(),
+        };
+        let of_endpoints = groups.iter().filter(|_| behind == Behind::Endpoints);
+        let addresses = of_endpoints.flat_map(|group| group.hosts().map(|(_, address)| address));
+        let addresses = addresses.chain(front.addresses.iter().copied());
+        let (mut v4, mut v6) = (Vec::new(), Vec::new());
+        for address in addresses {
+            match address {
+                IpAddr::V4(address) => v4.push(address),
+                IpAddr::V6(address) => v6.push(address),
+            }
         }
-        (_, ClusterIps::Addresses(_)) if naming.ignore_empty && groups.is_empty() => Behind::Nothing,
-        (_, ClusterIps::Addresses(_)) => Behind::ClusterIp,
-        (_, ClusterIps::Headless) if groups.is_empty() => Behind::Nothing,
-        (_, ClusterIps::Headless) => Behind::Endpoints,
+        (v4.sort_unstable(), v6.sort_unstable());
+        (v4.dedup(), v6.dedup());
+        let own_ports = behind == Behind::ClusterIp;
+        let ports = if own_ports { front.ports.clone() } else { Default::default() };
+        Self { key, behind, v4: v4.into(), v6: v6.into(), ports, groups }
     }
+}
+
+/// The endpoints of all slices by their ports. One slice with its ports to itself is shared, not copied.
+fn groups<'a>(slices: impl Iterator<Item = &'a Arc<Group>>) -> Box<[Arc<Group>]> {
+    let mut by_ports = BTreeMap::<&[Port], Vec<&Arc<Group>>>::new();
+    for slice in slices.filter(|slice| !slice.is_empty()) {
+        by_ports.entry(&slice.ports).or_default().push(slice);
+    }
+    let groups = by_ports.into_values().map(|same| match same[..] {
+        [only] => only.clone(),
+        _ => Arc::new(Group::merged(&same)),
+    });
+    groups.collect()
 }
 
 /// The external name in wire form, unless it is an address, which no CNAME can name.
 fn alias(text: &str) -> Option<Box<[u8]>> {
     let address = text.parse::<IpAddr>().is_ok();
     (!address).then(|| Name::from_text(text).ok())?.map(|name| name.wire().into())
-}
-
-fn service_ports(service: &Service) -> Box<[Port]> {
-    let ports = service.ports.iter();
-    ports.map(|port| Port { name: lower(&port.name), protocol: port.protocol, number: port.port }).collect()
-}
-
-/// The ready endpoints of all slices, each once however many managers name it.
-fn groups<'a>(slices: impl Iterator<Item = &'a EndpointSlice>) -> Box<[Group]> {
-    let mut groups = BTreeMap::<Box<[Port]>, BTreeSet<Host>>::new();
-    for slice in slices {
-        let ports = slice.ports.iter();
-        let mut ports: Box<[Port]> = ports
-            .map(|port| Port { name: lower(&port.name), protocol: port.protocol, number: port.port })
-            .collect();
-        ports.sort();
-        let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
-        let mut hosts = ready.map(|endpoint| Host {
-            hostname: endpoint.hostname.as_deref().and_then(hostname),
-            address: endpoint.address,
-        });
-        if let Some(first) = hosts.next() {
-            let group = groups.entry(ports).or_default();
-            group.insert(first);
-            group.extend(hosts);
-        }
-    }
-    groups.into_iter().map(|(ports, hosts)| Group { ports, hosts: hosts.into_iter().collect() }).collect()
-}
-
-/// A hostname in wire form, without a root; one label, or two with that of a cluster. `None` if it is no name.
-fn hostname(text: &str) -> Option<Box<[u8]>> {
-    let name = Name::from_text(text).ok().filter(|name| name.labels() > 0)?;
-    Some(name.span(0, name.labels()).into())
-}
-
-fn lower(name: &str) -> Box<[u8]> {
-    name.to_ascii_lowercase().into_bytes().into()
 }

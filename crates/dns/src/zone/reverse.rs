@@ -4,19 +4,33 @@ use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 
-use papaya::{Guard, HashMap};
+use papaya::Guard;
 
-use super::records::{Behind, Host};
-use super::{Key, Label, Reading, Records};
+use super::table::Map;
+use super::{Behind, Key, Label, Reading, Records};
 use crate::wire::Name;
 
-/// Which Services an address belongs to.
-#[derive(Debug)]
-pub(crate) struct Reverse(HashMap<[u8; 16], Box<[Owner]>, foldhash::fast::RandomState>);
+/// How many parts the addresses of a family are in. A change copies one part for each address; with 100,000 addresses
+/// a part has 25.
+const SHARDS: u32 = 4096;
 
-/// A Service that an address belongs to.
+/// Which Services an address belongs to.
+///
+/// There may be as many addresses as endpoints, so they are packed: a part is a sorted list, exchanged whole.
+#[derive(Debug)]
+pub(crate) struct Reverse {
+    v4: Shards<u32>,
+    v6: Shards<u128>,
+}
+
+/// The addresses of a family.
+#[derive(Debug)]
+struct Shards<A>(Map<u32, Box<[Owner<A>]>>);
+
+/// That an address belongs to a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Owner {
+pub(super) struct Owner<A> {
+    address: A,
     role: Role,
     key: Key,
 }
@@ -37,29 +51,65 @@ pub(crate) struct Pointer<'a> {
     pub(crate) key: &'a Key,
 }
 
-/// An address as 16 bytes, an IPv4 address mapped to IPv6.
-pub(super) fn bits(address: IpAddr) -> [u8; 16] {
-    match address {
-        IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
-        IpAddr::V6(v6) => v6.octets(),
+impl<A: Copy + Ord + Into<u128> + 'static> Shards<A> {
+    /// The part that an address is in, by its last bits mixed with the others: they differ most.
+    fn shard(address: A) -> u32 {
+        let bits: u128 = address.into();
+        let mixed = (bits ^ bits >> 64) as u64;
+        (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32 % SHARDS
+    }
+
+    fn part<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [Owner<A>] {
+        self.0.get(&Self::shard(address), guard).map_or(&[], |part| part)
+    }
+
+    /// The Services that an address belongs to, in order of role.
+    fn owners<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [Owner<A>] {
+        let part = self.part(address, guard);
+        let start = part.partition_point(|owner| owner.address < address);
+        let length = part[start..].partition_point(|owner| owner.address == address);
+        &part[start..start + length]
+    }
+
+    fn add(&self, address: A, role: Role, key: &Key, guard: &impl Guard) {
+        let part = self.part(address, guard);
+        let owner = Owner { address, role, key: key.clone() };
+        if let Err(place) = part.binary_search(&owner) {
+            let (before, after) = part.split_at(place);
+            let part: Vec<_> = before.iter().chain([&owner]).chain(after).cloned().collect();
+            self.0.insert(Self::shard(address), part.into(), guard);
+        }
+    }
+
+    fn remove(&self, address: A, role: Role, key: &Key, guard: &impl Guard) {
+        let part = self.part(address, guard);
+        let gone = |owner: &Owner<A>| (owner.address, owner.role, &owner.key) == (address, role, key);
+        let left: Box<[_]> = part.iter().filter(|owner| !gone(owner)).cloned().collect();
+        if left.is_empty() {
+            self.0.remove(&Self::shard(address), guard);
+        } else {
+            self.0.insert(Self::shard(address), left, guard);
+        }
+    }
+
+    fn all<'g>(&self, guard: &'g impl Guard) -> impl Iterator<Item = &'g Owner<A>> {
+        self.0.values(guard).flatten()
     }
 }
 
 impl Reverse {
-    /// The index in a map that shares the table's readers.
-    pub(super) fn new(map: HashMap<[u8; 16], Box<[Owner]>, foldhash::fast::RandomState>) -> Self {
-        Self(map)
+    /// An index in maps that share the table's readers.
+    pub(super) fn new(table: &super::table::Maps) -> Self {
+        Self { v4: Shards(table.map()), v6: Shards(table.map()) }
     }
 
     /// Adds the addresses of a Service.
     pub(super) fn add(&self, records: &Records, guard: &impl Guard) {
         for (address, role) in addresses(records) {
-            let owner = Owner { role, key: records.key.clone() };
-            let owners = self.owners(address, guard);
-            let Err(place) = owners.binary_search(&owner) else { continue };
-            let mut owners = owners.to_vec();
-            owners.insert(place, owner);
-            self.0.insert(bits(address), owners.into(), guard);
+            match address {
+                IpAddr::V4(v4) => self.v4.add(v4.into(), role, &records.key, guard),
+                IpAddr::V6(v6) => self.v6.add(v6.into(), role, &records.key, guard),
+            }
         }
     }
 
@@ -67,30 +117,36 @@ impl Reverse {
     pub(super) fn remove(&self, old: &Records, new: Option<&Arc<Records>>, guard: &impl Guard) {
         let kept: BTreeSet<_> = new.into_iter().flat_map(|new| addresses(new)).collect();
         for (address, role) in addresses(old).filter(|place| !kept.contains(place)) {
-            let owners = self.owners(address, guard).iter();
-            let left: Box<[Owner]> =
-                owners.filter(|owner| (owner.role, &owner.key) != (role, &old.key)).cloned().collect();
-            if left.is_empty() {
-                self.0.remove(&bits(address), guard);
-            } else {
-                self.0.insert(bits(address), left, guard);
+            match address {
+                IpAddr::V4(v4) => self.v4.remove(v4.into(), role, &old.key, guard),
+                IpAddr::V6(v6) => self.v6.remove(v6.into(), role, &old.key, guard),
             }
         }
     }
 
     /// The Services that an address belongs to, in order of role.
-    pub(super) fn owners<'g>(&self, address: IpAddr, guard: &'g impl Guard) -> &'g [Owner] {
-        self.0.get(&bits(address), guard).map_or(&[], |owners| owners)
+    fn owners<'g>(&self, address: IpAddr, guard: &'g impl Guard) -> impl Iterator<Item = (Role, &'g Key)> {
+        let (v4, v6) = match address {
+            IpAddr::V4(v4) => (self.v4.owners(v4.into(), guard), &[][..]),
+            IpAddr::V6(v6) => (&[][..], self.v6.owners(v6.into(), guard)),
+        };
+        let v6 = v6.iter().map(|owner| (owner.role, &owner.key));
+        v4.iter().map(|owner| (owner.role, &owner.key)).chain(v6)
     }
 
     /// All addresses, in no order.
     pub(super) fn addresses(&self, guard: &impl Guard) -> impl Iterator<Item = IpAddr> {
-        self.0.keys(guard).map(|bits| Ipv6Addr::from(*bits).to_canonical())
+        let v4 = self.v4.all(guard).map(|owner| IpAddr::from(Ipv4Addr::from(owner.address)));
+        let v6 = self.v6.all(guard).map(|owner| IpAddr::from(Ipv6Addr::from(owner.address)));
+        let mut all: Vec<_> = v4.chain(v6).collect();
+        all.sort_unstable();
+        all.dedup();
+        all.into_iter()
     }
 
     #[cfg(test)]
-    pub(super) fn snapshot(&self, guard: &impl Guard) -> std::collections::BTreeMap<[u8; 16], Vec<Owner>> {
-        self.0.iter(guard).map(|(bits, owners)| (*bits, owners.to_vec())).collect()
+    pub(super) fn snapshot(&self, guard: &impl Guard) -> (BTreeSet<Owner<u32>>, BTreeSet<Owner<u128>>) {
+        (self.v4.all(guard).cloned().collect(), self.v6.all(guard).cloned().collect())
     }
 }
 
@@ -98,32 +154,37 @@ fn addresses(records: &Records) -> impl Iterator<Item = (IpAddr, Role)> {
     let own =
         records.v4.iter().copied().map(IpAddr::from).chain(records.v6.iter().copied().map(IpAddr::from));
     let own = own.filter(|_| records.behind == Behind::ClusterIp).map(|address| (address, Role::ClusterIp));
-    own.chain(hosts(records).map(|host| (host.address, Role::Endpoint)))
+    own.chain(hosts(records).map(|(_, address)| (address, Role::Endpoint)))
 }
 
-fn hosts(records: &Records) -> impl Iterator<Item = &Host> {
-    records.groups.iter().flat_map(|group| group.hosts.iter())
+fn hosts(records: &Records) -> impl Iterator<Item = (Label<'_>, IpAddr)> {
+    records.groups.iter().flat_map(|group| group.hosts())
 }
 
 impl Reading<'_> {
+    /// The Services that an address belongs to.
+    fn owners(&self, address: IpAddr) -> impl Iterator<Item = (Role, &Key)> {
+        self.table.reverse.owners(address, &self.guard)
+    }
+
     /// Whether any Service has this address.
     pub(crate) fn knows(&self, address: IpAddr) -> bool {
-        !self.owners(address).is_empty()
+        self.owners(address).next().is_some()
     }
 
     /// The names an address leads back to: its Service's if it is a ClusterIP (specification 2.3.3), else one
     /// for each Service that it is an endpoint of (2.4.3).
     pub(crate) fn pointers(&self, address: IpAddr) -> impl Iterator<Item = Pointer<'_>> {
-        let owners = self.owners(address);
-        let cluster_ip = owners.first().filter(|owner| owner.role == Role::ClusterIp);
-        let endpoints = if cluster_ip.is_some() { &[][..] } else { owners };
-        let endpoints = endpoints.iter().flat_map(move |owner| {
-            let hosts = self.service(&owner.key).into_iter().flat_map(|records| hosts(records));
+        let mut owners = self.owners(address).peekable();
+        let cluster_ip = owners.next_if(|(role, _)| *role == Role::ClusterIp);
+        let none_beside = cluster_ip.is_none();
+        let endpoints = owners.filter(move |_| none_beside).flat_map(move |(_, key)| {
+            let hosts = self.service(key).into_iter().flat_map(|records| hosts(records));
             let labels: BTreeSet<Label<'_>> =
-                hosts.filter(|host| host.address == address).map(Host::label).collect();
-            labels.into_iter().map(move |label| Pointer { label: Some(label), key: &owner.key })
+                hosts.filter(|(_, own)| *own == address).map(|(label, _)| label).collect();
+            labels.into_iter().map(move |label| Pointer { label: Some(label), key })
         });
-        cluster_ip.map(|owner| Pointer { label: None, key: &owner.key }).into_iter().chain(endpoints)
+        cluster_ip.map(|(_, key)| Pointer { label: None, key }).into_iter().chain(endpoints)
     }
 }
 

@@ -39,8 +39,8 @@ impl Records {
                 all.map(|address| (name(&[]), address)).collect()
             }
             Behind::Endpoints => {
-                let hosts = self.groups.iter().flat_map(|group| group.hosts.iter());
-                hosts.map(|host| (name(host.label().wire(&mut [0; 64])), host.address)).collect()
+                let hosts = self.groups.iter().flat_map(|group| group.hosts());
+                hosts.map(|(label, address)| (name(label.wire(&mut [0; 64])), address)).collect()
             }
         }
     }

@@ -7,10 +7,26 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use papaya::{Guard, HashMap, LocalGuard};
 use seize::Collector;
 
-use super::reverse::{Owner, Reverse, bits};
+use super::few::MapKey;
+use super::reverse::Reverse;
 use super::{Key, Records, label, namespace};
 
-type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+/// A map that is read while it changes.
+pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
+
+/// Makes maps that share their readers.
+#[derive(Debug)]
+pub(super) struct Maps(Arc<Collector>);
+
+impl Maps {
+    /// A new map.
+    pub(super) fn map<K: Send + 'static, V: Send + 'static>(&self) -> Map<K, V> {
+        HashMap::builder()
+            .hasher(foldhash::fast::RandomState::default())
+            .shared_collector(self.0.clone())
+            .build()
+    }
+}
 
 /// What is known of a cluster.
 ///
@@ -20,10 +36,10 @@ type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 #[derive(Debug)]
 pub(crate) struct Table {
     collector: Arc<Collector>,
-    services: Map<Key, Arc<Records>>,
+    services: Map<MapKey, Arc<Records>>,
     namespaces: Map<Box<[u8]>, Presence>,
     pub(super) reverse: Reverse,
-    pods: Map<[u8; 16], Box<[Box<[u8]>]>>,
+    pods: Map<IpAddr, Box<[Box<[u8]>]>>,
     /// Serial number of the SOA record; changes when the names do.
     serial: AtomicU32,
     synced: AtomicBool,
@@ -54,15 +70,15 @@ pub(crate) enum Change {
 impl Table {
     /// A table that knows nothing yet.
     pub(crate) fn new() -> Self {
-        let collector = Arc::new(Collector::new());
+        let maps = Maps(Arc::new(Collector::new()));
         Self {
-            services: map(&collector),
-            namespaces: map(&collector),
-            reverse: Reverse::new(map(&collector)),
-            pods: map(&collector),
+            services: maps.map(),
+            namespaces: maps.map(),
+            reverse: Reverse::new(&maps),
+            pods: maps.map(),
             serial: AtomicU32::new(1),
             synced: AtomicBool::new(false),
-            collector,
+            collector: maps.0,
         }
     }
 
@@ -85,9 +101,9 @@ impl Table {
             Change::Pods(address, namespaces) => {
                 let labels: Box<[_]> = namespaces.iter().map(|namespace| label(namespace)).collect();
                 if labels.is_empty() {
-                    self.pods.remove(&bits(address), &guard);
+                    self.pods.remove(&address, &guard);
                 } else {
-                    self.pods.insert(bits(address), labels, &guard);
+                    self.pods.insert(address, labels, &guard);
                 }
             }
             Change::Synced => self.synced.store(true, Ordering::Release),
@@ -97,11 +113,11 @@ impl Table {
 
     fn put(&self, records: Arc<Records>, guard: &impl Guard) {
         // A Service is found only in a namespace that is there, so this comes first.
-        let old = self.services.get(&records.key, guard);
+        let old = self.services.get(&*records.key, guard);
         if old.is_none() {
             self.presence(namespace(&records.key), |presence| presence.services += 1, guard);
         }
-        self.services.insert(records.key.clone(), records.clone(), guard);
+        self.services.insert(MapKey::from(&records.key), records.clone(), guard);
         self.reverse.add(&records, guard);
         if let Some(old) = old {
             self.reverse.remove(old, Some(&records), guard);
@@ -109,7 +125,7 @@ impl Table {
     }
 
     fn remove(&self, key: &Key, guard: &impl Guard) {
-        let Some(old) = self.services.remove(key, guard) else { return };
+        let Some(old) = self.services.remove(&**key, guard) else { return };
         self.reverse.remove(old, None, guard);
         self.presence(namespace(key), |presence| presence.services -= 1, guard);
     }
@@ -135,18 +151,11 @@ impl Table {
     }
 }
 
-fn map<K: Send + 'static, V: Send + 'static>(collector: &Arc<Collector>) -> Map<K, V> {
-    HashMap::builder()
-        .hasher(foldhash::fast::RandomState::default())
-        .shared_collector(collector.clone())
-        .build()
-}
-
 /// The table while it is being read.
 #[derive(Debug)]
 pub(crate) struct Reading<'a> {
-    table: &'a Table,
-    guard: LocalGuard<'a>,
+    pub(super) table: &'a Table,
+    pub(super) guard: LocalGuard<'a>,
 }
 
 impl Reading<'_> {
@@ -172,17 +181,12 @@ impl Reading<'_> {
 
     /// The namespaces of the pods with an address, as labels in wire form.
     pub(crate) fn pods(&self, address: IpAddr) -> &[Box<[u8]>] {
-        self.table.pods.get(&bits(address), &self.guard).map_or(&[], |labels| labels)
+        self.table.pods.get(&address, &self.guard).map_or(&[], |labels| labels)
     }
 
     /// All addresses that lead back to a name, in no order.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.table.reverse.addresses(&self.guard)
-    }
-
-    /// The Services that an address belongs to.
-    pub(super) fn owners(&self, address: IpAddr) -> &[Owner] {
-        self.table.reverse.owners(address, &self.guard)
     }
 
     /// Everything that could be told apart, in order; for comparing tables in tests.

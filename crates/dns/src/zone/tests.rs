@@ -132,6 +132,36 @@ fn random_changes_equal_a_fresh_zone() {
     }
 }
 
+/// 1,000 headless Services of 100 endpoints, or so many.
+fn crowd(services: usize) -> impl Iterator<Item = Input> {
+    (0..services).flat_map(|number| {
+        let metadata = |kind: &str| json!({"name": format!("{kind}{number}"), "namespace": "ns"});
+        let service = json!({"metadata": metadata("s"), "spec": {"clusterIP": "None"}});
+        let mut slice = json!({"metadata": metadata("e"), "addressType": "IPv4",
+            "ports": [{"name": "p", "port": 1, "protocol": "TCP"}]});
+        slice["metadata"]["labels"] = json!({"kubernetes.io/service-name": format!("s{number}")});
+        let address = |n: usize| format!("10.{}.{}.{}", n >> 16, n >> 8 & 255, n & 255);
+        slice["endpoints"] = (0..100)
+            .map(|host| json!({"addresses": [address(number * 100 + host)], "nodeName": format!("node{}", host % 50)}))
+            .collect();
+        [input(0, true, &service), input(1, true, &slice)]
+    })
+}
+
+#[test]
+fn an_endpoint_takes_less_than_100_bytes() {
+    use crate::sys::allocations::held;
+
+    let before = held();
+    let (mut names, table) = (names(), Table::new());
+    take(&mut names, &table, crowd(100).chain(lists(synced)));
+    let with_table = held() - before;
+    drop(table);
+    let model = held() - before;
+    println!("model {} B, table {} B an endpoint", model / 10_000, (with_table - model) / 10_000);
+    assert!(with_table / 10_000 < 100, "{with_table}");
+}
+
 #[test]
 fn a_change_touches_its_own_service_only() {
     let mut names = names();

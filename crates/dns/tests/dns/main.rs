@@ -1,5 +1,6 @@
 //! The server on loopback, fed from memory, asked by real clients.
 
+mod changes;
 mod harness;
 mod names;
 mod protocol;

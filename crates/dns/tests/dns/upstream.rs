@@ -120,7 +120,7 @@ async fn replies_with_another_id_or_to_another_question_are_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_truncated_reply_is_fetched_whole_for_a_client_on_a_connection_only() {
+async fn a_truncated_reply_is_fetched_whole_over_a_connection_whatever_way_the_client_came() {
     let upstream = Upstream::start(|query| {
         let mut reply = reply(query, 3, &[]);
         reply[2] |= 2;
@@ -128,12 +128,10 @@ async fn a_truncated_reply_is_fetched_whole_for_a_client_on_a_connection_only() 
         vec![reply]
     })
     .await;
-    let (text, _) = ask(&[&upstream], "+ignore www.example.com A").await;
-    assert!(text.contains(" tc ") && text.contains("ANSWER: 0"), "{text}");
-    let (text, _) = ask(&[&upstream], "+tcp www.example.com A").await;
-    assert!(!text.contains(" tc ") && text.contains("192.0.2.1"), "{text}");
-    let (text, _) = ask(&[&upstream], "www.example.com A").await;
-    assert!(text.contains("192.0.2.1"), "dig asks again over TCP: {text}");
+    for way in ["+ignore", "+tcp"] {
+        let (text, _) = ask(&[&upstream], &format!("{way} www.example.com A")).await;
+        assert!(!text.contains(" tc ") && text.contains("192.0.2.1"), "{text}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -158,7 +156,7 @@ async fn a_lost_datagram_is_sent_again_and_a_late_reply_to_it_does_no_harm() {
     .await;
     let (text, took) = ask(&[&upstream], "www.example.com A").await;
     assert!(text.contains("192.0.2.1"), "{text}");
-    assert!(took >= Duration::from_millis(900), "{took:?}");
+    assert!(took >= Duration::from_millis(400), "{took:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

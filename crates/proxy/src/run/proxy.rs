@@ -111,6 +111,17 @@ impl Proxy {
 
     pub(super) async fn take(&mut self, batch: Vec<Input>) -> Result<(), Error> {
         let since = Instant::now();
+        let listed = batch
+            .iter()
+            .any(|input| matches!(input, Input::Service(Event::Synced) | Input::Slice(Event::Synced)));
+        let taken = self.take_in(batch, since).await;
+        if listed {
+            service::give_back_memory();
+        }
+        taken
+    }
+
+    async fn take_in(&mut self, batch: Vec<Input>, since: Instant) -> Result<(), Error> {
         for input in batch {
             match input {
                 Input::Service(event) => self.take_service(event),

@@ -1,7 +1,7 @@
 //! Changes while connections go on.
 
 use std::io::ErrorKind;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use serde_json::json;
 
@@ -12,6 +12,8 @@ use crate::server::{Asker, Connection, ask};
 
 const VIP: &str = "10.96.0.20";
 const BOTH: [(&str, &str); 2] = [(POD1, "node"), (POD2, "node")];
+/// So many changes are made at most, however slow connections are.
+const MOST_CHANGES: usize = 100_000;
 
 #[test]
 fn one_endpoint_costs_a_few_elements() {
@@ -26,28 +28,30 @@ fn one_endpoint_costs_a_few_elements() {
     assert_eq!(scene.apply(&[slice("web-1", "web", &BOTH)]).elements, 0, "no news, no change");
 }
 
-/// Connects from a pod again and again while `change` is done 300 times; each connection must succeed.
+/// Connects from a pod again and again while `change` is done, 300 times and on until there were enough connections;
+/// each must succeed.
 fn no_connection_fails_while(change: impl Fn(&mut Scene, usize)) {
     let Some(mut scene) = Scene::new() else { return };
     scene.apply(&[service("web", VIP, json!({})), slice("web-1", "web", &BOTH)]);
-    let done = AtomicBool::new(false);
+    let (done, answers) = (AtomicBool::new(false), AtomicUsize::new(0));
     let vip = format!("{VIP}:8080");
     let pod1 = std::mem::replace(&mut scene.pod1, Namespace::new("spare"));
     std::thread::scope(|scope| {
         let client = scope.spawn(|| {
-            let mut answers = 0;
             while !done.load(Ordering::Relaxed) {
-                ask(&pod1, &vip).unwrap_or_else(|error| panic!("after {answers} answers: {error}"));
-                answers += 1;
+                let count = answers.load(Ordering::Relaxed);
+                ask(&pod1, &vip).unwrap_or_else(|error| panic!("after {count} answers: {error}"));
+                answers.store(count + 1, Ordering::Relaxed);
             }
-            answers
         });
-        for round in 0..300 {
-            change(&mut scene, round);
-        }
+        let wanted = |round| round < 300 || (answers.load(Ordering::Relaxed) < 21 && !client.is_finished());
+        let changes =
+            (0..MOST_CHANGES).take_while(|round| wanted(*round)).map(|round| change(&mut scene, round));
+        let changes = changes.count();
         done.store(true, Ordering::Relaxed);
-        let answers = client.join().unwrap();
-        println!("{answers} connections during 300 changes");
+        client.join().unwrap();
+        let answers = answers.load(Ordering::Relaxed);
+        println!("{answers} connections during {changes} changes");
         assert!(answers > 20);
     });
 }

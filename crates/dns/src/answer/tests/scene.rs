@@ -10,6 +10,7 @@ use service::objects::Namespace;
 
 use crate::answer::{Manner, Outside, Step, answer};
 use crate::config::{Config, Kubernetes, Plugins};
+use crate::metrics::Metrics;
 use crate::names::{Input, Names};
 use crate::outside;
 use crate::server::chain::{Chain, Parts};
@@ -40,8 +41,10 @@ impl Scene {
         change(plugins.kubernetes.as_mut().unwrap());
         let table = Arc::new(Table::new());
         let cluster = Some(view(&table, &plugins));
-        let chain =
-            Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside::Outside::new(&plugins, &[]));
+        let meters = outside::Meters::new(&Metrics::new());
+        let setup = outside::Setup::of(&plugins, &[], "dns://:53");
+        let outside = outside::Outside::new(setup, &meters, &outside::Loops::default());
+        let chain = Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside);
         let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None };
         let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }

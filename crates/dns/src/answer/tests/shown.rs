@@ -5,7 +5,7 @@ use service::Event;
 use service::objects::Namespace;
 
 use super::scene::Scene;
-use crate::config::{Kubernetes, Selector};
+use crate::config::{Kubernetes, PodRecords, Selector};
 use crate::names::Input;
 use crate::wire::kind::{A, PTR, SRV};
 
@@ -32,6 +32,14 @@ fn coredns_namespaces_hides_all_others_and_their_addresses() {
         assert_eq!(scene.status(name, A), "NXDOMAIN", "{name}");
     }
     assert_eq!(scene.status("2.1.244.10.in-addr.arpa", PTR), "NXDOMAIN");
+}
+
+#[test]
+fn coredns_with_pods_disabled_no_namespace_has_a_name_for_them() {
+    let scene = scene(|kubernetes| kubernetes.pods = PodRecords::Disabled);
+    for (name, status) in [("", "NODATA"), ("default.", "NXDOMAIN"), ("10-1-2-3.default.", "NXDOMAIN")] {
+        assert_eq!(scene.status(&format!("{name}pod.cluster.local"), A), status, "{name}");
+    }
 }
 
 #[test]

@@ -1,0 +1,123 @@
+//! Whether a resolver lives.
+
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+/// The wait for another resolver while the usual round-trip time of one is not known.
+const UNKNOWN: Duration = Duration::from_millis(40);
+/// Bounds of that wait otherwise, and how many usual round-trip times it is.
+const HEDGE: (Duration, Duration, u32) = (Duration::from_millis(10), Duration::from_millis(400), 3);
+
+/// What is remembered of a resolver.
+#[derive(Debug, Default)]
+pub(super) struct Health {
+    /// Probes that failed in a row.
+    fails: AtomicU32,
+    /// Whether it owes an answer: it is being probed.
+    suspect: AtomicBool,
+    /// Whether queries to it come back to this server.
+    looped: AtomicBool,
+    /// The usual round-trip time in microseconds, 0 while it is not known.
+    usual: AtomicU32,
+}
+
+/// How good a choice a resolver is; smaller is better.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum State {
+    /// It answers.
+    Alive,
+    /// It did not answer last time.
+    Suspect,
+    /// It did not answer for some time.
+    Down,
+}
+
+impl Health {
+    /// How it is, where `most` failed probes mean that it is down; 0 is never.
+    pub(super) fn state(&self, most: u32) -> State {
+        match (self.fails.load(Ordering::Relaxed), self.suspect.load(Ordering::Relaxed)) {
+            (fails, true) if most > 0 && fails >= most => State::Down,
+            (_, true) => State::Suspect,
+            (_, false) => State::Alive,
+        }
+    }
+
+    /// It answered, after so long. Tells whether it was down.
+    pub(super) fn answered(&self, took: Duration, most: u32) -> bool {
+        let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
+        let usual = self.usual.load(Ordering::Relaxed);
+        let smooth = if usual == 0 { took } else { usual - usual / 8 + took / 8 };
+        self.usual.store(smooth, Ordering::Relaxed);
+        if !self.suspect.load(Ordering::Relaxed) {
+            return false;
+        }
+        let was_down = self.state(most) == State::Down;
+        self.fails.store(0, Ordering::Relaxed);
+        self.suspect.store(false, Ordering::Relaxed);
+        was_down
+    }
+
+    /// It did not answer a query. Tells whether it must be probed from now on.
+    pub(super) fn suspect(&self) -> bool {
+        !self.suspect.swap(true, Ordering::Relaxed)
+    }
+
+    /// It did not answer a probe. Tells whether it is down since now.
+    pub(super) fn failed(&self, most: u32) -> bool {
+        let fails = self.fails.load(Ordering::Relaxed).saturating_add(1);
+        self.fails.store(fails, Ordering::Relaxed);
+        fails == most
+    }
+
+    /// Whether probes go on.
+    pub(super) fn is_suspect(&self) -> bool {
+        self.suspect.load(Ordering::Relaxed)
+    }
+
+    /// Queries to it come back.
+    pub(super) fn leads_back(&self) {
+        self.looped.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether it may be asked at all.
+    pub(super) fn usable(&self) -> bool {
+        !self.looped.load(Ordering::Relaxed)
+    }
+
+    /// How long it may be silent before another one is asked besides it.
+    pub(super) fn patience(&self) -> Duration {
+        let (shortest, longest, times) = HEDGE;
+        match self.usual.load(Ordering::Relaxed) {
+            0 => UNKNOWN,
+            usual => (Duration::from_micros(usual.into()) * times).clamp(shortest, longest),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_resolver_is_down_after_so_many_failed_probes_and_alive_with_the_first_answer() {
+        let health = Health::default();
+        assert!(health.suspect() && !health.suspect(), "one who probes is enough");
+        assert_eq!(health.state(2), State::Suspect);
+        assert!(!health.failed(2) && health.failed(2) && !health.failed(2), "said once");
+        assert_eq!((health.state(2), health.state(0)), (State::Down, State::Suspect));
+        assert!(health.answered(Duration::from_millis(1), 2));
+        assert_eq!(health.state(2), State::Alive);
+    }
+
+    #[test]
+    fn patience_is_a_multiple_of_the_usual_time_and_bounded() {
+        let health = Health::default();
+        assert_eq!(health.patience(), UNKNOWN);
+        health.answered(Duration::from_millis(20), 2);
+        assert_eq!(health.patience(), Duration::from_millis(60));
+        (0..100).for_each(|_| _ = health.answered(Duration::from_secs(2), 2));
+        assert_eq!(health.patience(), HEDGE.1);
+        (0..100).for_each(|_| _ = health.answered(Duration::from_micros(50), 2));
+        assert_eq!(health.patience(), HEDGE.0);
+    }
+}

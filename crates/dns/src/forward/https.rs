@@ -1,0 +1,84 @@
+//! Queries by HTTP under TLS (RFC 8484).
+
+use std::io;
+use std::net::SocketAddr;
+
+use bytes::Bytes;
+use http::header::{ACCEPT, CONTENT_TYPE};
+use http::{Method, Request, Response};
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::client::conn::http2::{self, SendRequest};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::sync::Mutex;
+
+use crate::wire::LARGEST_TCP;
+
+/// The media type of a message (RFC 8484, 6).
+const MESSAGE: &str = "application/dns-message";
+
+/// A connection to a resolver that speaks HTTP/2, opened when it is needed and kept for later queries.
+#[derive(Debug, Default)]
+pub(super) struct Kept {
+    line: Mutex<Option<SendRequest<Full<Bytes>>>>,
+}
+
+impl Kept {
+    /// Posts a query to a resolver. Tells whether the connection was there.
+    ///
+    /// # Errors
+    /// When there is no connection, it breaks, or the resolver answers with anything but a message.
+    pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &self,
+        (host, to): (&str, SocketAddr),
+        packet: Vec<u8>,
+        connect: impl Future<Output = io::Result<S>>,
+    ) -> io::Result<(Vec<u8>, bool)> {
+        let request = Request::builder()
+            .method(Method::POST)
+            .uri(format!("https://{host}:{}/dns-query", to.port()))
+            .header(CONTENT_TYPE, MESSAGE)
+            .header(ACCEPT, MESSAGE)
+            .body(Full::new(Bytes::from(packet)))
+            .map_err(io::Error::other)?;
+        // It is awaited once at most: only a connection that was there is replaced.
+        let mut connect = std::pin::pin!(connect);
+        let (kept, there) = self.line(connect.as_mut(), true).await?;
+        let reply = match post(kept, request.clone()).await {
+            // A kept connection may have been closed by the other side.
+            Err(_) if there => post(self.line(connect, false).await?.0, request).await?,
+            said => said?,
+        };
+        if !reply.status().is_success() {
+            return Err(io::Error::other(format!("it says {}", reply.status())));
+        }
+        let body = Limited::new(reply.into_body(), LARGEST_TCP).collect().await.map_err(io::Error::other)?;
+        Ok((body.to_bytes().into(), there))
+    }
+
+    /// The connection; the one that is there only if `kept`. Tells whether it was there.
+    async fn line<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
+        &self,
+        connect: impl Future<Output = io::Result<S>>,
+        kept: bool,
+    ) -> io::Result<(SendRequest<Full<Bytes>>, bool)> {
+        let mut line = self.line.lock().await;
+        if let Some(line) = line.as_ref().filter(|line| kept && !line.is_closed()) {
+            return Ok((line.clone(), true));
+        }
+        let stream = TokioIo::new(connect.await?);
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), stream).await.map_err(io::Error::other)?;
+        // How it ends is told to whoever waits for a reply.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok((line.insert(sender).clone(), false))
+    }
+}
+
+async fn post(
+    mut line: SendRequest<Full<Bytes>>,
+    request: Request<Full<Bytes>>,
+) -> io::Result<Response<Incoming>> {
+    line.send_request(request).await.map_err(io::Error::other)
+}

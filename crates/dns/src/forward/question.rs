@@ -1,0 +1,107 @@
+//! What is asked of others.
+
+use std::fmt;
+
+use crate::wire::{CLASS_IN, Edns, HEADER, Name, Query, flag, kind};
+
+/// What is asked, as far as the answer depends on it: the name in lower case, type, class, and the flags that
+/// resolvers heed.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Question {
+    /// Name, type and class as a message carries them.
+    wire: Box<[u8]>,
+    manner: Manner,
+}
+
+/// The flags that resolvers heed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Manner {
+    /// RD and CD, where they are in a header.
+    flags: u16,
+    dnssec_ok: bool,
+}
+
+impl Manner {
+    /// That of a client.
+    pub(crate) fn of(query: &Query<'_>) -> Self {
+        let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
+        Self { flags: query.flags & (flag::RD | flag::CD), dnssec_ok }
+    }
+}
+
+impl Question {
+    /// That of a client.
+    pub(crate) fn of(query: &Query<'_>) -> Self {
+        let parts = [query.name.wire(), &query.kind.to_be_bytes(), &query.class.to_be_bytes()];
+        Self { wire: parts.concat().into(), manner: Manner::of(query) }
+    }
+
+    /// A question of our own.
+    pub(crate) fn new(name: &Name, kind: u16, recursion: bool) -> Self {
+        let wire = [name.wire(), &kind.to_be_bytes(), &CLASS_IN.to_be_bytes()].concat().into();
+        let flags = if recursion { flag::RD } else { 0 };
+        Self { wire, manner: Manner { flags, dnssec_ok: false } }
+    }
+
+    /// Whether a client asks exactly this.
+    pub(crate) fn is_that_of(&self, query: &Query<'_>) -> bool {
+        let (name, rest) = self.wire.split_at(self.wire.len() - 4);
+        name == query.name.wire()
+            && rest[..2] == query.kind.to_be_bytes()
+            && rest[2..] == query.class.to_be_bytes()
+            && self.manner == Manner::of(query)
+    }
+
+    /// Name, type and class as a message carries them, in lower case.
+    pub(crate) fn wire(&self) -> &[u8] {
+        &self.wire
+    }
+
+    /// The flags that resolvers heed.
+    pub(crate) fn manner(&self) -> Manner {
+        self.manner
+    }
+
+    /// The name asked for.
+    pub(crate) fn name(&self) -> Name {
+        // It was made of a name.
+        Name::read(&self.wire, 0).map_or_else(|_| Name::root(), |(name, _)| name)
+    }
+
+    /// The type asked for.
+    pub(crate) fn kind(&self) -> u16 {
+        let at = self.wire.len() - 4;
+        u16::from_be_bytes([self.wire[at], self.wire[at + 1]])
+    }
+
+    /// The class asked for.
+    pub(crate) fn class(&self) -> u16 {
+        let at = self.wire.len() - 2;
+        u16::from_be_bytes([self.wire[at], self.wire[at + 1]])
+    }
+
+    /// The query to a resolver. It says that AD is understood (RFC 6840, 5.7), so that the answer serves clients
+    /// that ask for it and those that do not; EDNS is told in our own terms, as it goes from hop to hop
+    /// (RFC 6891, 6.2.6).
+    pub(crate) fn packet(&self, id: u16, edns: bool) -> Vec<u8> {
+        let flags = self.manner.flags | flag::AD;
+        let mut packet = Vec::with_capacity(HEADER + self.wire.len() + 11);
+        for word in [id, flags, 1, 0, 0, u16::from(edns)] {
+            packet.extend_from_slice(&word.to_be_bytes());
+        }
+        packet.extend_from_slice(&self.wire);
+        if edns {
+            packet.extend_from_slice(&Edns::ours(self.manner.dnssec_ok).record(0));
+        }
+        packet
+    }
+}
+
+impl fmt::Display for Question {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match kind::name(self.kind()) {
+            Some(kind) => write!(f, "{} {kind}", self.name()),
+            None => write!(f, "{} TYPE{}", self.name(), self.kind()),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+//! Certificates for resolvers under TLS (RFC 7858, RFC 8484).
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
+
+use crate::config::Forward;
+
+/// How resolvers are trusted, and who asks them.
+///
+/// # Errors
+/// When a file cannot be read or holds no certificate or key.
+pub(super) fn config(forward: &Forward, protocol: Option<&[u8]>) -> io::Result<Arc<ClientConfig>> {
+    let mut trusted = RootCertStore::empty();
+    match &forward.ca {
+        Some(path) => {
+            for certificate in certificates(path)? {
+                trusted.add(certificate).map_err(|error| unfit(path, error))?;
+            }
+        }
+        // What the machine trusts; with nothing every resolver is refused, which says so itself.
+        None => {
+            trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+        }
+    }
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(io::Error::other)?
+        .with_root_certificates(trusted);
+    let mut config = match &forward.identity {
+        None => builder.with_no_client_auth(),
+        Some([certificate, key]) => {
+            let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unfit(key, error))?;
+            builder
+                .with_client_auth_cert(certificates(certificate)?, private)
+                .map_err(|error| unfit(key, error))?
+        }
+    };
+    config.alpn_protocols.extend(protocol.map(<[u8]>::to_vec));
+    Ok(Arc::new(config))
+}
+
+/// The name that a certificate must be for.
+///
+/// # Errors
+/// When it is none that a certificate could have.
+pub(super) fn name(text: &str) -> io::Result<ServerName<'static>> {
+    ServerName::try_from(text.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
+}
+
+fn certificates(path: &Path) -> io::Result<Vec<CertificateDer<'static>>> {
+    let read = CertificateDer::pem_file_iter(path).map_err(|error| unfit(path, error))?;
+    read.collect::<Result<_, _>>().map_err(|error| unfit(path, error))
+}
+
+fn unfit(path: &Path, error: impl std::fmt::Display) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("{}: {error}", path.display()))
+}

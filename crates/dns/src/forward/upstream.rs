@@ -1,0 +1,202 @@
+//! One upstream resolver.
+
+use std::io;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use prometheus::{HistogramVec, IntCounter};
+use rustls::ClientConfig;
+use tokio::net::{TcpSocket, TcpStream};
+use tokio::time::timeout;
+use tokio_rustls::TlsConnector;
+
+use super::health::{Health, State};
+use super::id::Ids;
+use super::meters::{Meters, PROXY};
+use super::udp::{local, reply_to};
+use super::{Question, https, stream, tls, udp};
+use crate::config::Forward;
+use crate::wire::{Message, kind, rcode};
+
+/// How long a probe may take.
+const PROBE: Duration = Duration::from_secs(1);
+
+/// How a resolver is spoken to.
+#[derive(Debug, Clone)]
+pub(super) enum Way {
+    /// In datagrams, and on a connection what does not fit.
+    Datagrams,
+    /// On a connection.
+    Connection,
+    /// On a connection under TLS, with the name that the certificate must be for.
+    Tls(Arc<ClientConfig>, String),
+    /// By HTTP under TLS, with that name.
+    Https(Arc<ClientConfig>, String),
+}
+
+impl Way {
+    /// What metrics call it.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Datagrams => "udp",
+            Self::Connection => "tcp",
+            Self::Tls(..) => "tcp-tls",
+            Self::Https(..) => "https",
+        }
+    }
+}
+
+/// An upstream resolver.
+#[derive(Debug)]
+pub(crate) struct Upstream {
+    /// Where it is.
+    pub(crate) to: SocketAddr,
+    pub(super) health: Health,
+    way: Way,
+    source: Option<IpAddr>,
+    expire: Duration,
+    max_fails: u32,
+    ids: Ids,
+    stream: stream::Kept,
+    https: https::Kept,
+    took: HistogramVec,
+    failed_probes: IntCounter,
+    kept: IntCounter,
+    opened: IntCounter,
+}
+
+impl Upstream {
+    /// A resolver that was not asked yet.
+    pub(super) fn new(to: SocketAddr, way: Way, forward: &Forward, meters: &Meters) -> Self {
+        let label = to.to_string();
+        let proto = [PROXY, &label, way.name()];
+        Self {
+            to,
+            health: Health::default(),
+            source: forward.source,
+            expire: forward.expire,
+            max_fails: forward.max_fails,
+            ids: Ids::default(),
+            stream: stream::Kept::default(),
+            https: https::Kept::default(),
+            took: meters.took.clone(),
+            failed_probes: meters.failed_probes.with_label_values(&[PROXY, &label]),
+            kept: meters.kept.with_label_values(&proto),
+            opened: meters.opened.with_label_values(&proto),
+            way,
+        }
+    }
+
+    /// How it is.
+    pub(super) fn state(&self) -> State {
+        self.health.state(self.max_fails)
+    }
+
+    /// Asks it, and remembers how it did.
+    ///
+    /// # Errors
+    /// When it cannot be reached, or says something else than a reply to the question.
+    pub(crate) async fn ask(&self, question: &Question) -> io::Result<Vec<u8>> {
+        let begun = Instant::now();
+        let mut reply = self.exchange(question, true).await?;
+        // A resolver from before EDNS says that it cannot read that (RFC 6891, 7).
+        let misread = |message: Message<'_>| matches!(message.rcode(), rcode::FORMERR | rcode::NOTIMP);
+        if Message::read(&reply).is_ok_and(misread) {
+            reply = self.exchange(question, false).await?;
+        }
+        let took = begun.elapsed();
+        let code = Message::read(&reply).ok().and_then(|message| rcode::name(message.rcode()));
+        let labels = [PROXY, &self.to.to_string(), code.unwrap_or("other")];
+        self.took.with_label_values(&labels).observe(took.as_secs_f64());
+        self.answered(took);
+        Ok(reply)
+    }
+
+    fn answered(&self, took: Duration) {
+        if self.health.answered(took, self.max_fails) {
+            tracing::info!(upstream = %self.to, "an upstream resolver answers again");
+        }
+    }
+
+    async fn exchange(&self, question: &Question, edns: bool) -> io::Result<Vec<u8>> {
+        if matches!(self.way, Way::Datagrams) {
+            let (cut, whole) = udp::exchange(self.to, self.source, question, (&self.ids, edns)).await?;
+            if whole {
+                return Ok(cut);
+            }
+            // What fits is better than nothing from a resolver without TCP; the client sees that it is not whole.
+            return Ok(self.on_connection(question, edns).await.unwrap_or(cut));
+        }
+        self.on_connection(question, edns).await
+    }
+
+    async fn on_connection(&self, question: &Question, edns: bool) -> io::Result<Vec<u8>> {
+        let packet = question.packet(0, edns);
+        let (reply, there) = match &self.way {
+            Way::Datagrams | Way::Connection => {
+                self.stream.exchange(&packet, self.expire, self.connect()).await?
+            }
+            Way::Tls(config, name) => {
+                self.stream.exchange(&packet, self.expire, self.secure(config, name)).await?
+            }
+            Way::Https(config, name) => {
+                self.https.exchange((name, self.to), packet, self.secure(config, name)).await?
+            }
+        };
+        if there { &self.kept } else { &self.opened }.inc();
+        match reply_to(question, &reply) {
+            Some(_) => Ok(reply),
+            None => Err(io::Error::new(io::ErrorKind::InvalidData, "it answers another question")),
+        }
+    }
+
+    async fn connect(&self) -> io::Result<TcpStream> {
+        let socket = if self.to.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+        if self.source.is_some() {
+            socket.bind(local(self.to, self.source))?;
+        }
+        socket.set_nodelay(true)?;
+        socket.connect(self.to).await
+    }
+
+    async fn secure(
+        &self,
+        config: &Arc<ClientConfig>,
+        name: &str,
+    ) -> io::Result<tokio_rustls::client::TlsStream<TcpStream>> {
+        let stream = self.connect().await?;
+        TlsConnector::from(config.clone()).connect(tls::name(name)?, stream).await
+    }
+}
+
+/// Remembers that a resolver did not answer, and asks it for a name that everybody knows until it does;
+/// unless it is configured never to be taken for dead.
+pub(super) fn suspect(upstream: &Arc<Upstream>, forward: &Forward) {
+    if upstream.max_fails > 0 && upstream.health.suspect() {
+        let (every, recursion) = (forward.health_check.every, forward.health_check.recursion);
+        let question = Question::new(&forward.health_check.name, kind::NS, recursion);
+        tokio::spawn(probe(Arc::downgrade(upstream), question, every));
+    }
+}
+
+async fn probe(upstream: Weak<Upstream>, question: Question, every: Duration) {
+    while let Some(upstream) = upstream.upgrade().filter(|upstream| upstream.health.is_suspect()) {
+        let begun = Instant::now();
+        match timeout(PROBE, upstream.exchange(&question, false)).await {
+            Ok(Ok(_)) => return upstream.answered(begun.elapsed()),
+            Ok(Err(_)) | Err(_) => {
+                upstream.failed_probes.inc();
+                if upstream.health.failed(upstream.max_fails) {
+                    tracing::warn!(
+                        upstream = %upstream.to,
+                        "an upstream resolver does not answer; others are asked before it until it does; check \
+                         that it can be reached"
+                    );
+                }
+            }
+        }
+        drop(upstream);
+        tokio::time::sleep(every).await;
+    }
+}

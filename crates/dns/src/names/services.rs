@@ -1,0 +1,197 @@
+//! Services and their slices, as far as names depend on them.
+//!
+//! The shared model keeps what proxies need: nodes, zones, hints, weights, unready endpoints. Names need a fifth of
+//! that, and hold the endpoints of a slice in the same memory as the records that are made of it.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
+
+use service::objects::{EndpointSlice, Service};
+use service::{Event, ServiceName};
+
+use super::listing::Listing;
+use crate::zone::{Change, Front, Group, Key, Naming, Port, Records, key};
+
+/// A slice's namespace and name.
+type SliceName = (Arc<str>, Arc<str>);
+
+/// Services and their slices.
+#[derive(Debug)]
+pub(super) struct Services {
+    services: HashMap<Key, Entry>,
+    /// Which Service each slice counts for, as slices may change their label.
+    slices: HashMap<SliceName, Key>,
+    services_listed: Listing<Key>,
+    slices_listed: Listing<SliceName>,
+    /// Lists of ports, which most Services have the same as others.
+    ports: HashSet<Arc<[Port]>>,
+    namespaces: HashSet<Arc<str>>,
+    /// Services that events touched.
+    changed: BTreeSet<Key>,
+}
+
+/// What is known under a Service's name. Slices may come before their Service and outlive it.
+#[derive(Debug, Default)]
+struct Entry {
+    front: Option<Front>,
+    /// In order of name.
+    slices: Box<[(Arc<str>, Arc<Group>)]>,
+}
+
+impl Services {
+    /// Nothing known yet.
+    pub(super) fn new() -> Self {
+        Self {
+            services: HashMap::new(),
+            slices: HashMap::new(),
+            services_listed: Listing::First,
+            slices_listed: Listing::First,
+            ports: HashSet::new(),
+            namespaces: HashSet::new(),
+            changed: BTreeSet::new(),
+        }
+    }
+
+    /// Whether both kinds were listed once.
+    pub(super) fn listed(&self) -> bool {
+        self.services_listed.complete() && self.slices_listed.complete()
+    }
+
+    /// The records of the Services that events touched, since the last time.
+    pub(super) fn changes(&mut self, naming: Naming) -> Vec<Change> {
+        let changed = std::mem::take(&mut self.changed).into_iter();
+        let change = |key: Key| match self.services.get(&key) {
+            Some(Entry { front: Some(front), slices }) => {
+                let groups = slices.iter().map(|(_, group)| group);
+                Change::Put(Arc::new(Records::of(key, front, groups, naming)))
+            }
+            _ => Change::Remove(key),
+        };
+        changed.map(change).collect()
+    }
+
+    /// Takes in an event about Services.
+    pub(super) fn service(&mut self, event: Event<Service>) {
+        match event {
+            Event::Relist => {
+                let known = self.services.iter().filter(|(_, entry)| entry.front.is_some());
+                self.services_listed.start(known.map(|(key, _)| key.clone()));
+            }
+            Event::Apply(service) => {
+                let key = self.key(&service.name());
+                self.services_listed.seen(&key);
+                let ports = service.ports.iter().map(|port| (&*port.name, port.protocol, port.port));
+                let front = Front::of(&service, self.ports(ports));
+                let entry = self.services.entry(key.clone()).or_default();
+                if entry.front.as_ref() != Some(&front) {
+                    entry.front = Some(front);
+                    self.changed.insert(key);
+                }
+            }
+            Event::Delete(service) => self.remove(&key(&service.name())),
+            Event::Synced => self.services_listed.finish().iter().for_each(|key| self.remove(key)),
+        }
+    }
+
+    fn remove(&mut self, key: &Key) {
+        let Some(entry) = self.services.get_mut(key) else { return };
+        if entry.front.take().is_some() {
+            self.changed.insert(key.clone());
+        }
+        if entry.slices.is_empty() {
+            self.services.remove(key);
+        }
+    }
+
+    /// Takes in an event about slices.
+    pub(super) fn slice(&mut self, event: Event<EndpointSlice>) {
+        match event {
+            Event::Relist => self.slices_listed.start(self.slices.keys().cloned()),
+            Event::Apply(slice) => {
+                let name = self.slice_name(&slice);
+                self.slices_listed.seen(&name);
+                let Some(service) = slice.service_name() else { return self.remove_slice(&name) };
+                let key = self.key(&service);
+                if self.slices.get(&name).is_some_and(|old| *old != key) {
+                    self.remove_slice(&name);
+                }
+                let ports = slice.ports.iter().map(|port| (&*port.name, port.protocol, port.port));
+                let group = Group::of(&slice, self.ports(ports));
+                self.put_slice(name, key, group);
+            }
+            Event::Delete(slice) => {
+                let name = self.slice_name(&slice);
+                self.remove_slice(&name);
+            }
+            Event::Synced => self.slices_listed.finish().iter().for_each(|name| self.remove_slice(name)),
+        }
+    }
+
+    fn put_slice(&mut self, name: SliceName, key: Key, group: Group) {
+        let entry = self.services.entry(key.clone()).or_default();
+        let place = entry.slices.binary_search_by(|(known, _)| known.cmp(&name.1));
+        match place {
+            Ok(at) if *entry.slices[at].1 == group => return,
+            Ok(at) => entry.slices[at].1 = Arc::new(group),
+            Err(at) => {
+                let mut slices = std::mem::take(&mut entry.slices).into_vec();
+                slices.insert(at, (name.1.clone(), Arc::new(group)));
+                entry.slices = slices.into();
+                self.slices.insert(name, key.clone());
+            }
+        }
+        self.changed.insert(key);
+    }
+
+    fn remove_slice(&mut self, name: &SliceName) {
+        let Some(key) = self.slices.remove(name) else { return };
+        let Some(entry) = self.services.get_mut(&key) else { return };
+        let slices = std::mem::take(&mut entry.slices).into_vec();
+        entry.slices = slices.into_iter().filter(|(known, _)| *known != name.1).collect();
+        if entry.slices.is_empty() && entry.front.is_none() {
+            self.services.remove(&key);
+        }
+        self.changed.insert(key);
+    }
+
+    /// The key of a Service, the one that is there already if there is one.
+    fn key(&self, name: &ServiceName) -> Key {
+        let key = key(name);
+        self.services.get_key_value(&key).map_or(key, |(known, _)| known.clone())
+    }
+
+    /// The name of a slice; its namespace in the memory of the others'.
+    fn slice_name(&mut self, slice: &EndpointSlice) -> SliceName {
+        let namespace = &slice.metadata.namespace;
+        if !self.namespaces.contains(namespace) {
+            self.namespaces.insert(namespace.clone());
+        }
+        let namespace = self.namespaces.get(namespace).unwrap_or(namespace).clone();
+        (namespace, slice.metadata.name.clone())
+    }
+
+    /// A list of ports, in order, the one that is there already if there is one.
+    fn ports<'a>(
+        &mut self,
+        ports: impl Iterator<Item = (&'a str, service::objects::Protocol, u16)>,
+    ) -> Arc<[Port]> {
+        let mut ports: Vec<_> = ports
+            .map(|(name, protocol, number)| Port {
+                name: name.to_ascii_lowercase().into_bytes().into(),
+                protocol,
+                number,
+            })
+            .collect();
+        ports.sort();
+        if let Some(known) = self.ports.get(&ports[..]) {
+            return known.clone();
+        }
+        // What nobody has any more goes with the next new one, once that is worth it.
+        if self.ports.len() >= 2 * self.services.len() + 64 {
+            self.ports.retain(|ports| Arc::strong_count(ports) > 1);
+        }
+        let ports: Arc<[Port]> = ports.into();
+        self.ports.insert(ports.clone());
+        ports
+    }
+}

@@ -1,0 +1,205 @@
+//! What resolvers said, remembered (`cache`).
+
+mod store;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use foldhash::fast::RandomState;
+use std::hash::{BuildHasher, Hash, Hasher};
+
+use super::entry::{Entry, Verdict};
+use super::meters::CacheMeters;
+use crate::config;
+use crate::forward::{Manner, Question};
+use crate::wire::{Name, Query};
+use store::{Kept, Store};
+
+/// The cache of a server block.
+#[derive(Debug)]
+pub(crate) struct Cache {
+    config: config::Cache,
+    hasher: RandomState,
+    success: Store,
+    denial: Store,
+    meters: CacheMeters,
+}
+
+/// What the cache has for a question.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Hit {
+    /// Nothing.
+    Miss,
+    /// The reply, which was written.
+    Written {
+        /// Whether the question should be asked anew, as the reply is or will soon be out of date.
+        refresh: bool,
+    },
+}
+
+/// Whether replies whose time is over are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Stale {
+    /// As configured.
+    AsConfigured,
+    /// In any case, if they are kept at all: there is nothing better.
+    Welcome,
+}
+
+impl Cache {
+    /// An empty cache.
+    pub(crate) fn new(config: &config::Cache, meters: CacheMeters) -> Self {
+        Self {
+            hasher: RandomState::default(),
+            success: Store::new(config.success.capacity),
+            denial: Store::new(config.denial.capacity),
+            config: config.clone(),
+            meters,
+        }
+    }
+
+    fn key(&self, (name, kind, class): (&[u8], u16, u16), manner: Manner) -> u64 {
+        let mut hasher = self.hasher.build_hasher();
+        hasher.write(name);
+        hasher.write_u32(u32::from(kind) << 16 | u32::from(class));
+        manner.hash(&mut hasher);
+        hasher.finish()
+    }
+
+    fn key_of(&self, question: &Question) -> u64 {
+        let name = &question.wire()[..question.wire().len() - 4];
+        self.key((name, question.kind(), question.class()), question.manner())
+    }
+
+    fn covers(&self, name: &Name) -> bool {
+        self.config.zones.is_empty() || is_in(name, &self.config.zones)
+    }
+
+    /// Writes the reply to a query, if it is known. Takes no lock and no memory.
+    pub(crate) fn answer(
+        &self,
+        query: &Query<'_>,
+        limit: usize,
+        now: Instant,
+        stale: Stale,
+        out: &mut Vec<u8>,
+    ) -> Hit {
+        if !self.covers(&query.name) {
+            return Hit::Miss;
+        }
+        let key = self.key((query.name.wire(), query.kind, query.class), Manner::of(query));
+        let (success, denial) = (self.success.read(), self.denial.read());
+        let known = |kept: &&Kept| kept.entry.question.is_that_of(query);
+        let positive = success.get(key).filter(known);
+        let fresh = |kept: &&Kept| kept.left(now).is_some();
+        let (kept, meter) = if let Some(kept) = positive.filter(fresh) {
+            (kept, &self.meters.success)
+        } else {
+            let negative = denial.get(key).filter(known);
+            let usable = |kept: &&Kept| {
+                let late = self.config.stale.filter(|config| {
+                    stale == Stale::Welcome || config.wait.is_some_and(|wait| wait.is_zero())
+                });
+                late.is_some_and(|late| kept.late(now) < late.longest)
+            };
+            let failing = negative.filter(fresh).is_some_and(|kept| kept.entry.verdict == Verdict::Failure);
+            let late = positive.filter(usable);
+            match (negative.filter(fresh), late) {
+                // A failure is no news; what was known before it is better.
+                (Some(_), Some(kept)) if failing => (kept, &self.meters.success),
+                (Some(kept), _) => (kept, &self.meters.denial),
+                (None, Some(kept)) => (kept, &self.meters.success),
+                (None, None) => match negative.filter(usable) {
+                    Some(kept) => (kept, &self.meters.denial),
+                    None => return Hit::Miss,
+                },
+            }
+        };
+        meter.inc();
+        self.meters.requests.inc();
+        let Some(left) = kept.left(now) else {
+            self.meters.stale.inc();
+            let ttl = self.config.stale.map_or(0, |stale| stale.ttl);
+            kept.entry.write(query, limit, Some(ttl), out);
+            return Hit::Written { refresh: stale == Stale::AsConfigured && kept.begin_refresh() };
+        };
+        let ttl = if self.config.keep_ttl { kept.life } else { left };
+        kept.entry.write(query, limit, Some(ttl), out);
+        Hit::Written { refresh: self.is_popular(kept, left, now) && kept.begin_refresh() }
+    }
+
+    /// Whether a reply is worth to be fetched before its time is over.
+    fn is_popular(&self, kept: &Kept, left: u32, now: Instant) -> bool {
+        self.config.prefetch.is_some_and(|prefetch| {
+            let soon = (u64::from(kept.life) * u64::from(prefetch.percentage)).div_ceil(100);
+            kept.seen(now, prefetch.pause) >= prefetch.amount && u64::from(left) <= soon
+        })
+    }
+
+    /// Counts a query that had to be asked.
+    pub(crate) fn missed(&self) {
+        self.meters.requests.inc();
+        self.meters.misses.inc();
+    }
+
+    /// Counts a question that is asked anew.
+    pub(crate) fn refreshing(&self) {
+        self.meters.prefetches.inc();
+    }
+
+    /// Counts a reply that is no answer.
+    pub(crate) fn dropped(&self) {
+        self.meters.drops.inc();
+    }
+
+    /// How long a query may wait while there is a reply whose time is over; `None` is until resolvers fail.
+    pub(crate) fn patience(&self) -> Option<Duration> {
+        self.config.stale.and_then(|stale| stale.wait)
+    }
+
+    /// Remembers a reply, if it is worth it. Returns for how many seconds, which is the TTL to be told.
+    pub(crate) fn keep(&self, entry: &Arc<Entry>, now: Instant) -> Option<u32> {
+        let key = self.key_of(&entry.question);
+        self.success.settle(key);
+        self.denial.settle(key);
+        let name = entry.question.name();
+        if !self.covers(&name) {
+            return None;
+        }
+        let bounded = |ttl: u32, kept: &config::Kept| {
+            let seconds = |of: Duration| u32::try_from(of.as_secs()).unwrap_or(u32::MAX);
+            ttl.max(seconds(kept.shortest)).min(seconds(kept.longest))
+        };
+        let (life, kept, store, other) = match entry.verdict {
+            Verdict::Success(ttl) => {
+                (bounded(ttl, &self.config.success), &self.config.success, &self.success, Some(&self.denial))
+            }
+            Verdict::Denial(ttl) => {
+                (bounded(ttl, &self.config.denial), &self.config.denial, &self.denial, Some(&self.success))
+            }
+            Verdict::Failure => {
+                let life = u32::try_from(self.config.failure.as_secs()).unwrap_or(u32::MAX);
+                (life, &self.config.denial, &self.denial, None)
+            }
+            Verdict::Fleeting => return None,
+        };
+        if life == 0 || is_in(&name, &kept.disabled) {
+            return None;
+        }
+        if let Some(other) = other {
+            other.retire(key);
+        }
+        let evicted = store.insert(key, Kept::new(entry.clone(), life, now), now);
+        let (entries, evictions) = match entry.verdict {
+            Verdict::Success(_) => (&self.meters.success_entries, &self.meters.success_evictions),
+            _ => (&self.meters.denial_entries, &self.meters.denial_evictions),
+        };
+        entries.set(store.len() as i64);
+        evictions.inc_by(evicted);
+        Some(life)
+    }
+}
+
+fn is_in(name: &Name, zones: &[Name]) -> bool {
+    zones.iter().any(|zone| name.below(zone).is_some())
+}

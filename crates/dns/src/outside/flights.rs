@@ -1,0 +1,68 @@
+//! Questions under way, each asked once however many wait for the answer.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::watch;
+
+use super::entry::Entry;
+use crate::forward::Question;
+
+/// What comes of a question.
+#[derive(Debug, Clone)]
+pub(super) struct Outcome {
+    /// The reply.
+    pub(super) entry: Arc<Entry>,
+    /// The TTL of its records if it is not theirs, in seconds.
+    pub(super) ttl: Option<u32>,
+    /// Whether a resolver gave it.
+    pub(super) answered: bool,
+}
+
+/// The outcome, once it is known.
+pub(super) type Waiting = watch::Receiver<Option<Outcome>>;
+
+/// Questions under way.
+#[derive(Debug, Default)]
+pub(super) struct Flights {
+    under_way: Mutex<HashMap<Question, Waiting>>,
+}
+
+/// Tells those who wait, and ends the flight even if nothing comes of it.
+#[derive(Debug)]
+pub(super) struct Landing {
+    flights: Arc<Flights>,
+    question: Question,
+    tell: watch::Sender<Option<Outcome>>,
+}
+
+impl Flights {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Question, Waiting>> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Waits for a question; who gets a landing has to ask it.
+    pub(super) fn join(self: &Arc<Self>, question: &Question) -> (Waiting, Option<Landing>) {
+        let mut under_way = self.lock();
+        if let Some(waiting) = under_way.get(question) {
+            return (waiting.clone(), None);
+        }
+        let (tell, waiting) = watch::channel(None);
+        under_way.insert(question.clone(), waiting.clone());
+        let landing = Landing { flights: self.clone(), question: question.clone(), tell };
+        (waiting, Some(landing))
+    }
+}
+
+impl Landing {
+    /// Tells the outcome.
+    pub(super) fn land(self, outcome: Outcome) {
+        self.tell.send_replace(Some(outcome));
+    }
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        self.flights.lock().remove(&self.question);
+    }
+}

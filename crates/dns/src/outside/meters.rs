@@ -1,0 +1,95 @@
+//! What is counted of names outside the cluster.
+
+use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
+
+use crate::forward;
+use crate::metrics::{Metrics, well_formed};
+
+/// What is counted of names outside the cluster, under CoreDNS' names, by server.
+#[derive(Debug, Clone)]
+pub(crate) struct Meters {
+    /// What is counted of resolvers.
+    pub(crate) forward: forward::Meters,
+    requests: IntCounterVec,
+    hits: IntCounterVec,
+    misses: IntCounterVec,
+    prefetches: IntCounterVec,
+    drops: IntCounterVec,
+    stale: IntCounterVec,
+    evictions: IntCounterVec,
+    entries: IntGaugeVec,
+}
+
+/// What is counted of one cache.
+#[derive(Debug, Clone)]
+pub(crate) struct CacheMeters {
+    /// Queries.
+    pub(super) requests: IntCounter,
+    /// Queries answered with what exists.
+    pub(super) success: IntCounter,
+    /// Queries answered with what does not.
+    pub(super) denial: IntCounter,
+    /// Queries that had to be asked.
+    pub(super) misses: IntCounter,
+    /// Questions asked anew before or after their time.
+    pub(super) prefetches: IntCounter,
+    /// Replies that are no answer.
+    pub(super) drops: IntCounter,
+    /// Queries answered with what may no longer be true.
+    pub(super) stale: IntCounter,
+    /// Replies forgotten for others.
+    pub(super) success_evictions: IntCounter,
+    /// Replies forgotten for others.
+    pub(super) denial_evictions: IntCounter,
+    /// Replies that are kept.
+    pub(super) success_entries: IntGauge,
+    /// Replies that are kept.
+    pub(super) denial_entries: IntGauge,
+}
+
+impl Meters {
+    /// Shown with the others.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        const EACH: &[&str] = &["server", "zones", "view"];
+        const BY_TYPE: &[&str] = &["server", "type", "zones", "view"];
+        let counter = |name, help, labels: &[&str]| {
+            let counter = well_formed(IntCounterVec::new(Opts::new(name, help), labels));
+            metrics.register(counter.clone());
+            counter
+        };
+        let entries = Opts::new("coredns_cache_entries", "Replies that are kept.");
+        let entries = well_formed(IntGaugeVec::new(entries, BY_TYPE));
+        metrics.register(entries.clone());
+        Self {
+            forward: forward::Meters::new(metrics),
+            requests: counter("coredns_cache_requests_total", "Queries that the cache was asked.", EACH),
+            hits: counter("coredns_cache_hits_total", "Queries that the cache answered.", BY_TYPE),
+            misses: counter("coredns_cache_misses_total", "Queries that it could not answer.", EACH),
+            prefetches: counter("coredns_cache_prefetch_total", "Questions asked anew by the cache.", EACH),
+            drops: counter("coredns_cache_drops_total", "Replies that were no answer.", EACH),
+            stale: counter("coredns_cache_served_stale_total", "Replies sent after their time.", EACH),
+            evictions: counter("coredns_cache_evictions_total", "Replies forgotten for others.", BY_TYPE),
+            entries,
+        }
+    }
+
+    /// Those of the cache of a server for some zones.
+    pub(super) fn of(&self, server: &str, zones: &str) -> CacheMeters {
+        let each = |vector: &IntCounterVec| vector.with_label_values(&[server, zones, ""]);
+        let typed = |vector: &IntCounterVec, kind: &str| vector.with_label_values(&[server, kind, zones, ""]);
+        let entries = |kind: &str| self.entries.with_label_values(&[server, kind, zones, ""]);
+        CacheMeters {
+            requests: each(&self.requests),
+            success: typed(&self.hits, "success"),
+            denial: typed(&self.hits, "denial"),
+            misses: each(&self.misses),
+            prefetches: each(&self.prefetches),
+            drops: each(&self.drops),
+            stale: each(&self.stale),
+            success_evictions: typed(&self.evictions, "success"),
+            denial_evictions: typed(&self.evictions, "denial"),
+            success_entries: entries("success"),
+            denial_entries: entries("denial"),
+        }
+    }
+}

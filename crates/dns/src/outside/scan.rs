@@ -1,0 +1,212 @@
+//! Reading replies of resolvers that may be anything.
+
+use crate::forward::Question;
+use crate::wire::{HEADER, LARGEST_TCP, Malformed, Name, Section, flag, kind, names_inside, rcode, word};
+
+use super::entry::{SECTIONS, Spot, Verdict};
+
+/// Why a reply is no answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Flaw {
+    /// It cannot be read.
+    #[error("a malformed reply")]
+    Malformed,
+    /// Its answer is about names that the question does not lead to.
+    #[error("a reply that answers for other names than the one asked for")]
+    Foreign,
+    /// Aliases lead back to themselves, or from one name to several.
+    #[error("a reply whose aliases (CNAME) lead in circles or to several names")]
+    Circle,
+}
+
+impl From<Malformed> for Flaw {
+    fn from(_: Malformed) -> Self {
+        Self::Malformed
+    }
+}
+
+/// What was found in a reply, without what has no place in it.
+#[derive(Debug)]
+pub(super) struct Scan {
+    /// Where records begin.
+    pub(super) start: usize,
+    /// All records but OPT and what is behind it.
+    pub(super) records: Vec<Spot>,
+    /// How many are in each section.
+    pub(super) counts: [u16; 3],
+    /// With the upper bits of EDNS.
+    pub(super) rcode: u16,
+    /// Whether the type asked for is there, where the aliases end.
+    answered: bool,
+    /// How long names that do not exist may be remembered, in seconds (RFC 2308, 5).
+    absence: Option<u32>,
+    /// The shortest TTL, in seconds.
+    shortest: u32,
+}
+
+/// A record of the answer.
+struct Answer {
+    owner: Name,
+    kind: u16,
+    /// What it is an alias of.
+    target: Option<Name>,
+}
+
+impl Scan {
+    /// Reads a reply to a question that it repeats.
+    pub(super) fn of(packet: &[u8], question: &Question) -> Result<Self, Flaw> {
+        if packet.len() > LARGEST_TCP {
+            return Err(Flaw::Malformed);
+        }
+        let start = HEADER + question.wire().len();
+        let mut scan = Self {
+            start,
+            records: Vec::new(),
+            counts: [0; 3],
+            rcode: word(packet, 2)? & flag::RCODE,
+            answered: false,
+            absence: None,
+            shortest: u32::MAX,
+        };
+        let (mut at, mut answer) = (start, Vec::new());
+        'sections: for (place, section) in SECTIONS.into_iter().enumerate() {
+            for _ in 0..word(packet, 6 + 2 * place)? {
+                let record = Record::read(packet, at)?;
+                if record.kind == kind::OPT {
+                    // One OPT record, in the additional section (RFC 6891, 6.1.1). What is behind it can be spared.
+                    if section != Section::Additional {
+                        return Err(Flaw::Malformed);
+                    }
+                    scan.rcode |= u16::from(packet[record.ttl]) << 4;
+                    break 'sections;
+                }
+                scan.take(packet, section, &record, &mut answer)?;
+                at = record.end;
+            }
+            if section == Section::Answer && !scan.keep_own(question, &answer)? {
+                break;
+            }
+        }
+        Ok(scan)
+    }
+
+    fn take(
+        &mut self,
+        packet: &[u8],
+        section: Section,
+        record: &Record,
+        answer: &mut Vec<Answer>,
+    ) -> Result<(), Flaw> {
+        let ttl = u32::from(word(packet, record.ttl)?) << 16 | u32::from(word(packet, record.ttl + 2)?);
+        // RFC 2181, 8: a negative number is 0.
+        let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
+        self.shortest = self.shortest.min(ttl);
+        match section {
+            Section::Answer => {
+                let target =
+                    if record.kind == kind::CNAME { Some(Name::read(packet, record.data)?.0) } else { None };
+                answer.push(Answer { owner: record.owner.clone(), kind: record.kind, target });
+            }
+            Section::Authority if record.kind == kind::SOA => {
+                let last = record.end - 4;
+                let minimum = u32::from(word(packet, last)?) << 16 | u32::from(word(packet, last + 2)?);
+                self.absence.get_or_insert(ttl.min(minimum));
+            }
+            Section::Authority | Section::Additional => {}
+        }
+        // Both fit, as the message is no longer than they can tell.
+        self.records.push(Spot { ttl: record.ttl as u16, end: record.end as u16 });
+        self.counts[section as usize] += 1;
+        Ok(())
+    }
+
+    /// Keeps the records of the answer that belong to the name asked for or to what it is an alias of; a resolver
+    /// has no business telling others. They may lean on those before them (compression), so the first other one
+    /// ends the message. Tells whether it did not.
+    fn keep_own(&mut self, question: &Question, answer: &[Answer]) -> Result<bool, Flaw> {
+        let mut on_the_way = vec![question.name()];
+        let asked = question.kind();
+        if asked != kind::CNAME && asked != kind::ANY {
+            while let Some(next) = next_alias(answer, &on_the_way[on_the_way.len() - 1])? {
+                if on_the_way.contains(next) {
+                    return Err(Flaw::Circle);
+                }
+                on_the_way.push(next.clone());
+            }
+        }
+        let last = &on_the_way[on_the_way.len() - 1];
+        self.answered =
+            answer.iter().any(|record| record.owner == *last && (record.kind == asked || asked == kind::ANY));
+        let belongs = |record: &Answer| {
+            on_the_way.contains(&record.owner)
+                || record.kind == kind::DNAME
+                    && on_the_way.iter().any(|name| name.below(&record.owner).is_some())
+        };
+        let own = answer.iter().position(|record| !belongs(record)).unwrap_or(answer.len());
+        if own == 0 && !answer.is_empty() {
+            return Err(Flaw::Foreign);
+        }
+        self.records.truncate(own);
+        self.counts[0] = own as u16;
+        Ok(own == answer.len())
+    }
+
+    /// What the reply says, and for how long.
+    pub(super) fn verdict(&self, question: &Question) -> Verdict {
+        match (self.rcode, self.answered, self.absence) {
+            (rcode::NOERROR, true, _) => Verdict::Success(self.shortest),
+            (rcode::NOERROR | rcode::NXDOMAIN, false, Some(absence)) if question.kind() != kind::ANY => {
+                Verdict::Denial(self.shortest.min(absence))
+            }
+            (rcode::SERVFAIL, ..) => Verdict::Failure,
+            _ => Verdict::Fleeting,
+        }
+    }
+}
+
+/// What a name is an alias of.
+fn next_alias<'a>(answer: &'a [Answer], name: &Name) -> Result<Option<&'a Name>, Flaw> {
+    let mut targets =
+        answer.iter().filter(|record| record.owner == *name).filter_map(|record| record.target.as_ref());
+    let Some(first) = targets.next() else { return Ok(None) };
+    if targets.any(|other| other != first) { Err(Flaw::Circle) } else { Ok(Some(first)) }
+}
+
+/// Where the parts of a record are.
+struct Record {
+    owner: Name,
+    kind: u16,
+    ttl: usize,
+    data: usize,
+    end: usize,
+}
+
+impl Record {
+    fn read(packet: &[u8], at: usize) -> Result<Self, Malformed> {
+        let (owner, head) = Name::read(packet, at)?;
+        let (kind, data) = (word(packet, head)?, head + 10);
+        let end = data + usize::from(word(packet, head + 8)?);
+        if end > packet.len() {
+            return Err(Malformed);
+        }
+        let fixed = match kind {
+            kind::A => Some(4),
+            kind::AAAA => Some(16),
+            _ => None,
+        };
+        if fixed.is_some_and(|length| data + length != end) {
+            return Err(Malformed);
+        }
+        if let Some((before, count)) = names_inside(kind) {
+            let mut at = data + before;
+            for _ in 0..count {
+                at = Name::read(packet, at)?.1;
+            }
+            let rest = if kind == kind::SOA { 20 } else { 0 };
+            if at + rest != end {
+                return Err(Malformed);
+            }
+        }
+        Ok(Self { owner, kind, ttl: head + 4, data, end })
+    }
+}

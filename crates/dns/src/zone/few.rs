@@ -1,0 +1,99 @@
+//! Values of which there mostly is one, and keys that mostly are short: kept in place, since a query that leads to
+//! another place in memory waits for it.
+
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
+
+use super::Key;
+
+/// Some values.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Few<T> {
+    /// The one there is.
+    One(T),
+    /// All of them.
+    All(Box<[T]>),
+}
+
+impl<T> From<Vec<T>> for Few<T> {
+    fn from(values: Vec<T>) -> Self {
+        match <[T; 1]>::try_from(values) {
+            Ok([one]) => Self::One(one),
+            Err(all) => Self::All(all.into()),
+        }
+    }
+}
+
+impl<T> Deref for Few<T> {
+    type Target = [T];
+
+    fn deref(&self) -> &[T] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::All(all) => all,
+        }
+    }
+}
+
+/// The longest key in place, in bytes.
+const SHORT: usize = 38;
+
+/// What a map has Services under.
+#[derive(Debug, Clone)]
+pub(super) enum MapKey {
+    Short(u8, [u8; SHORT]),
+    Long(Key),
+}
+
+impl From<&Key> for MapKey {
+    fn from(key: &Key) -> Self {
+        let mut bytes = [0; SHORT];
+        match bytes.get_mut(..key.len()) {
+            Some(place) => {
+                place.copy_from_slice(key);
+                Self::Short(key.len() as u8, bytes)
+            }
+            None => Self::Long(key.clone()),
+        }
+    }
+}
+
+impl Borrow<[u8]> for MapKey {
+    fn borrow(&self) -> &[u8] {
+        match self {
+            Self::Short(length, bytes) => &bytes[..usize::from(*length)],
+            Self::Long(key) => key,
+        }
+    }
+}
+
+impl PartialEq for MapKey {
+    fn eq(&self, other: &Self) -> bool {
+        let (own, other): (&[u8], &[u8]) = (self.borrow(), other.borrow());
+        own == other
+    }
+}
+
+impl Eq for MapKey {}
+
+impl Hash for MapKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        let bytes: &[u8] = self.borrow();
+        bytes.hash(state);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_are_found_whatever_their_length() {
+        for length in [1, SHORT, SHORT + 1, 120] {
+            let key: Key = vec![7; length].into();
+            let held: &[u8] = &key;
+            assert_eq!(<MapKey as Borrow<[u8]>>::borrow(&MapKey::from(&key)), held);
+        }
+    }
+}
