@@ -114,6 +114,11 @@ pub(crate) mod class {
     const NAMES: [(&str, u16); 4] =
         [("IN", super::CLASS_IN), ("CH", 3), ("HS", 4), ("ANY", super::CLASS_ANY)];
 
+    /// The name of a class, `None` if it has none here.
+    pub(crate) fn name(class: u16) -> Option<&'static str> {
+        NAMES.iter().find(|(_, known)| *known == class).map(|(name, _)| *name)
+    }
+
     /// The class of a name, in any case.
     pub(crate) fn by_name(name: &str) -> Option<u16> {
         NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, class)| *class)

@@ -45,7 +45,7 @@ impl Scene {
         let setup = outside::Setup::of(&plugins, &[], "dns://:53");
         let outside = outside::Outside::new(setup, &meters, &outside::Loops::default());
         let chain = Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside);
-        let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None };
+        let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None, log: None };
         let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }
     }
@@ -130,7 +130,7 @@ impl Scene {
 
     pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Next, Vec<u8>) {
         let mut reply = Vec::new();
-        let client = Client { address: [192, 0, 2, 1].into(), transport };
+        let client = Client { address: [192, 0, 2, 1].into(), port: 4711, transport };
         match self.plan.begin(packet, client, &mut reply).next {
             Next::Later => {
                 // Nobody is there to be asked, so nothing waits.
