@@ -67,7 +67,8 @@ impl Logger {
             self.lines.put(line::of_query(answered, &query, reply));
         }
         if let Some(errors) = self.errors.as_ref().filter(|_| failed) {
-            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
+            let now =
+                SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs());
             errors.lines(now, line::of_error(&query, answered.plugin)).for_each(|line| self.lines.put(line));
         }
     }
@@ -82,7 +83,8 @@ impl Errors {
             untold = self.count.swap(0, Ordering::Relaxed).saturating_sub(MOST_ERRORS);
         }
         let told = self.count.fetch_add(1, Ordering::Relaxed) < MOST_ERRORS;
-        let summary = (untold > 0).then(|| format!("[ERROR] plugin/errors: {untold} more failures in a second"));
+        let summary =
+            (untold > 0).then(|| format!("[ERROR] plugin/errors: {untold} more failures in a second"));
         summary.into_iter().chain(told.then_some(line))
     }
 }

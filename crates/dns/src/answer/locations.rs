@@ -24,8 +24,7 @@ pub(super) fn write(subject: &Subject<'_>, records: &Records, filter: &Filter<'_
         let label = location.label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
         let Some([host, service, svc, domain]) = name(label, &records.key, subject.zone()) else { continue };
         // The target is not compressed (RFC 2782).
-        let data =
-            [&[0, 0], &weight, &location.port.number.to_be_bytes()[..], host, service, svc, domain];
+        let data = [&[0, 0], &weight, &location.port.number.to_be_bytes()[..], host, service, svc, domain];
         reply.record(Section::Answer, &[&subject.owner()], kind::SRV, subject.ttl, &data);
     }
     if reply.truncated() {

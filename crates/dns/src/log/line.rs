@@ -30,7 +30,8 @@ pub(super) fn of_query(answered: &Answered<'_>, query: &Query<'_>, reply: Messag
         Transport::Udp => ("udp", query.udp_limit(LARGEST_TCP).max(PLAIN_UDP)),
         Transport::Tcp => ("tcp", LARGEST_TCP),
     };
-    let flags: Vec<_> = FLAGS.iter().filter(|(bit, _)| reply.flags() & bit != 0).map(|(_, word)| *word).collect();
+    let flags: Vec<_> =
+        FLAGS.iter().filter(|(bit, _)| reply.flags() & bit != 0).map(|(_, word)| *word).collect();
     let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
     format!(
         "[INFO] {host}:{port} - {id} \"{kind} {class} {name} {protocol} {asked} {dnssec_ok} {size}\" \

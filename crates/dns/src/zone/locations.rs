@@ -22,17 +22,16 @@ impl Records {
     /// are served there, those of endpoints by the endpoints.
     ///
     /// A name with a number comes once (RFC 2181, 5), though ports of several protocols and slices have it.
-    pub(crate) fn locations<'a>(
-        &'a self,
-        filter: &'a Filter<'a>,
-    ) -> impl Iterator<Item = Location<'a>> + 'a {
+    pub(crate) fn locations<'a>(&'a self, filter: &'a Filter<'a>) -> impl Iterator<Item = Location<'a>> + 'a {
         let of_endpoints = filter.host.is_some() || self.behind == Behind::Endpoints;
         let own = distinct(if of_endpoints { &[] } else { &self.ports }, filter).enumerate();
         let own = own.map(|(index, port)| Location { port, label: None, first: index == 0 });
         let groups = self.groups.iter().enumerate().filter(move |_| of_endpoints);
         own.chain(groups.flat_map(move |(index, group)| {
             // One name may have an address in each family; it is one target.
-            group.labels(filter.host).flat_map(move |label| at_group(&self.groups[..index], group, label, filter))
+            group
+                .labels(filter.host)
+                .flat_map(move |label| at_group(&self.groups[..index], group, label, filter))
         }))
     }
 
@@ -61,7 +60,8 @@ fn at_group<'a>(
     label: Label<'a>,
     filter: &'a Filter<'a>,
 ) -> impl Iterator<Item = Location<'a>> + 'a {
-    let before = before.iter().filter(move |group| group.serves(filter) && group.addresses(label).next().is_some());
+    let before =
+        before.iter().filter(move |group| group.serves(filter) && group.addresses(label).next().is_some());
     let is_new = before.clone().next().is_none();
     let ports = distinct(&group.ports, filter).enumerate().filter(move |(_, port)| {
         let same = |other: &Port| filter.takes(other) && other.number == port.number;

@@ -28,11 +28,14 @@ impl Drop for Server {
 impl Server {
     /// Starts a server that knows nothing yet.
     pub(crate) fn start(upstreams: Vec<SocketAddr>) -> Self {
-        let (udp, tcp) = sockets();
+        Self::start_on(sockets(), Config::of_cluster("cluster.local", &upstreams).unwrap())
+    }
+
+    /// Starts a server on other sockets, under another configuration.
+    pub(crate) fn start_on((udp, tcp): (UdpSocket, TcpListener), config: Config) -> Self {
         let address = udp.local_addr().unwrap();
         let (inputs, events) = mpsc::unbounded_channel();
         let (tell, ready) = oneshot::channel();
-        let config = Config::of_cluster("cluster.local", &upstreams).unwrap();
         let events = futures::stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
         let task = tokio::spawn(async move {
             let setup = Setup {
@@ -49,14 +52,19 @@ impl Server {
     /// Starts a server that knows these Services and EndpointSlices of the namespace `default`.
     pub(crate) async fn with(services: &[Value], slices: &[Value], upstreams: Vec<SocketAddr>) -> Self {
         let mut server = Self::start(upstreams);
-        server.feed(Input::Namespace(Event::Apply(Namespace::named("default"))));
-        services.iter().for_each(|object| server.service(object));
-        slices.iter().for_each(|object| server.slice(object));
-        server.feed(Input::Namespace(Event::Synced));
-        server.feed(Input::Service(Event::Synced));
-        server.feed(Input::Slice(Event::Synced));
-        tokio::time::timeout(Duration::from_secs(5), &mut server.ready).await.unwrap().unwrap();
+        server.know(services, slices).await;
         server
+    }
+
+    /// Tells a server these Services and EndpointSlices of the namespace `default`, and that there are no others.
+    pub(crate) async fn know(&mut self, services: &[Value], slices: &[Value]) {
+        self.feed(Input::Namespace(Event::Apply(Namespace::named("default"))));
+        services.iter().for_each(|object| self.service(object));
+        slices.iter().for_each(|object| self.slice(object));
+        self.feed(Input::Namespace(Event::Synced));
+        self.feed(Input::Service(Event::Synced));
+        self.feed(Input::Slice(Event::Synced));
+        tokio::time::timeout(Duration::from_secs(5), &mut self.ready).await.unwrap().unwrap();
     }
 
     pub(crate) fn feed(&self, input: Input) {
@@ -93,7 +101,7 @@ impl Server {
 }
 
 /// A datagram socket and a listener on the same port of loopback.
-fn sockets() -> (UdpSocket, TcpListener) {
+pub(crate) fn sockets() -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {

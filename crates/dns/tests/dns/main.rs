@@ -2,7 +2,9 @@
 
 mod changes;
 mod harness;
+mod machine;
 mod names;
 mod protocol;
+mod resolvers;
 mod secure;
 mod upstream;

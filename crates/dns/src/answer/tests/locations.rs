@@ -87,9 +87,12 @@ fn coredns_targets_are_in_the_zone_that_was_asked_and_addresses_lead_to_the_firs
 fn coredns_the_services_in_front_of_this_server_are_the_name_servers() {
     let mut scene = Scene::new();
     let dns = json!([{"name": "dns", "port": 53, "protocol": "UDP"}]);
-    scene
-        .service("dns", json!({"clusterIPs": ["10.96.0.53", "fd00::53"], "clusterIP": "10.96.0.53"}))
-        .slice("dns-1", "dns", dns.clone(), json!([{"addresses": ["10.96.0.10"]}]));
+    scene.service("dns", json!({"clusterIPs": ["10.96.0.53", "fd00::53"], "clusterIP": "10.96.0.53"})).slice(
+        "dns-1",
+        "dns",
+        dns.clone(),
+        json!([{"addresses": ["10.96.0.10"]}]),
+    );
     let name = "dns.default.svc.cluster.local.";
     assert_eq!(
         scene.ask("cluster.local", NS),

@@ -47,7 +47,8 @@ fn coredns_with_namespace_labels_a_service_makes_no_namespace() {
     let selector = || Some(Selector::parse("env=prod").unwrap());
     let mut scene = scene(|kubernetes| kubernetes.namespace_labels = selector());
     assert_eq!(scene.answers("web.default.svc.cluster.local", A), ["10.96.0.7"]);
-    for name in ["web.other.svc.cluster.local", "_http._tcp.web.other.svc.cluster.local", "other.svc.cluster.local"]
+    for name in
+        ["web.other.svc.cluster.local", "_http._tcp.web.other.svc.cluster.local", "other.svc.cluster.local"]
     {
         assert_eq!(scene.status(name, SRV), "NXDOMAIN", "{name}");
     }
