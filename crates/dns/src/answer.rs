@@ -1,6 +1,7 @@
 //! From a packet to what is to be done about it.
 
 mod authority;
+mod locations;
 mod write;
 
 use crate::wire::{HEADER, Name, Query, Record, Reply, Section, flag, kind, rcode};

@@ -32,10 +32,10 @@ impl Autopath {
         }
     }
 
-    /// Whether a query is the first of a search: for an address, under the first name of the client's path.
+    /// Whether a query is the first of a search: under the first name of the client's path. Every type counts, or
+    /// a name would exist for one and not for another.
     pub(crate) fn applies(&self, cluster: Option<&View>, query: &Query<'_>, client: Client) -> bool {
-        let eligible = query.class == CLASS_IN && matches!(query.kind, kind::A | kind::AAAA);
-        eligible
+        query.class == CLASS_IN
             && self.zones.iter().any(|zone| query.name.below(zone).is_some())
             && self.base(cluster, query, client).is_some()
     }
@@ -94,7 +94,8 @@ pub(crate) fn lead_to(
     let mut reply = Reply::to(query, limit, out);
     reply.set(flags & (flag::AA | flag::RA) | if manner.recursion { flag::RA } else { 0 });
     let owner = pointer(HEADER);
-    if *name != query.name {
+    let answered = records.iter().any(|(section, _)| *section == Section::Answer);
+    if answered && *name != query.name {
         reply.record(Section::Answer, &[&owner], kind::CNAME, shortest, &[name.wire()]);
     }
     for (section, record) in &records {

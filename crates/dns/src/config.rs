@@ -5,7 +5,7 @@ mod cluster;
 mod outside;
 mod rules;
 
-pub(crate) use block::{Block, Health, Limits, Listen, LogClass, Plugins, Served, Tls};
+pub(crate) use block::{Block, Health, Limits, Listen, Log, LogClass, Plugins, Served, Tls};
 pub(crate) use cluster::{ApiServer, Autopath, Kubernetes, PodRecords, Search, Selector, Transfer};
 pub(crate) use outside::{Cache, Forward, Kept, Policy, Prefetch, Stale, Upstream, UpstreamAddress};
 pub(crate) use rules::{Answer, Hosts, Match, Rewrite, RewriteKind, Template, Then};

@@ -13,6 +13,9 @@ pub enum Error {
     /// A socket that was handed over cannot be used.
     #[error("a DNS socket cannot be used: {0}; check that it is bound and still open")]
     Socket(#[source] io::Error),
+    /// Queries cannot be logged.
+    #[error("queries cannot be logged, the machine has no thread left: {0}")]
+    Log(#[source] io::Error),
     /// An address cannot be listened on.
     #[error(
         "DNS cannot listen on {address}: {source}; is another DNS server there? Choose another port or `bind`"

@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::config;
 use crate::wire::{CLASS_IN, HEADER, Name, Query, Reply, Section, flag, kind, pointer, rcode};
+use crate::zone::reverse_address;
 
 /// How many names a file may give an address, and how many lines are read; what is beyond is told once.
 const MOST_NAMES: usize = 1_000_000;
@@ -57,51 +58,54 @@ impl Hosts {
     }
 
     /// Writes the reply of `limit` bytes at most, if the name is in the file or may be nowhere else.
+    ///
+    /// As in CoreDNS a name that is nowhere is a failure: the file has no SOA record to deny it with. Addresses that
+    /// are not in the file are always left to what comes next, whatever the zones.
     pub(crate) fn answer(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
-        if query.class != CLASS_IN || !below_any(&query.name, &self.options.zones) {
+        if query.class != CLASS_IN {
             return false;
         }
         let names = self.names.read().unwrap_or_else(PoisonError::into_inner).clone();
-        let owner = pointer(HEADER);
+        if query.kind == kind::PTR {
+            return self.pointers(&names, query, limit, out);
+        }
+        if !below_any(&query.name, &self.options.zones) {
+            return false;
+        }
+        let Some(addresses) = names.addresses.get(query.name.wire()) else {
+            let falls = self.options.fall_through.as_ref();
+            if falls.is_some_and(|zones| below_any(&query.name, zones)) {
+                return false;
+            }
+            Reply::to(query, limit, out).finish(rcode::SERVFAIL);
+            return true;
+        };
         let mut reply = Reply::to(query, limit, out);
         reply.set(flag::AA);
-        let ttl = self.options.ttl;
-        let code =
-            if let Some(address) = Some(&query.name).filter(|_| query.kind == kind::PTR).and_then(address) {
-                let found = names.names.get(&address).filter(|_| self.options.reverse);
-                for name in found.into_iter().flatten() {
-                    reply.record(Section::Answer, &[&owner], kind::PTR, ttl, &[name.wire()]);
-                }
-                found.map(|_| rcode::NOERROR)
-            } else {
-                let found = names.addresses.get(query.name.wire());
-                for address in found.into_iter().flatten() {
-                    match (query.kind, address) {
-                        (kind::A, IpAddr::V4(v4)) => {
-                            reply.record(Section::Answer, &[&owner], kind::A, ttl, &[&v4.octets()]);
-                        }
-                        (kind::AAAA, IpAddr::V6(v6)) => {
-                            reply.record(Section::Answer, &[&owner], kind::AAAA, ttl, &[&v6.octets()]);
-                        }
-                        _ => {}
-                    }
-                }
-                found.map(|_| rcode::NOERROR)
+        for address in addresses {
+            let (kind, data) = match address {
+                IpAddr::V4(v4) => (kind::A, &v4.octets()[..]),
+                IpAddr::V6(v6) => (kind::AAAA, &v6.octets()[..]),
             };
-        let falls = self.options.fall_through.as_ref();
-        let falls = falls.is_some_and(|zones| below_any(&query.name, zones));
-        match code {
-            Some(code) => reply.finish(code),
-            // Without a way on, what is not in the file is not there.
-            None if falls => return false,
-            None => reply.finish(rcode::NXDOMAIN),
+            if kind == query.kind {
+                reply.record(Section::Answer, &[&pointer(HEADER)], kind, self.options.ttl, &[data]);
+            }
         }
+        reply.finish(rcode::NOERROR);
         true
     }
-}
 
-fn address(name: &Name) -> Option<IpAddr> {
-    crate::zone::reverse_address(name)
+    fn pointers(&self, names: &Names, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
+        let address = reverse_address(&query.name).filter(|_| self.options.reverse);
+        let Some(found) = address.and_then(|address| names.names.get(&address)) else { return false };
+        let mut reply = Reply::to(query, limit, out);
+        reply.set(flag::AA);
+        for name in found {
+            reply.record(Section::Answer, &[&pointer(HEADER)], kind::PTR, self.options.ttl, &[name.wire()]);
+        }
+        reply.finish(rcode::NOERROR);
+        true
+    }
 }
 
 fn below_any(name: &Name, zones: &[Name]) -> bool {
@@ -125,12 +129,12 @@ impl Names {
                     tracing::warn!(most = MOST_NAMES, "the hosts file has more names than are kept");
                     return names;
                 }
+                if !below_any(&name, zones) {
+                    continue;
+                }
                 let back = names.names.entry(address).or_default();
                 if !back.contains(&name) {
                     back.push(name.clone());
-                }
-                if !below_any(&name, zones) {
-                    continue;
                 }
                 let addresses = names.addresses.entry(name.wire().into()).or_default();
                 if !addresses.contains(&address) {
@@ -188,8 +192,22 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_in_the_file_is_left_to_others_only_with_fallthrough() {
+    fn coredns_what_is_not_in_the_file_fails_without_fallthrough_but_addresses_are_left_to_others() {
         assert_eq!(ask(&hosts("192.0.2.1 a", true), "b", kind::A), None);
-        assert_eq!(ask(&hosts("192.0.2.1 a", false), "b", kind::A), Some((rcode::NXDOMAIN, vec![])));
+        let alone = hosts("192.0.2.1 a", false);
+        assert_eq!(ask(&alone, "b", kind::A), Some((rcode::SERVFAIL, vec![])));
+        assert_eq!(ask(&alone, "2.2.0.192.in-addr.arpa", kind::PTR), None);
+        assert_eq!(ask(&alone, "a", kind::PTR), None, "a name that is no address");
+        assert_eq!(ask(&alone, "1.2.0.192.in-addr.arpa", kind::A), Some((rcode::SERVFAIL, vec![])));
+    }
+
+    #[test]
+    fn coredns_names_outside_the_zones_are_not_in_the_file() {
+        let mut hosts = hosts("192.0.2.1 a.example b.test", false);
+        hosts.options.zones = vec![Name::from_text("example").unwrap()];
+        hosts.refresh().unwrap();
+        assert_eq!(ask(&hosts, "b.test", kind::A), None);
+        let (_, names) = ask(&hosts, "1.2.0.192.in-addr.arpa", kind::PTR).unwrap();
+        assert_eq!(names, [b"\x01a\x07example\0".to_vec()]);
     }
 }

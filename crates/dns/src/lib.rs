@@ -19,6 +19,7 @@ mod forward;
 mod hosts;
 mod interfaces;
 mod limits;
+mod log;
 mod metrics;
 mod names;
 mod outside;

@@ -116,7 +116,11 @@ fn change(record: &mut Record, before: &str, after: &str, kind: &RewriteKind) {
         RewriteKind::Name { matches, to, answers } => {
             for answer in answers {
                 match answer {
-                    Answer::Auto => rename(&mut record.name, |name| matches.back(name, to, before, after)),
+                    Answer::Auto => {
+                        let back = |name: &str| matches.back(name, to, before, after);
+                        rename(&mut record.name, back);
+                        rename_inside(record, back);
+                    }
                     Answer::Name(from, to) => rename(&mut record.name, |name| replace(from, name, to)),
                     Answer::Value(from, to) => rename_inside(record, |name| replace(from, name, to)),
                 }
@@ -134,19 +138,14 @@ fn rename(wire: &mut Box<[u8]>, change: impl FnOnce(&str) -> Option<String>) {
     }
 }
 
-fn rename_inside(record: &mut Record, change: impl Fn(&str) -> Option<String>) {
-    let Some((before, count)) = names_inside(record.kind) else { return };
-    let Some((fixed, mut rest)) = record.data.split_at_checked(before) else { return };
-    let mut data = fixed.to_vec();
-    for _ in 0..count {
-        let Ok((_, end)) = Name::read(rest, 0) else { return };
-        let mut name: Box<[u8]> = rest[..end].into();
-        rename(&mut name, &change);
-        data.extend_from_slice(&name);
-        rest = &rest[end..];
-    }
-    data.extend_from_slice(rest);
-    record.data = data.into();
+/// Changes the host that a record names. The mailbox of an SOA record is none.
+fn rename_inside(record: &mut Record, change: impl FnOnce(&str) -> Option<String>) {
+    let Some((before, _)) = names_inside(record.kind) else { return };
+    let Some((fixed, rest)) = record.data.split_at_checked(before) else { return };
+    let Ok((_, end)) = Name::read(rest, 0) else { return };
+    let mut name: Box<[u8]> = rest[..end].into();
+    rename(&mut name, change);
+    record.data = [fixed, &name, &rest[end..]].concat().into();
 }
 
 impl Match {
@@ -172,11 +171,14 @@ impl Match {
     }
 
     /// The name in a reply as it was before a rule took `before` to `after`: for a suffix rule all names that end
-    /// so, else that one name.
+    /// so, else that one name and those below it.
     fn back(&self, name: &str, to: &str, before: &str, after: &str) -> Option<String> {
         match self {
             Self::Suffix(text) => name.strip_suffix(to).map(|rest| format!("{rest}{text}")),
-            _ => (name == after).then(|| before.to_owned()),
+            _ => {
+                let below = name.strip_suffix(after)?;
+                (below.is_empty() || below.ends_with('.')).then(|| format!("{below}{before}"))
+            }
         }
     }
 }
@@ -233,11 +235,29 @@ mod tests {
     }
 
     #[test]
+    fn coredns_names_in_records_go_back_too_and_those_below_the_new_name() {
+        let (_, records) = through("rewrite name a.example b.example", "a.example", "web-0.b.example");
+        assert_eq!(records, ["a.example. 100 web-0.a.example."]);
+        let (_, records) = through("rewrite name a.example b.example", "a.example", "web-b.example");
+        assert_eq!(records, ["a.example. 100 web-b.example."], "labels are whole");
+        let (_, records) = through("rewrite name suffix .x .y answer auto", "a.x", "db.ns.y");
+        assert_eq!(records, ["a.x. 100 db.ns.x."]);
+    }
+
+    #[test]
+    fn coredns_of_an_soa_record_the_server_goes_back_and_the_mailbox_stays() {
+        let data = [&b"\x02ns\x01b\0\x02me\x01b\0"[..], &[0; 20]].concat();
+        let mut record = Record { name: (*b"\x01b\0").into(), kind: kind::SOA, ttl: 5, data: data.into() };
+        rename_inside(&mut record, |name| Some(name.replace('b', "a")));
+        assert!(record.data.starts_with(b"\x02ns\x01a\0\x02me\x01b\0\0"));
+    }
+
+    #[test]
     fn a_suffix_rule_goes_back_with_answer_auto_only() {
         let (name, records) = through("rewrite name suffix .x .y", "a.x", "b.y");
         assert_eq!((&*name, records), ("a.y.", vec!["a.y. 100 b.y.".to_owned()]));
         let (_, records) = through("rewrite name suffix .x .y answer auto", "a.x", "b.y");
-        assert_eq!(records, ["a.x. 100 b.y."]);
+        assert_eq!(records, ["a.x. 100 b.x."]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ pub(crate) mod sockets;
 pub(crate) mod tcp;
 pub(crate) mod udp;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use crate::wire::Query;
 
@@ -17,8 +17,17 @@ use crate::wire::Query;
 pub(crate) struct Client {
     /// The address.
     pub(crate) address: IpAddr,
+    /// The port.
+    pub(crate) port: u16,
     /// The way that the query came, which decides how large its reply may be.
     pub(crate) transport: Transport,
+}
+
+impl Client {
+    /// Who sends from a socket.
+    pub(crate) fn of(socket: SocketAddr, transport: Transport) -> Self {
+        Self { address: socket.ip().to_canonical(), port: socket.port(), transport }
+    }
 }
 
 /// How a query came.

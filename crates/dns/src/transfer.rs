@@ -1,9 +1,10 @@
 //! A zone sent whole (RFC 5936).
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::wire::{HEADER, LARGEST_TCP, Name, Query, Reply, Section, flag, kind, pointer, rcode};
-use crate::zone::{Behind, Filter, Reading, Records, View};
+use crate::zone::{Behind, Filter, Location, OWN_NAME, Reading, Records, SVC, View};
 
 /// The name of the zone, where all messages repeat the question.
 const APEX: [u8; 2] = pointer(HEADER);
@@ -16,13 +17,19 @@ pub(crate) fn messages(view: &View, query: &Query<'_>) -> Vec<Vec<u8>> {
     let mut zone = Zone { query, messages: Vec::new(), records: Vec::new(), length: 0 };
     let soa = crate::answer::start_of_authority(view);
     zone.put(&APEX, kind::SOA, view.ttl, &soa);
-    zone.put(&APEX, kind::NS, view.ttl, &[&b"\x02ns\x03dns"[..], &APEX].concat());
-    for address in view.servers() {
-        zone.address(&[&b"\x02ns\x03dns"[..], &APEX].concat(), *address, view.ttl);
+    let servers = view.name_servers(&reading);
+    for name in servers.iter().map(|(name, _)| name).collect::<BTreeSet<_>>() {
+        zone.put(&APEX, kind::NS, view.ttl, &[name, &APEX[..]].concat());
     }
     if query.name.is_reverse() {
+        for (name, address) in &servers {
+            zone.address(&[name, &APEX[..]].concat(), *address, view.ttl);
+        }
         zone.pointers(view, &reading);
     } else {
+        for address in servers.iter().map(|(_, address)| *address).collect::<BTreeSet<_>>() {
+            zone.address(&[OWN_NAME, &APEX].concat(), address, view.ttl);
+        }
         zone.put(&[&b"\x0bdns-version"[..], &APEX].concat(), kind::TXT, 28_800, b"\x051.1.0");
         for records in reading.services().filter(|records| view.shows_service(&reading, records)) {
             zone.service(view, records);
@@ -73,7 +80,7 @@ impl Zone<'_> {
 
     /// The records under the name of a Service.
     fn service(&mut self, view: &View, records: &Records) {
-        let own = [&records.key[..], b"\x03svc", &APEX].concat();
+        let own = [&records.key[..], SVC, &APEX].concat();
         match &records.behind {
             Behind::Nothing => return,
             Behind::Alias(target) => return self.put(&own, kind::CNAME, view.ttl, target),
@@ -84,30 +91,34 @@ impl Zone<'_> {
             self.address(&own, address, view.ttl);
         }
         let everything = Filter::default();
-        let mut buffer = [0; 64];
-        let locations: Vec<_> = records.locations(&everything).collect();
-        for (port, label) in &locations {
-            let same = locations
-                .iter()
-                .filter(|(other, _)| (&other.name, other.protocol) == (&port.name, port.protocol));
-            let weight = (100 / same.count().max(1)).max(1) as u16;
-            let label = label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
-            let target = [label, &records.key, b"\x03svc", view.domain().wire()].concat();
-            if port.name.is_empty() || Name::read(&target, 0).is_err() {
-                continue;
-            }
+        self.locations(view, records, &everything, &own);
+        for port in records.all_ports().filter(|port| !port.name.is_empty()).collect::<BTreeSet<_>>() {
+            let filter = Filter { host: None, port: Some((&port.name, port.protocol)) };
             let protocol = port.protocol.to_string().to_ascii_lowercase();
-            let front = [
-                &[port.name.len() as u8 + 1, b'_'][..],
-                &port.name,
-                &[protocol.len() as u8 + 1, b'_'],
-                protocol.as_bytes(),
-            ];
-            let data = [&[0, 0], &weight.to_be_bytes()[..], &port.number.to_be_bytes(), &target].concat();
-            self.put(&[&front.concat()[..], &own].concat(), kind::SRV, view.ttl, &data);
+            let labels = [&*port.name, protocol.as_bytes()];
+            let labels = labels.map(|label| [&[label.len() as u8 + 1, b'_'][..], label].concat());
+            self.locations(view, records, &filter, &[&labels.concat()[..], &own].concat());
         }
-        for (label, address) in records.groups.iter().flat_map(|group| group.hosts()) {
-            self.address(&[label.wire(&mut buffer), &own].concat(), address, view.ttl);
+        let mut buffer = [0; 64];
+        let labels = records.groups.iter().flat_map(|group| group.labels(None));
+        for label in labels.collect::<BTreeSet<_>>() {
+            let name = [label.wire(&mut buffer), &own].concat();
+            records.addresses_of(label).for_each(|address| self.address(&name, address, view.ttl));
+            self.locations(view, records, &Filter { host: Some(label), port: None }, &name);
+        }
+    }
+
+    /// The SRV records of a name.
+    fn locations(&mut self, view: &View, records: &Records, filter: &Filter<'_>, owner: &[u8]) {
+        let mut buffer = [0; 64];
+        let weight = (100 / records.locations(filter).count().max(1)).max(1) as u16;
+        for Location { port, label, .. } in records.locations(filter) {
+            let label = label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
+            let target = [label, &records.key, SVC, self.query.name.wire()].concat();
+            if Name::read(&target, 0).is_ok() {
+                let data = [&[0, 0], &weight.to_be_bytes()[..], &port.number.to_be_bytes(), &target].concat();
+                self.put(owner, kind::SRV, view.ttl, &data);
+            }
         }
     }
 
@@ -118,9 +129,9 @@ impl Zone<'_> {
             let Ok(name) = Name::of_address(address) else { continue };
             let Some(front) = name.below(&self.query.name) else { continue };
             let owner = [name.span(0, front), &APEX].concat();
-            for pointer in reading.pointers(address) {
+            for pointer in view.pointers(reading, address) {
                 let label = pointer.label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
-                let target = [label, pointer.key, b"\x03svc", view.domain().wire()].concat();
+                let target = [label, pointer.key, SVC, view.domain().wire()].concat();
                 self.put(&owner, kind::PTR, view.ttl, &target);
             }
         }

@@ -8,7 +8,7 @@ mod reply;
 pub(crate) use message::{Message, Record, names_inside};
 pub(crate) use name::Name;
 pub(crate) use query::{Edns, Query, Reject};
-pub(crate) use reply::{Reply, Section, pointer};
+pub(crate) use reply::{LAST_POINTED, Reply, Section, pointer};
 
 /// Bytes of a message header.
 pub(crate) const HEADER: usize = 12;
@@ -113,6 +113,11 @@ pub(crate) mod kind {
 pub(crate) mod class {
     const NAMES: [(&str, u16); 4] =
         [("IN", super::CLASS_IN), ("CH", 3), ("HS", 4), ("ANY", super::CLASS_ANY)];
+
+    /// The name of a class, `None` if it has none here.
+    pub(crate) fn name(class: u16) -> Option<&'static str> {
+        NAMES.iter().find(|(_, known)| *known == class).map(|(name, _)| *name)
+    }
 
     /// The class of a name, in any case.
     pub(crate) fn by_name(name: &str) -> Option<u16> {

@@ -4,8 +4,10 @@ mod dashed;
 mod few;
 mod find;
 mod group;
+mod locations;
 mod records;
 mod reverse;
+mod servers;
 mod table;
 mod view;
 
@@ -16,8 +18,10 @@ use service::ServiceName;
 pub(crate) use few::Few;
 pub(crate) use find::{Filter, Found};
 pub(crate) use group::{Group, Label, Port};
+pub(crate) use locations::Location;
 pub(crate) use records::{Behind, Front, Naming, Records};
 pub(crate) use reverse::address as reverse_address;
+pub(crate) use servers::{OWN_NAME, SVC};
 pub(crate) use table::{Change, Reading, Table};
 pub(crate) use view::View;
 

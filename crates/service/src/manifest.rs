@@ -2,12 +2,12 @@
 
 mod endpoints;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use serde_json::Value;
 
 use crate::objects::{
-    EndpointSlice, ImportedSlice, Namespace, Node, Object, Pod, PodNamedSlice, Service, ServiceCidr,
+    EndpointSlice, ImportedSlice, Metadata, Namespace, Node, Object, Pod, PodNamedSlice, Service, ServiceCidr,
     ServiceImport,
 };
 
@@ -34,9 +34,22 @@ pub struct Objects {
     pub service_cidrs: Vec<ServiceCidr>,
     /// How many objects of other kinds there were.
     pub others: BTreeMap<String, usize>,
+    /// The labels of objects that have any, by kind, namespace and name.
+    labels: HashMap<Identity, Value>,
     /// Hand-made Endpoints, until it is known whether slices say the same.
     endpoints: Vec<Value>,
 }
+
+/// The kind of what EndpointSlices took the place of.
+const ENDPOINTS: &str = "Endpoints";
+/// The kinds whose objects are in a namespace.
+const NAMESPACED: [&str; 5] =
+    [Service::KIND, EndpointSlice::KIND, ServiceImport::KIND, Pod::KIND, ENDPOINTS];
+/// The kinds whose objects may be selected by label.
+const SELECTED: [&str; 4] = [Service::KIND, EndpointSlice::KIND, ServiceImport::KIND, Namespace::KIND];
+
+/// Kind, namespace and name of an object.
+type Identity = (String, String, String);
 
 /// A text is no list of Kubernetes objects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -73,10 +86,30 @@ impl Objects {
             let name = endpoints::service_name(&endpoints);
             let has_slices = self.slices.iter().any(|slice| slice.service_name() == Some(name.clone()));
             if !has_slices {
-                self.slices.extend(endpoints::mirror(&endpoints));
+                let slices = endpoints::mirror(&endpoints);
+                for slice in &slices {
+                    let metadata = &slice.metadata;
+                    self.label(EndpointSlice::KIND, (&metadata.namespace, &metadata.name), &endpoints);
+                }
+                self.slices.extend(slices);
             }
         }
         self
+    }
+
+    /// The labels of an object of this kind, if it has any. Which of the objects here count may depend on them, as it
+    /// does when a watch selects by label.
+    pub fn labels(&self, kind: &str, metadata: &Metadata) -> Option<&Value> {
+        let identity = (kind.to_owned(), metadata.namespace.to_string(), metadata.name.to_string());
+        self.labels.get(&identity)
+    }
+
+    /// Notes the labels that a value has as those of an object.
+    fn label(&mut self, kind: &str, (namespace, name): (&str, &str), value: &Value) {
+        if let Some(labels) = value.pointer("/metadata/labels").filter(|labels| labels.is_object()) {
+            let identity = (kind.to_owned(), namespace.to_owned(), name.to_owned());
+            self.labels.insert(identity, labels.clone());
+        }
     }
 
     fn take(&mut self, mut value: Value) -> Result<(), String> {
@@ -92,27 +125,31 @@ impl Objects {
             }
             return Ok(());
         }
+        if NAMESPACED.contains(&kind.as_str()) {
+            set_default_namespace(&mut value);
+        }
+        if SELECTED.contains(&kind.as_str()) {
+            let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
+            self.label(&kind, (text("namespace"), text("name")), &value);
+        }
         match kind.as_str() {
-            Service::KIND => self.services.push(object(value, true)?),
+            Service::KIND => self.services.push(object(value)?),
             EndpointSlice::KIND => {
-                let ImportedSlice(imported) = object(value.clone(), true)?;
+                let ImportedSlice(imported) = object(value.clone())?;
                 if imported.service.is_some() {
                     self.imported_slices.push(imported);
                 }
                 self.slices.push(match self.name_pods {
-                    true => object::<PodNamedSlice>(value, true)?.0,
-                    false => object(value, true)?,
+                    true => object::<PodNamedSlice>(value)?.0,
+                    false => object(value)?,
                 });
             }
-            ServiceImport::KIND => self.imports.push(object::<ServiceImport>(value, true)?.0),
-            Pod::KIND => self.pods.push(object(value, true)?),
-            Namespace::KIND => self.namespaces.push(object(value, false)?),
-            Node::KIND => self.nodes.push(object(value, false)?),
-            ServiceCidr::KIND => self.service_cidrs.push(object(value, false)?),
-            "Endpoints" => {
-                set_default_namespace(&mut value);
-                self.endpoints.push(value);
-            }
+            ServiceImport::KIND => self.imports.push(object::<ServiceImport>(value)?.0),
+            Pod::KIND => self.pods.push(object(value)?),
+            Namespace::KIND => self.namespaces.push(object(value)?),
+            Node::KIND => self.nodes.push(object(value)?),
+            ServiceCidr::KIND => self.service_cidrs.push(object(value)?),
+            ENDPOINTS => self.endpoints.push(value),
             "" => return Err("an object has no kind; is this a Kubernetes manifest?".to_owned()),
             _ => *self.others.entry(kind).or_default() += 1,
         }
@@ -120,10 +157,7 @@ impl Objects {
     }
 }
 
-fn object<T: Object>(mut value: Value, namespaced: bool) -> Result<T, String> {
-    if namespaced {
-        set_default_namespace(&mut value);
-    }
+fn object<T: Object>(value: Value) -> Result<T, String> {
     let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
     if name.is_empty() {
         return Err(format!("a {} has no metadata.name", T::KIND));

@@ -18,7 +18,7 @@ pub(super) struct Wanted {
 const PROTOCOLS: [&str; 3] = ["_tcp.", "_udp.", "_sctp."];
 
 /// All of them; the first that fits counts.
-pub(super) const ALL: [Wanted; 22] = [
+pub(super) const ALL: [Wanted; 25] = [
     Wanted {
         reason: "EDNS tells the server's own size",
         is: |_, difference| match difference {
@@ -91,6 +91,30 @@ pub(super) const ALL: [Wanted; 22] = [
                 && PROTOCOLS.iter().any(|label| asked.name().starts_with(label))
                 && asked.is_empty()
         },
+    },
+    Wanted {
+        reason: "a name with names below it exists for TXT too",
+        is: |asked, _| {
+            let name = asked.name();
+            let is_namespace = name.split('.').nth(1).is_some_and(|label| label == "svc" || label == "pod");
+            asked.kind() == codes::TXT && asked.becomes("NXDOMAIN", "NOERROR") && is_namespace && asked.is_empty()
+        },
+    },
+    Wanted {
+        reason: "no address leads to a name of a namespace that is not selected",
+        is: |asked, difference| {
+            let is_pointer = |record: &Record| record.kind == codes::PTR;
+            let hidden = asked.kind() == codes::PTR && asked.case.kubernetes.contains("namespace_labels");
+            hidden
+                && match difference {
+                    Difference::Missing(record) => is_pointer(record),
+                    _ => asked.becomes("NOERROR", "NXDOMAIN"),
+                }
+        },
+    },
+    Wanted {
+        reason: "a truncated answer holds as many targets as fit, and they differ in length",
+        is: |asked, difference| asked.kind() == codes::SRV && *difference == Difference::Left,
     },
     Wanted {
         reason: "the names of ports and protocols begin with an underscore",

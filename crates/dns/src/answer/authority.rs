@@ -1,13 +1,13 @@
 //! Records of the zone itself.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+use super::Follower;
 use super::write::{Subject, address_record};
 use crate::wire::{Reply, Section, kind};
-use crate::zone::View;
+use crate::zone::{OWN_NAME, View};
 
-/// The name server, in front of the domain.
-const SERVER: &[u8] = b"\x02ns\x03dns";
 /// The mailbox of who is responsible, in front of the domain.
 const MAILBOX: &[u8] = b"\x0ahostmaster";
 /// Version of the schema of names (specification 2.2), as a character string.
@@ -24,7 +24,7 @@ const LONGEST_TTL: u32 = 300;
 pub(crate) fn data_of_start(view: &View) -> Vec<u8> {
     let apex = crate::wire::pointer(crate::wire::HEADER);
     let numbers = [view.table().serial(), SECONDARY[0], SECONDARY[1], SECONDARY[2], view.ttl];
-    [SERVER, &apex, MAILBOX, &apex, &numbers.map(u32::to_be_bytes).concat()].concat()
+    [OWN_NAME, &apex, MAILBOX, &apex, &numbers.map(u32::to_be_bytes).concat()].concat()
 }
 
 /// The SOA record; in a negative answer it says how long absence may be remembered (RFC 2308).
@@ -37,17 +37,21 @@ pub(super) fn start_of_authority(
     let apex = subject.apex();
     let [refresh, retry, expire] = SECONDARY.map(u32::to_be_bytes);
     let (serial, minimum) = (view.table().serial().to_be_bytes(), subject.ttl.to_be_bytes());
-    let data = [SERVER, &apex, MAILBOX, &apex, &serial, &refresh, &retry, &expire, &minimum];
+    let data = [OWN_NAME, &apex, MAILBOX, &apex, &serial, &refresh, &retry, &expire, &minimum];
     reply.record(section, &[&apex], kind::SOA, subject.ttl.min(LONGEST_TTL), &data);
 }
 
-/// The NS record: this server, with its addresses.
-pub(super) fn name_server(view: &View, subject: &Subject<'_>, reply: &mut Reply<'_>) {
+/// The NS records, and the addresses of what they lead to.
+pub(super) fn name_servers(from: Follower<'_>, subject: &Subject<'_>, reply: &mut Reply<'_>) {
     let apex = subject.apex();
-    reply.record(Section::Answer, &[&subject.owner()], kind::NS, subject.ttl, &[SERVER, &apex]);
-    for address in view.servers() {
+    let servers = from.view.name_servers(from.reading);
+    let names: BTreeSet<_> = servers.iter().map(|(name, _)| name).collect();
+    for name in names {
+        reply.record(Section::Answer, &[&subject.owner()], kind::NS, subject.ttl, &[name, &apex]);
+    }
+    for (name, address) in &servers {
         let kind = if matches!(address, IpAddr::V4(_)) { kind::A } else { kind::AAAA };
-        address_record(Section::Additional, (kind, subject.ttl), &[SERVER, &apex], *address, reply);
+        address_record(Section::Additional, (kind, subject.ttl), &[name, &apex], *address, reply);
     }
 }
 

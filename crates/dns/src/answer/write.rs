@@ -1,14 +1,11 @@
 //! From what a name means to records.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use super::Follower;
-use crate::answer::authority;
+use super::{Follower, authority, locations};
 use crate::wire::{LONGEST_NAME, Name, Reply, Section, kind, pointer, rcode};
-use crate::zone::{Filter, Found, Label, Records};
-
-/// What stands between a Service and the domain.
-const SVC: &[u8] = b"\x03svc";
+use crate::zone::{Behind, Filter, Found, Label, Records, SVC};
 
 /// A name that records are written for.
 #[derive(Debug, Clone, Copy)]
@@ -34,8 +31,13 @@ impl Subject<'_> {
         self.from(self.below)
     }
 
+    /// The zone, in wire form.
+    pub(super) fn zone(&self) -> &[u8] {
+        &self.name.wire()[self.name.start(self.below)..]
+    }
+
     /// A pointer to the name from one of its labels on.
-    fn from(&self, label: usize) -> [u8; 2] {
+    pub(super) fn from(&self, label: usize) -> [u8; 2] {
         pointer(self.at + self.name.start(label))
     }
 
@@ -78,14 +80,23 @@ fn existing(from: Follower<'_>, subject: &Subject<'_>, found: &Found<'_>, kind: 
         (Found::Apex, kind::SOA) => {
             authority::start_of_authority(from.view, subject, Section::Answer, reply);
         }
-        (Found::Apex, kind::NS) => authority::name_server(from.view, subject, reply),
+        (Found::Apex, kind::NS) => authority::name_servers(from, subject, reply),
         (Found::Version, kind::TXT) => authority::version(subject, reply),
-        (Found::Server, _) => subject.addresses(kind, from.view.servers().iter().copied(), reply),
+        (Found::Server, _) => {
+            let servers = from.view.name_servers(from.reading);
+            let addresses: BTreeSet<_> = servers.into_iter().map(|(_, address)| address).collect();
+            subject.addresses(kind, addresses.into_iter(), reply);
+        }
         (Found::Pod(address), _) => subject.addresses(kind, [*address].into_iter(), reply),
         (Found::Address(address), kind::PTR) => pointers(from, subject, *address, reply),
-        (Found::Service(records, filter), kind::SRV) => locations(from, subject, records, filter, reply),
+        (Found::Service(records, filter), kind::SRV) => locations::write(subject, records, filter, reply),
         (Found::Service(records, Filter { host: Some(label), .. }), _) => {
             subject.addresses(kind, records.addresses_of(*label), reply);
+        }
+        (Found::Service(records, filter), _)
+            if filter.port.is_some() && records.behind == Behind::Endpoints =>
+        {
+            subject.addresses(kind, records.addresses_serving(filter).into_iter(), reply);
         }
         (Found::Service(records, _), _) => service_addresses(subject, records, from.turn, kind, reply),
         _ => {}
@@ -113,60 +124,20 @@ fn rotated<T: Copy>(all: &[T], turn: usize) -> impl Iterator<Item = T> {
     early.iter().chain(late).copied()
 }
 
-/// SRV records (specification 2.3.2, 2.4.2; RFC 2782) and the addresses of their targets.
-///
-/// Without a port in the name all ports are told, as programs that look for their peers expect of CoreDNS. All
-/// targets have the same priority and share a weight of 100.
-fn locations(
-    from: Follower<'_>,
-    subject: &Subject<'_>,
-    records: &Records,
-    filter: &Filter<'_>,
-    reply: &mut Reply<'_>,
-) {
-    let count = records.locations(filter).count();
-    let weight = (100 / count.max(1)).max(1) as u16;
-    let weight = weight.to_be_bytes();
-    let mut buffer = [0; 64];
-    for (port, label) in records.locations(filter) {
-        let label = label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
-        let Some([host, service, svc, domain]) = name(from, label, &records.key) else { continue };
-        // The target is not compressed (RFC 2782).
-        let data = [&[0, 0], &weight, &port.number.to_be_bytes()[..], host, service, svc, domain];
-        reply.record(Section::Answer, &[&subject.owner()], kind::SRV, subject.ttl, &data);
-    }
-    let service = subject.from(subject.below - 3);
-    let mut last = None;
-    for (_, label) in records.locations(filter) {
-        if last.replace(label) == Some(label) {
-            continue;
-        }
-        let wire = label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
-        let own = label.is_none();
-        let v4 = records.v4.iter().copied().map(IpAddr::from);
-        let own_addresses = v4.chain(records.v6.iter().copied().map(IpAddr::from)).filter(|_| own);
-        let endpoint = label.into_iter().flat_map(|label| records.addresses_of(label));
-        for address in own_addresses.chain(endpoint) {
-            let kind = if address.is_ipv4() { kind::A } else { kind::AAAA };
-            address_record(Section::Additional, (kind, subject.ttl), &[wire, &service], address, reply);
-        }
-    }
-}
-
 /// PTR records (specification 2.3.3, 2.4.3).
 fn pointers(from: Follower<'_>, subject: &Subject<'_>, address: IpAddr, reply: &mut Reply<'_>) {
     let mut buffer = [0; 64];
-    for found in from.reading.pointers(address) {
+    for found in from.view.pointers(from.reading, address) {
         let label = found.label.as_ref().map_or(&[][..], |label: &Label<'_>| label.wire(&mut buffer));
-        if let Some(name) = name(from, label, found.key) {
+        if let Some(name) = name(label, found.key, from.view.domain().wire()) {
             reply.record(Section::Answer, &[&subject.owner()], kind::PTR, subject.ttl, &name);
         }
     }
 }
 
 /// The name of a Service, or of an endpoint of it, in parts. Under a long domain it may be too long to be one.
-fn name<'a>(from: Follower<'a>, label: &'a [u8], key: &'a [u8]) -> Option<[&'a [u8]; 4]> {
-    let parts = [label, key, SVC, from.view.domain().wire()];
+pub(super) fn name<'a>(label: &'a [u8], key: &'a [u8], domain: &'a [u8]) -> Option<[&'a [u8]; 4]> {
+    let parts = [label, key, SVC, domain];
     (parts.iter().map(|part| part.len()).sum::<usize>() <= LONGEST_NAME).then_some(parts)
 }
 

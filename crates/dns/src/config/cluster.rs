@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use api::selector::LabelSelector;
 use service::Cidr;
 
 use crate::wire::Name;
@@ -81,9 +82,25 @@ pub(crate) struct ApiServer {
     pub(crate) tls: Option<[PathBuf; 3]>,
 }
 
-/// A label selector as the API server takes it.
+/// A label selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Selector(pub(crate) String);
+pub(crate) struct Selector {
+    /// As the API server takes it.
+    pub(crate) text: String,
+    /// What it means, for objects that no API server selects.
+    pub(crate) meaning: LabelSelector,
+}
+
+impl Selector {
+    /// Reads the grammar of `kubectl get --selector`.
+    ///
+    /// # Errors
+    /// What cannot be understood, in words.
+    pub(crate) fn parse(text: &str) -> Result<Self, String> {
+        let meaning = LabelSelector::parse(text).map_err(|status| status.message)?;
+        Ok(Self { text: text.to_owned(), meaning })
+    }
+}
 
 /// The option `pods`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -46,9 +46,9 @@ pub(super) fn kubernetes(directive: &Directive, read: &mut Read<'_>) -> Result<(
             }
             "namespaces" => kubernetes.namespaces.extend_from_slice(option.some("NAMESPACE...")?),
             "namespace_labels" => {
-                kubernetes.namespace_labels = Some(Selector(option.some("SELECTOR")?.join(" ")));
+                kubernetes.namespace_labels = Some(selector(option)?);
             }
-            "labels" => kubernetes.labels = Some(Selector(option.some("SELECTOR")?.join(" "))),
+            "labels" => kubernetes.labels = Some(selector(option)?),
             "pods" => {
                 kubernetes.pods = match option.exactly::<1>("disabled|insecure|verified")?[0].as_str() {
                     "disabled" => PodRecords::Disabled,
@@ -98,6 +98,10 @@ pub(super) fn kubernetes(directive: &Directive, read: &mut Read<'_>) -> Result<(
     }
     read.plugins.kubernetes = Some(kubernetes);
     Ok(())
+}
+
+fn selector(option: &Directive) -> Result<Selector, Fault> {
+    Selector::parse(&option.some("SELECTOR")?.join(" ")).map_err(|text| option.fault(text))
 }
 
 /// The zones of a `fallthrough`; without any it is about all names, which are those below the root.

@@ -10,7 +10,9 @@ use futures::{Stream, StreamExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use service::Event;
 use service::manifest::Objects;
-use service::objects::{ImportedSlice, Object, PodNamedSlice, ServiceImport};
+use service::objects::{
+    EndpointSlice, ImportedSlice, Namespace, Object, Pod, PodNamedSlice, Service, ServiceImport,
+};
 use service::watch;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -285,8 +287,8 @@ async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input
         (Source::Api(client), true) => client.clone(),
         (Source::Api(_), false) => connect(&of.api).await?,
     };
-    let labels = of.labels.as_ref().map_or("", |selector| &selector.0);
-    let namespaces = of.namespace_labels.as_ref().map_or("", |selector| &selector.0);
+    let labels = of.labels.as_ref().map_or("", |selector| &selector.text);
+    let namespaces = of.namespace_labels.as_ref().map_or("", |selector| &selector.text);
     let services = match of.imports {
         false => watch::events_labelled(client.clone(), labels).map(Input::Service).boxed(),
         true => watch::events_labelled(client.clone(), labels)
@@ -347,22 +349,31 @@ async fn connect(api: &ApiServer) -> Result<kube::Client, Error> {
 
 /// The events that lead to what files say, and no more.
 fn from_objects(objects: &Objects, of: &Origin) -> BoxStream<'static, Input> {
-    fn all<T: Object>(objects: &[T], input: fn(Event<T>) -> Input) -> Vec<Input> {
-        objects.iter().cloned().map(Event::Apply).chain([Event::Synced]).map(input).collect()
-    }
-    if of.labels.is_some() || of.namespace_labels.is_some() {
-        tracing::warn!("labels are looked at by an API server only; everything in the files is served");
-    }
-    let (services, slices) = match of.imports {
-        true => (&objects.imports, &objects.imported_slices),
-        false => (&objects.services, &objects.slices),
+    let (services, slices, kind) = match of.imports {
+        true => (&objects.imports, &objects.imported_slices, ServiceImport::KIND),
+        false => (&objects.services, &objects.slices, Service::KIND),
     };
     let slices = if of.endpoints { &slices[..] } else { &[] };
+    let (labels, of_namespaces) = (&of.labels, &of.namespace_labels);
     let inputs = [
-        all(&objects.namespaces, Input::Namespace),
-        all(services, Input::Service),
-        all(slices, Input::Slice),
-        all(&objects.pods, Input::Pod),
+        selected(objects, &objects.namespaces, (Namespace::KIND, of_namespaces), Input::Namespace),
+        selected(objects, services, (kind, labels), Input::Service),
+        selected(objects, slices, (EndpointSlice::KIND, labels), Input::Slice),
+        selected(objects, &objects.pods, (Pod::KIND, &None), Input::Pod),
     ];
     stream::iter(inputs.into_iter().flatten()).chain(stream::pending()).boxed()
+}
+
+/// The list of those objects that a selector finds.
+fn selected<T: Object>(
+    objects: &Objects,
+    list: &[T],
+    (kind, selector): (&str, &Option<Selector>),
+    input: fn(Event<T>) -> Input,
+) -> Vec<Input> {
+    let finds = |object: &&T| {
+        let labels = || objects.labels(kind, object.metadata());
+        selector.as_ref().is_none_or(|selector| selector.meaning.matches(labels()))
+    };
+    list.iter().filter(finds).cloned().map(Event::Apply).chain([Event::Synced]).map(input).collect()
 }

@@ -12,6 +12,7 @@ use crate::config::{Block, Config, Listen};
 use crate::error::Error;
 use crate::hosts::Hosts;
 use crate::interfaces;
+use crate::log::{Lines, Logger};
 use crate::metrics::{Counts, Metrics};
 use crate::outside::{self, Outside};
 use crate::server::certificate;
@@ -39,6 +40,8 @@ pub(super) struct Ports {
     outsides: Vec<Outside>,
     meters: outside::Meters,
     loops: outside::Loops,
+    /// Where queries are logged, once any are.
+    lines: Option<Arc<Lines>>,
     /// How many threads have a number.
     threads: usize,
 }
@@ -73,6 +76,7 @@ impl Ports {
             metrics,
             outsides: Vec::new(),
             loops: outside::Loops::default(),
+            lines: None,
             threads: 0,
         };
         ports.listen(sockets)?;
@@ -112,6 +116,7 @@ impl Ports {
         let mut plans: BTreeMap<Port, Vec<_>> = BTreeMap::new();
         for block in &config.blocks {
             let chain = Arc::new(self.chain(block, feeds, &own, &before)?);
+            let log = self.logger(block)?;
             for served in &block.served {
                 let bound = sockets::addresses(&block.bind, served.port);
                 let ports: BTreeSet<Port> = match self.fixed {
@@ -127,7 +132,8 @@ impl Ports {
                 }
                 for port in ports {
                     let counts = self.counts(block, port, &served.zone);
-                    let entry = Entry { zone: served.zone.clone(), chain: chain.clone(), counts };
+                    let (zone, chain, log) = (served.zone.clone(), chain.clone(), log.clone());
+                    let entry = Entry { zone, chain, counts, log };
                     plans.entry(port).or_default().push(entry);
                 }
             }
@@ -142,6 +148,18 @@ impl Ports {
         let new = self.outsides.iter().filter(|outside| !before.iter().any(|known| known.is(outside)));
         new.for_each(Outside::look_for_loops);
         Ok(())
+    }
+
+    /// What logs the queries for a block, if it has `log` or `errors`.
+    fn logger(&mut self, block: &Block) -> Result<Option<Arc<Logger>>, Error> {
+        if block.plugins.log.is_none() && !block.plugins.errors {
+            return Ok(None);
+        }
+        let lines = match &self.lines {
+            Some(lines) => lines.clone(),
+            None => self.lines.insert(Arc::new(Lines::on_standard_output().map_err(Error::Log)?)).clone(),
+        };
+        Ok(Some(Arc::new(Logger::new(&block.plugins, lines))))
     }
 
     /// Where the queries for a zone are counted, if the block has `prometheus`.

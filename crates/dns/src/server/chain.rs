@@ -189,7 +189,7 @@ impl Chain {
         self.search(plan, query, client, out, depth).await;
     }
 
-    /// Answers a query with the first name of the client's search path that there is.
+    /// Answers a query with the first name of the client's search path that there is, whatever its types.
     async fn search(&self, plan: &Plan, query: &Query<'_>, client: Client, out: &mut Vec<u8>, depth: usize) {
         let names =
             self.autopath.as_ref().and_then(|autopath| autopath.names(self.cluster.as_ref(), query, client));
@@ -197,9 +197,7 @@ impl Chain {
             let packet = query.with_question(&name, query.kind, query.class);
             let Ok(inner) = Query::decode(&packet) else { continue };
             self.ask(plan, &inner, inside(client), out, depth).await;
-            if Message::read(out)
-                .is_ok_and(|message| message.rcode() == rcode::NOERROR && message.answers() > 0)
-            {
+            if Message::read(out).is_ok_and(|message| message.rcode() == rcode::NOERROR) {
                 let limit = self.limit(query, client);
                 if crate::autopath::lead_to(query, &name, self.manner, limit, out) {
                     return;
@@ -240,5 +238,5 @@ fn refusal(query: &Query<'_>) -> Option<u16> {
     if query.edns.is_some_and(|edns| edns.version != 0) {
         return Some(rcode::BADVERS);
     }
-    (query.class != CLASS_IN && query.class != crate::wire::CLASS_ANY).then_some(rcode::REFUSED)
+    (query.class != CLASS_IN).then_some(rcode::REFUSED)
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Instant;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -46,10 +47,12 @@ where
 async fn answer(shared: &Shared, client: Client, request: Request<Incoming>) -> Response<Full<Bytes>> {
     match query(request).await {
         Ok(packet) => {
-            let (mut reply, plan) = (Vec::new(), shared.plan());
-            if plan.begin(&packet, client, &mut reply).next == Next::Later {
+            let (mut reply, plan, begun) = (Vec::new(), shared.plan(), Instant::now());
+            let outcome = plan.begin(&packet, client, &mut reply);
+            if outcome.next == Next::Later {
                 plan.finish(&packet, client, &mut reply).await;
             }
+            plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
             if reply.is_empty() {
                 return status(StatusCode::BAD_REQUEST, "this is no DNS query\n");
             }

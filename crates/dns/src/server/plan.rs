@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::chain::{Chain, Step};
 use super::{Client, Transport};
+use crate::log::{Answered, Logger};
 use crate::metrics::{Counted, Counts, Plugin};
 use crate::wire::{Name, Query, Reject, Reply, rcode};
 
@@ -24,6 +25,8 @@ pub(crate) struct Entry {
     pub(crate) chain: Arc<Chain>,
     /// Where its queries are counted, if they are.
     pub(crate) counts: Option<Arc<Counts>>,
+    /// Where they are logged, if they are.
+    pub(crate) log: Option<Arc<Logger>>,
 }
 
 /// What became of a packet so far, for counting it.
@@ -93,21 +96,25 @@ impl Plan {
         Outcome { next, plugin, entry, kind: query.kind, dnssec_ok }
     }
 
-    /// Whether queries are counted at all.
+    /// Whether queries are counted or logged at all.
     pub(crate) fn counts(&self) -> bool {
-        self.blocks.iter().any(|entry| entry.counts.is_some())
+        self.blocks.iter().any(|entry| entry.counts.is_some() || entry.log.is_some())
     }
 
-    /// Counts a packet that was answered, on the thread of this number; 0 is any task.
+    /// Counts and logs a packet that was answered, on the thread of this number; 0 is any task.
     pub(crate) fn count(
         &self,
         thread: usize,
         outcome: &Outcome,
         client: Client,
-        (asked, reply): (usize, &[u8]),
+        (packet, reply): (&[u8], &[u8]),
         took: Duration,
     ) {
-        let Some(counts) = outcome.entry.and_then(|at| self.blocks[at].counts.as_ref()) else { return };
+        let Some(entry) = outcome.entry.map(|at| &self.blocks[at]) else { return };
+        if let Some(log) = &entry.log {
+            log.note(&Answered { client, packet, reply, plugin: outcome.plugin, took });
+        }
+        let Some(counts) = &entry.counts else { return };
         let counted = Counted {
             transport: client.transport,
             v6: client.address.is_ipv6(),
@@ -115,7 +122,7 @@ impl Plan {
             dnssec_ok: outcome.dnssec_ok,
             rcode: reply.get(3).map_or(0, |byte| u16::from(byte & 0xF)),
             plugin: outcome.plugin,
-            asked,
+            asked: packet.len(),
             answered: reply.len(),
         };
         counts.count(thread, &counted, took);

@@ -59,7 +59,7 @@ pub(crate) async fn serve(
         while connections.try_join_next().is_some() {}
         let (shared, places, certificate) = (shared.clone(), places.clone(), certificate.borrow().clone());
         connections.spawn(async move {
-            let from = Client { address: client.ip().to_canonical(), transport: Transport::Tcp };
+            let from = Client::of(client, Transport::Tcp);
             if let Err(error) = connection(shared, stream, from, (listen, certificate), &places).await {
                 tracing::debug!(%client, %error, "a DNS connection broke");
             }
@@ -131,7 +131,7 @@ async fn read_queries(
         let begun = Instant::now();
         let outcome = plan.begin(&packet, client, &mut reply);
         if outcome.next == Next::Reply {
-            plan.count(0, &outcome, client, (packet.len(), &reply), begun.elapsed());
+            plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
         }
         match outcome.next {
             Next::Silence => {}
@@ -146,7 +146,7 @@ async fn read_queries(
                 waiting.spawn(async move {
                     let mut reply = Vec::new();
                     plan.finish(&packet, client, &mut reply).await;
-                    plan.count(0, &outcome, client, (packet.len(), &reply), begun.elapsed());
+                    plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
                     if !reply.is_empty() {
                         drop(replies.send(reply).await);
                     }

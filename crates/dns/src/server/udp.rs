@@ -83,13 +83,13 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
         let mut last = counts.then(Instant::now);
         for at in 0..count {
             let Some((datagram, reply)) = batch.datagram(at) else { continue };
-            let client = Client { address: datagram.client.ip().to_canonical(), transport: Transport::Udp };
+            let client = Client::of(datagram.client, Transport::Udp);
             let outcome = plan.begin(datagram.packet, client, reply);
             if let Some(begun) = &mut last {
                 let now = Instant::now();
                 let took = now - std::mem::replace(begun, now);
                 if outcome.next == Next::Reply {
-                    plan.count(number, &outcome, client, (datagram.packet.len(), reply), took);
+                    plan.count(number, &outcome, client, (datagram.packet, reply), took);
                 }
             }
             match outcome.next {
@@ -101,7 +101,7 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
                     tasks.spawn(async move {
                         let (begun, mut reply) = (Instant::now(), Vec::new());
                         plan.finish(&packet, client, &mut reply).await;
-                        plan.count(0, &outcome, client, (packet.len(), &reply), begun.elapsed());
+                        plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
                         send(&socket, origin, &reply);
                     });
                 }

@@ -3,7 +3,7 @@
 use super::{Edns, HEADER, Query, flag};
 
 /// The last place a compression pointer can lead to.
-const LAST_POINTED: usize = 0x3FFF;
+pub(crate) const LAST_POINTED: usize = 0x3FFF;
 
 /// Where a record goes; records are written in this order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -48,6 +48,7 @@ impl View {
         let Some(front) = below.checked_sub(1) else { return Found::Apex };
         match (name.label(front), front) {
             (b"svc" | b"pod" | b"dns", 0) => Found::Empty,
+            (b"pod", 1 | 2) if self.pods == PodRecords::Disabled => Found::Missing,
             (b"svc" | b"pod", 1) if self.shows(reading, name.span(0, 1)) => Found::Empty,
             (b"svc", 2..=4) if self.shows(reading, name.span(front - 1, front)) => {
                 self.service_name(reading, name, front)
@@ -139,31 +140,8 @@ impl Records {
     }
 
     /// The ports that SRV records of the Service tell of.
-    fn all_ports(&self) -> impl Iterator<Item = &Port> {
+    pub(crate) fn all_ports(&self) -> impl Iterator<Item = &Port> {
         let of_endpoints = self.groups.iter().filter(|_| self.behind == Behind::Endpoints);
         self.ports.iter().chain(of_endpoints.flat_map(|group| group.ports.iter()))
-    }
-
-    /// What SRV records lead to: each port with the label of each endpoint that serves it, `None` for the Service
-    /// itself. The ports of a Service with a ClusterIP are served there, those of endpoints by the endpoints.
-    pub(crate) fn locations<'a>(
-        &'a self,
-        filter: &'a Filter<'a>,
-    ) -> impl Iterator<Item = (&'a Port, Option<Label<'a>>)> + 'a {
-        let of_endpoints = filter.host.is_some() || self.behind == Behind::Endpoints;
-        let own = self.ports.iter().filter(move |port| !of_endpoints && filter.takes(port));
-        let groups = self.groups.iter().filter(move |_| of_endpoints);
-        let endpoints = groups.flat_map(move |group| {
-            let ports = group.ports.iter().filter(move |port| filter.takes(port));
-            // One name may have an address in each family; it is one target.
-            let targets = group.labels(filter.host);
-            targets.flat_map(move |label| ports.clone().map(move |port| (port, Some(label))))
-        });
-        own.map(|port| (port, None)).chain(endpoints)
-    }
-
-    /// The addresses of the endpoints under a label.
-    pub(crate) fn addresses_of<'a>(&'a self, label: Label<'a>) -> impl Iterator<Item = IpAddr> + 'a {
-        self.groups.iter().flat_map(move |group| group.addresses(label))
     }
 }

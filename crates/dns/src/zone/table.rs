@@ -174,6 +174,11 @@ impl Reading<'_> {
         self.table.namespaces.contains_key(label, &self.guard)
     }
 
+    /// Whether a namespace, as a label in wire form, was itself listed, and not only a Service in it.
+    pub(crate) fn declares(&self, label: &[u8]) -> bool {
+        self.table.namespaces.get(label, &self.guard).is_some_and(|presence| presence.declared)
+    }
+
     /// The namespaces of the pods with an address, as labels in wire form.
     pub(crate) fn pods(&self, address: IpAddr) -> &[Box<[u8]>] {
         self.table.pods.get(&address, &self.guard).map_or(&[], |labels| labels)

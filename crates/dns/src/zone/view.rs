@@ -3,7 +3,8 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::{Found, Reading, Records, Table, reverse};
+use super::reverse::{self, Pointer};
+use super::{Found, OWN_NAME, Reading, Records, Table};
 use crate::config::{Kubernetes, PodRecords};
 use crate::wire::Name;
 
@@ -16,7 +17,9 @@ pub(crate) struct View {
     domain: Name,
     pub(super) pods: PodRecords,
     /// Namespaces that are shown, as labels in wire form; none means all.
-    pub(super) namespaces: Vec<Box<[u8]>>,
+    namespaces: Vec<Box<[u8]>>,
+    /// Whether a namespace is shown only if it was listed itself: those listed are selected by their labels.
+    selected: bool,
     /// How long a record may be remembered, in seconds.
     pub(crate) ttl: u32,
     fall_through: Vec<Name>,
@@ -71,6 +74,7 @@ impl View {
             domain,
             pods: kubernetes.pods,
             namespaces: kubernetes.namespaces.iter().map(|namespace| super::label(namespace)).collect(),
+            selected: kubernetes.namespace_labels.is_some(),
             ttl: kubernetes.ttl,
             fall_through: kubernetes.fall_through.clone().unwrap_or_default(),
             servers,
@@ -113,15 +117,36 @@ impl View {
     fn address<'a>(&self, reading: &Reading<'_>, name: &Name, below: usize) -> Found<'a> {
         match reverse::address(name) {
             _ if below == 0 => Found::Apex,
-            Some(address) if reading.knows(address) => Found::Address(address),
+            None if below == 2 && name.span(0, 2) == OWN_NAME => Found::Server,
+            Some(address) if self.knows(reading, address) => Found::Address(address),
             _ => Found::Missing,
         }
     }
 
+    /// Whether a shown Service has this address.
+    fn knows(&self, reading: &Reading<'_>, address: IpAddr) -> bool {
+        reading.knows(address) && (self.shows_all() || self.pointers(reading, address).next().is_some())
+    }
+
+    /// The names of shown Services and their endpoints that an address leads back to.
+    pub(crate) fn pointers<'a>(
+        &'a self,
+        reading: &'a Reading<'_>,
+        address: IpAddr,
+    ) -> impl Iterator<Item = Pointer<'a>> {
+        let shown = |pointer: &Pointer<'_>| self.shows(reading, super::namespace(pointer.key));
+        reading.pointers(address).filter(move |pointer| self.shows_all() || shown(pointer))
+    }
+
+    /// Whether every namespace is shown.
+    fn shows_all(&self) -> bool {
+        self.namespaces.is_empty() && !self.selected
+    }
+
     /// Whether a namespace, as a label in wire form, is shown.
     pub(super) fn shows(&self, reading: &Reading<'_>, namespace: &[u8]) -> bool {
-        (self.namespaces.is_empty() || self.namespaces.iter().any(|shown| **shown == *namespace))
-            && reading.namespace(namespace)
+        let named = self.namespaces.is_empty() || self.namespaces.iter().any(|shown| **shown == *namespace);
+        named && if self.selected { reading.declares(namespace) } else { reading.namespace(namespace) }
     }
 
     /// Whether a Service's namespace is shown.

@@ -29,19 +29,23 @@ impl Drop for Server {
 impl Server {
     /// Starts a server that knows nothing yet.
     pub(crate) fn start(upstreams: Vec<SocketAddr>) -> Self {
-        Self::of(Config::of_cluster("cluster.local", &upstreams).unwrap(), None)
+        Self::start_on(sockets(), Config::of_cluster("cluster.local", &upstreams).unwrap())
     }
 
     /// Starts a server that does what a Corefile says, and looks at the file again if there is one.
     pub(crate) async fn following(text: &str, corefile: Option<&Path>) -> Self {
         let config = Config::from_corefile(text, Path::new("/")).unwrap();
-        let mut server = Self::of(config, corefile.map(Path::to_path_buf));
+        let mut server = Self::of(sockets(), config, corefile.map(Path::to_path_buf));
         tokio::time::timeout(Duration::from_secs(5), &mut server.ready).await.unwrap().unwrap();
         server
     }
 
-    fn of(config: Config, corefile: Option<PathBuf>) -> Self {
-        let (udp, tcp) = sockets();
+    /// Starts a server on other sockets, under another configuration.
+    pub(crate) fn start_on(sockets: (UdpSocket, TcpListener), config: Config) -> Self {
+        Self::of(sockets, config, None)
+    }
+
+    fn of((udp, tcp): (UdpSocket, TcpListener), config: Config, corefile: Option<PathBuf>) -> Self {
         let address = udp.local_addr().unwrap();
         let (inputs, events) = mpsc::unbounded_channel();
         let (tell, ready) = oneshot::channel();
@@ -61,14 +65,19 @@ impl Server {
     /// Starts a server that knows these Services and EndpointSlices of the namespace `default`.
     pub(crate) async fn with(services: &[Value], slices: &[Value], upstreams: Vec<SocketAddr>) -> Self {
         let mut server = Self::start(upstreams);
-        server.feed(Input::Namespace(Event::Apply(Namespace::named("default"))));
-        services.iter().for_each(|object| server.service(object));
-        slices.iter().for_each(|object| server.slice(object));
-        server.feed(Input::Namespace(Event::Synced));
-        server.feed(Input::Service(Event::Synced));
-        server.feed(Input::Slice(Event::Synced));
-        tokio::time::timeout(Duration::from_secs(5), &mut server.ready).await.unwrap().unwrap();
+        server.know(services, slices).await;
         server
+    }
+
+    /// Tells a server these Services and EndpointSlices of the namespace `default`, and that there are no others.
+    pub(crate) async fn know(&mut self, services: &[Value], slices: &[Value]) {
+        self.feed(Input::Namespace(Event::Apply(Namespace::named("default"))));
+        services.iter().for_each(|object| self.service(object));
+        slices.iter().for_each(|object| self.slice(object));
+        self.feed(Input::Namespace(Event::Synced));
+        self.feed(Input::Service(Event::Synced));
+        self.feed(Input::Slice(Event::Synced));
+        tokio::time::timeout(Duration::from_secs(5), &mut self.ready).await.unwrap().unwrap();
     }
 
     pub(crate) fn feed(&self, input: Input) {
@@ -105,7 +114,7 @@ impl Server {
 }
 
 /// A datagram socket and a listener on the same port of loopback.
-fn sockets() -> (UdpSocket, TcpListener) {
+pub(crate) fn sockets() -> (UdpSocket, TcpListener) {
     for _ in 0..100 {
         let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
         if let Ok(tcp) = TcpListener::bind(udp.local_addr().unwrap()) {

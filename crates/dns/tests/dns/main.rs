@@ -3,8 +3,10 @@
 mod bad_upstreams;
 mod cache;
 mod changes;
+mod clients;
 mod harness;
 mod loops;
+mod machine;
 mod names;
 mod protocol;
 mod resolvers;

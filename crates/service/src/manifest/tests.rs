@@ -50,3 +50,17 @@ fn what_is_no_manifest_is_refused_with_its_place() {
     assert!(refused("{\"kind\": ").message.starts_with("no JSON"));
     assert!(refused("a: [1").message.starts_with("no YAML"));
 }
+
+#[test]
+fn the_labels_of_what_can_be_selected_are_kept() {
+    let service = SERVICE.replace("{name: web}", "{name: web, labels: {tier: front}}");
+    let namespace = "---\nkind: Namespace\nmetadata: {name: web, labels: {env: prod}}\n";
+    let endpoints = "---\nkind: Endpoints\nmetadata: {name: web, labels: {a: b}}\nsubsets:\n- addresses: [{ip: 192.0.2.9}]\n";
+    let objects = read(&format!("{service}{namespace}{endpoints}"));
+    let of_service = objects.labels("Service", &objects.services[0].metadata).unwrap();
+    assert_eq!(of_service["tier"], "front");
+    assert_eq!(objects.labels("Namespace", &objects.namespaces[0].metadata).unwrap()["env"], "prod");
+    let mirrored = objects.labels("EndpointSlice", &objects.slices[0].metadata).unwrap();
+    assert_eq!(mirrored["a"], "b", "a slice that stands for Endpoints has their labels");
+    assert_eq!(read(SERVICE).labels("Service", &objects.services[0].metadata), None);
+}

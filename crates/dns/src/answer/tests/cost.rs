@@ -39,7 +39,7 @@ fn a_known_name_is_answered_without_memory_of_its_own() {
         ("cluster.local", kind::SOA),
         ("nothing.cluster.local", kind::TXT),
     ];
-    let client = Client { address: [10, 244, 0, 9].into(), transport: Transport::Udp };
+    let client = Client { address: [10, 244, 0, 9].into(), port: 4711, transport: Transport::Udp };
     let mut reply = Vec::with_capacity(4096);
     for (name, kind) in questions {
         let packet = with_opt(query(name, kind), 1232, 0);

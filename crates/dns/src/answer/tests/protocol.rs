@@ -57,6 +57,7 @@ fn rfc1035_what_is_no_question_is_refused_by_rule() {
     assert_eq!(rcode(&[&good[..], b"x"].concat()), Some(1), "more than the counts say");
     assert_eq!(rcode(&with(12, 0xC0)), Some(1), "a compressed question");
     assert_eq!(rcode(&with(good.len() - 1, 3)), Some(5), "class CH: REFUSED");
+    assert_eq!(rcode(&with(good.len() - 1, 255)), Some(5), "any class: REFUSED");
     assert_eq!(rcode(&query(NAME, kind::AXFR)), Some(5), "a zone transfer");
     assert_eq!(rcode(&query("example.com", kind::A)), Some(5), "another's name, and nobody to ask");
     assert_eq!(rcode(&query("", kind::NS)), Some(5), "the root");
@@ -100,12 +101,12 @@ fn rfc6891_a_reply_is_no_larger_than_the_client_takes() {
 #[test]
 fn rfc2181_additional_records_that_do_not_fit_are_left_out_without_a_word() {
     let mut scene = Scene::new();
-    let endpoints: Vec<_> = (1..7).map(|n| json!({"addresses": [format!("10.244.0.{n}")]})).collect();
+    let endpoints: Vec<_> = (1..8).map(|n| json!({"addresses": [format!("10.244.0.{n}")]})).collect();
     let port = json!([{"name": "p", "port": 1}]);
     scene.service("db", json!({"clusterIP": "None"})).slice("db-1", "db", port, endpoints.into());
     let (_, reply) = scene.send(&query(&format!("_p._tcp.{NAME}"), kind::SRV), Transport::Udp);
-    assert_eq!((flags(&reply) & flag::TC, reply[7]), (0, 6));
-    assert!(reply[11] < 6);
+    assert_eq!((flags(&reply) & flag::TC, reply[7]), (0, 7));
+    assert!(reply[11] < 7);
 }
 
 #[test]

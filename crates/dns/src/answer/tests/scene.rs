@@ -9,7 +9,7 @@ use service::Event;
 use service::objects::Namespace;
 
 use crate::answer::{Manner, Outside, Step, answer};
-use crate::config::{Config, Plugins};
+use crate::config::{Config, Kubernetes, Plugins};
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
 use crate::outside;
@@ -33,21 +33,31 @@ pub(super) struct Scene {
 impl Scene {
     /// A cluster of which nothing is known.
     pub(super) fn unknown() -> Self {
-        let plugins = Config::of_cluster("cluster.local", &[]).unwrap().blocks.swap_remove(0).plugins;
+        Self::unknown_with(|_| {})
+    }
+
+    fn unknown_with(change: impl FnOnce(&mut Kubernetes)) -> Self {
+        let mut plugins = Config::of_cluster("cluster.local", &[]).unwrap().blocks.swap_remove(0).plugins;
+        change(plugins.kubernetes.as_mut().unwrap());
         let table = Arc::new(Table::new());
         let cluster = Some(view(&table, &plugins));
         let meters = outside::Meters::new(&Metrics::new());
         let setup = outside::Setup::of(&plugins, &[], "dns://:53");
         let outside = outside::Outside::new(setup, &meters, &outside::Loops::default());
         let chain = Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside);
-        let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None };
+        let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None, log: None };
         let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }
     }
 
     /// A cluster with the namespaces `default` and `empty`, completely listed.
     pub(super) fn new() -> Self {
-        let mut scene = Self::unknown();
+        Self::with(|_| {})
+    }
+
+    /// The same under other options.
+    pub(super) fn with(change: impl FnOnce(&mut Kubernetes)) -> Self {
+        let mut scene = Self::unknown_with(change);
         for name in ["default", "empty"] {
             scene.feed(Input::Namespace(Event::Apply(Namespace::named(name))));
         }
@@ -63,7 +73,12 @@ impl Scene {
 
     /// A Service of the namespace `default`.
     pub(super) fn service(&mut self, name: &str, spec: Value) -> &mut Self {
-        let object = json!({"metadata": {"name": name, "namespace": "default"}, "spec": spec});
+        self.service_in("default", name, spec)
+    }
+
+    /// A Service.
+    pub(super) fn service_in(&mut self, namespace: &str, name: &str, spec: Value) -> &mut Self {
+        let object = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
         self.feed(Input::Service(Event::Apply(serde_json::from_value(object).unwrap())));
         self
     }
@@ -115,7 +130,7 @@ impl Scene {
 
     pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Next, Vec<u8>) {
         let mut reply = Vec::new();
-        let client = Client { address: [192, 0, 2, 1].into(), transport };
+        let client = Client { address: [192, 0, 2, 1].into(), port: 4711, transport };
         match self.plan.begin(packet, client, &mut reply).next {
             Next::Later => {
                 // Nobody is there to be asked, so nothing waits.

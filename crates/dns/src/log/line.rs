@@ -1,0 +1,68 @@
+//! Lines as CoreDNS writes them.
+
+use std::net::IpAddr;
+
+use super::Answered;
+use crate::metrics::Plugin;
+use crate::server::Transport;
+use crate::wire::{LARGEST_TCP, Message, PLAIN_UDP, Query, class, flag, kind, rcode};
+
+/// The flags of a reply, in the order in which they are told.
+const FLAGS: [(u16, &str); 8] = [
+    (flag::QR, "qr"),
+    (flag::AA, "aa"),
+    (flag::TC, "tc"),
+    (flag::RD, "rd"),
+    (flag::RA, "ra"),
+    (1 << 6, "z"),
+    (flag::AD, "ad"),
+    (flag::CD, "cd"),
+];
+
+/// A query in the common log format.
+pub(super) fn of_query(answered: &Answered<'_>, query: &Query<'_>, reply: Message<'_>) -> String {
+    let client = answered.client;
+    let host = match client.address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    let (protocol, size) = match client.transport {
+        Transport::Udp => ("udp", query.udp_limit(LARGEST_TCP).max(PLAIN_UDP)),
+        Transport::Tcp => ("tcp", LARGEST_TCP),
+    };
+    let flags: Vec<_> =
+        FLAGS.iter().filter(|(bit, _)| reply.flags() & bit != 0).map(|(_, word)| *word).collect();
+    let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
+    format!(
+        "[INFO] {host}:{port} - {id} \"{kind} {class} {name} {protocol} {asked} {dnssec_ok} {size}\" \
+         {rcode} {flags} {length} {took}s",
+        port = client.port,
+        id = query.id,
+        kind = word("TYPE", query.kind, kind::name),
+        class = word("CLASS", query.class, class::name),
+        name = query.name,
+        asked = answered.packet.len(),
+        rcode = word("", reply.rcode(), rcode::name),
+        flags = flags.join(","),
+        length = answered.reply.len(),
+        took = answered.took.as_secs_f64(),
+    )
+}
+
+/// That a query failed, and at whom.
+pub(super) fn of_error(query: &Query<'_>, plugin: Plugin) -> String {
+    let cause = match plugin {
+        Plugin::Kubernetes => "the cluster's names are not all known yet, or its aliases lead in a circle",
+        Plugin::Forward | Plugin::Cache => "the upstream resolvers failed or did not answer",
+        Plugin::Template => "a template makes no record, or its pattern does not fit",
+        Plugin::Hosts => "the name is not in the hosts file, and nothing comes after it",
+        Plugin::None | Plugin::Limits => "nobody can answer",
+    };
+    let kind = word("TYPE", query.kind, kind::name);
+    format!("[ERROR] plugin/errors: {} {} {kind}: {cause}", rcode::SERVFAIL, query.name)
+}
+
+/// The name of a number, else the number behind a prefix (RFC 3597).
+fn word(prefix: &str, number: u16, name: fn(u16) -> Option<&'static str>) -> String {
+    name(number).map_or_else(|| format!("{prefix}{number}"), str::to_owned)
+}

@@ -1,0 +1,47 @@
+//! Who serves a zone.
+
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+use super::{Behind, Reading, Records, View};
+
+/// The name of this server, in front of the domain, when no Service leads to it.
+pub(crate) const OWN_NAME: &[u8] = b"\x02ns\x03dns";
+/// What stands between a Service and the domain.
+pub(crate) const SVC: &[u8] = b"\x03svc";
+
+/// A name in wire form in front of the zone's, and an address of it.
+pub(crate) type NameServer = (Vec<u8>, IpAddr);
+
+impl View {
+    /// The name servers of a zone, each with one of its addresses.
+    ///
+    /// As in CoreDNS they are the Services that this server is an endpoint of, since its own addresses may change
+    /// at any time; without any it is the server itself.
+    pub(crate) fn name_servers(&self, reading: &Reading<'_>) -> BTreeSet<NameServer> {
+        let own = || self.servers().iter().copied();
+        let pointers = own().flat_map(|address| self.pointers(reading, address));
+        let fronts = pointers.filter_map(|pointer| reading.service(pointer.key));
+        let servers: BTreeSet<_> = fronts.flat_map(Records::by_name).collect();
+        if servers.is_empty() { own().map(|address| (OWN_NAME.to_vec(), address)).collect() } else { servers }
+    }
+}
+
+impl Records {
+    /// The Service with its addresses; a headless one by those of its endpoints.
+    fn by_name(&self) -> Vec<NameServer> {
+        let name = |label: &[u8]| [label, &self.key, SVC].concat();
+        match self.behind {
+            Behind::Alias(_) | Behind::Nothing => Vec::new(),
+            Behind::ClusterIp => {
+                let v4 = self.v4.iter().copied().map(IpAddr::from);
+                let all = v4.chain(self.v6.iter().copied().map(IpAddr::from));
+                all.map(|address| (name(&[]), address)).collect()
+            }
+            Behind::Endpoints => {
+                let hosts = self.groups.iter().flat_map(|group| group.hosts());
+                hosts.map(|(label, address)| (name(label.wire(&mut [0; 64])), address)).collect()
+            }
+        }
+    }
+}

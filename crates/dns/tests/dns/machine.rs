@@ -1,0 +1,85 @@
+//! A machine of its own: a network with nobody else in it, and a resolv.conf as kubelet writes it for a pod.
+
+use std::io::Write;
+use std::net::{TcpListener, UdpSocket};
+use std::process::Command;
+
+use testbed::Namespace;
+
+/// What kubelet writes for a pod of the namespace `default` (dnsPolicy ClusterFirst).
+const RESOLV_CONF: &str = "nameserver 127.0.0.1\n\
+    search default.svc.cluster.local svc.cluster.local cluster.local\n\
+    options ndots:5 timeout:2 attempts:2\n";
+/// Puts the file of the first argument in the place of resolv.conf, for the command that follows alone.
+const SCRIPT: &str = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
+
+/// A machine, removed at its end.
+pub(crate) struct Machine {
+    namespace: Namespace,
+    resolv_conf: tempfile::NamedTempFile,
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        let _ = Namespace::delete(self.namespace.name());
+    }
+}
+
+impl Machine {
+    /// A machine for a test, `None` with a word if it cannot be made.
+    pub(crate) fn of(test: &str) -> Option<Self> {
+        if !rustix::process::geteuid().is_root() {
+            println!("skipped: network namespaces and another resolv.conf need root");
+            return None;
+        }
+        let name = format!("dns-{test}-{}", std::process::id());
+        let namespace = Namespace::ensure(&name).unwrap();
+        // Without an address other than loopback's glibc takes the machine for one without a network, and asks nobody.
+        for change in [
+            "link set lo up",
+            "link add eth0 type veth peer name eth1",
+            "addr add 192.0.2.9/32 dev eth0",
+            "link set eth0 up",
+        ] {
+            let ip = Command::new("ip").args(["-n", &name]).args(change.split(' ')).status();
+            assert!(ip.expect("ip is part of the package iproute2").success(), "{change}");
+        }
+        let mut resolv_conf = tempfile::NamedTempFile::new().unwrap();
+        resolv_conf.write_all(RESOLV_CONF.as_bytes()).unwrap();
+        Some(Self { namespace, resolv_conf })
+    }
+
+    /// The sockets of a server that resolvers find by its address alone.
+    pub(crate) fn sockets(&self) -> (UdpSocket, TcpListener) {
+        let open = || (UdpSocket::bind("127.0.0.1:53").unwrap(), TcpListener::bind("127.0.0.1:53").unwrap());
+        self.namespace.run(open).unwrap()
+    }
+
+    /// What a command says on the machine, `None` if it fails.
+    pub(crate) async fn run(&self, command: &str) -> Option<String> {
+        let mut all = Command::new("ip");
+        all.args(["netns", "exec", self.namespace.name(), "unshare", "-m", "sh", "-c", SCRIPT, "sh"]);
+        all.arg(self.resolv_conf.path()).args(command.split(' '));
+        let output = tokio::task::spawn_blocking(move || all.output()).await.unwrap().unwrap();
+        output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
+    }
+
+    /// The last word of each line that a command says, in order.
+    pub(crate) async fn last_words(&self, command: &str) -> Vec<String> {
+        let text = self.run(command).await.unwrap_or_default();
+        let mut words: Vec<_> =
+            text.lines().filter_map(|line| Some(line.split_whitespace().last()?.to_owned())).collect();
+        words.sort();
+        words
+    }
+}
+
+/// Whether a program is there; a word if it is not.
+pub(crate) fn has(program: &str) -> bool {
+    let paths = std::env::var_os("PATH").unwrap_or_default();
+    let there = std::env::split_paths(&paths).any(|folder| folder.join(program).exists());
+    if !there {
+        println!("skipped: there is no {program}");
+    }
+    there
+}
