@@ -28,7 +28,9 @@ pub(crate) struct Metrics {
 
 /// Queries by server and zone.
 #[derive(Debug, Clone, Default)]
-struct Queries(Arc<Mutex<HashMap<(String, String), Arc<Counts>>>>);
+struct Queries(Arc<Mutex<ByServerAndZone>>);
+
+type ByServerAndZone = HashMap<(String, String), Arc<Counts>>;
 
 impl Metrics {
     /// Nothing counted so far.

@@ -15,7 +15,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("apiserver", &["api", "store"]),
     ("controllers", &["service"]),
     ("proxy", &["nfnetlink", "pages", "service"]),
-    ("dns", &["pages", "service"]),
+    ("dns", &["api", "pages", "service"]),
     ("node", &["nfnetlink", "service"]),
     ("portolan", &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "service", "testbed"]),
 ];

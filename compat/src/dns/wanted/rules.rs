@@ -97,7 +97,10 @@ pub(super) const ALL: [Wanted; 25] = [
         is: |asked, _| {
             let name = asked.name();
             let is_namespace = name.split('.').nth(1).is_some_and(|label| label == "svc" || label == "pod");
-            asked.kind() == codes::TXT && asked.becomes("NXDOMAIN", "NOERROR") && is_namespace && asked.is_empty()
+            asked.kind() == codes::TXT
+                && asked.becomes("NXDOMAIN", "NOERROR")
+                && is_namespace
+                && asked.is_empty()
         },
     },
     Wanted {

@@ -206,7 +206,10 @@ fn the_proxy_stands_in_for_kube_proxy_and_outlives_its_restarts() {
     assert!(body("http://127.0.0.1:10249/proxyMode").ends_with("nftables"));
     assert!(body("http://127.0.0.1:10249/configz").contains("kubeproxy.config.k8s.io"));
     let health = body(&format!("http://{NODE}:30999/"));
-    assert!(health.contains("200 OK") && health.replace(' ', "").contains("\"localEndpoints\":1"), "{health}");
+    assert!(
+        health.contains("200 OK") && health.replace(' ', "").contains("\"localEndpoints\":1"),
+        "{health}"
+    );
 
     let mut lasting = ground.connect().unwrap();
     assert!(ping(&mut lasting));
