@@ -211,7 +211,7 @@ impl Ports {
     }
 }
 
-/// The addresses at which a block is asked.
+/// The addresses at which a block is asked by others; loopback would lead them to themselves.
 fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
     let bound =
         if block.bind.is_empty() { own.iter().map(SocketAddr::ip).collect() } else { block.bind.clone() };
@@ -219,6 +219,7 @@ fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
     if servers.is_empty() {
         servers = interfaces::own();
     }
+    servers.retain(|address| !address.is_loopback());
     servers.sort();
     servers.dedup();
     servers
