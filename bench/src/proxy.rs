@@ -47,12 +47,12 @@ enum Part {
     Changes,
     /// The same with few and many Services, and with many endpoints
     Scale,
-    /// Memory with 100,000 endpoints, before and after a relist
-    Memory,
     /// Connections through the first, middle and last Service
     Packets,
     /// Bytes per second, userspace mode beside nftables mode and no proxy
     Throughput,
+    /// Memory with 100,000 endpoints, before and after a relist
+    Memory,
 }
 
 /// Measures and prints.

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use anyhow::Context;
 use k8s_openapi::jiff::Timestamp;
 
 use super::ground::{Ground, Shape, change};
@@ -10,6 +11,9 @@ use super::subject::{Running, Subject, files, metrics, programmed_after};
 
 /// How long a proxy has to settle.
 const SETTLE: Duration = Duration::from_secs(3);
+
+/// How long a proxy may take to list again once the API server is back.
+const RELIST: Duration = Duration::from_secs(30);
 
 /// Measures and prints.
 pub(super) fn run(program: &Path) -> anyhow::Result<()> {
@@ -30,7 +34,8 @@ pub(super) fn run(program: &Path) -> anyhow::Result<()> {
             // A list that says what was known changes no rules; a change behind it does.
             let begin = Timestamp::now();
             change(&client, shape, 1, version).await?;
-            programmed_after(begin, Duration::from_millis(20)).await?;
+            let listed = programmed_after(begin, Duration::from_millis(20));
+            tokio::time::timeout(RELIST, listed).await.context("the proxy does not list again")??;
             tokio::time::sleep(SETTLE).await;
             Ok(())
         })?;

@@ -10,6 +10,8 @@ mod entry;
 mod flights;
 mod loops;
 mod meters;
+#[cfg(test)]
+mod samples;
 mod scan;
 
 use std::net::SocketAddr;
@@ -140,11 +142,13 @@ impl Outside {
         if inner.loops.came_back(query) {
             return fail(query, rcode::REFUSED, out);
         }
+        let question = Question::of(query);
         let forwarder = inner.forwards.iter().find(|forwarder| forwarder.takes(&query.name));
         let Some(_place) = forwarder.and_then(|forwarder| forwarder.place()) else {
+            inner.complain(&question, rcode::REFUSED, "as many queries as may be are under way");
             return fail(query, rcode::REFUSED, out);
         };
-        let Some(mut waiting) = inner.wait_for(&Question::of(query)) else {
+        let Some(mut waiting) = inner.wait_for(&question) else {
             return fail(query, rcode::SERVFAIL, out);
         };
         let late = |out: &mut Vec<u8>| {
@@ -183,6 +187,12 @@ impl Inner {
         Some(waiting)
     }
 
+    fn complain(&self, question: &Question, code: u16, why: &str) {
+        if let Some(complaints) = &self.complaints {
+            complaints.failed(question, code, why);
+        }
+    }
+
     /// Asks one directive after the other.
     async fn resolve(&self, question: &Question) -> Arc<Entry> {
         let name = question.name();
@@ -200,9 +210,7 @@ impl Inner {
                 Ok(entry) if forwarder.passes_on(entry.rcode()) && place + 1 < taking.len() => {}
                 Ok(entry) => return Arc::new(entry),
                 Err(why) => {
-                    if let Some(complaints) = &self.complaints {
-                        complaints.failed(question, rcode::SERVFAIL, &why);
-                    }
+                    self.complain(question, rcode::SERVFAIL, &why);
                     break;
                 }
             }

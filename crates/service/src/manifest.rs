@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, HashMap};
 use serde_json::Value;
 
 use crate::objects::{
-    EndpointSlice, ImportedSlice, Metadata, Namespace, Node, Object, Pod, PodNamedSlice, Service, ServiceCidr,
-    ServiceImport,
+    EndpointSlice, ImportedSlice, Metadata, Namespace, Node, Object, Pod, PodNamedSlice, Service,
+    ServiceCidr, ServiceImport,
 };
 
 /// The objects of some texts that decide where packets and names go, in the order in which they were read.
@@ -43,8 +43,7 @@ pub struct Objects {
 /// The kind of what EndpointSlices took the place of.
 const ENDPOINTS: &str = "Endpoints";
 /// The kinds whose objects are in a namespace.
-const NAMESPACED: [&str; 5] =
-    [Service::KIND, EndpointSlice::KIND, ServiceImport::KIND, Pod::KIND, ENDPOINTS];
+const NAMESPACED: [&str; 5] = [Service::KIND, EndpointSlice::KIND, ServiceImport::KIND, Pod::KIND, ENDPOINTS];
 /// The kinds whose objects may be selected by label.
 const SELECTED: [&str; 4] = [Service::KIND, EndpointSlice::KIND, ServiceImport::KIND, Namespace::KIND];
 

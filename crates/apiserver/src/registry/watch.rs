@@ -8,6 +8,7 @@ use api::schema::Kind;
 use api::status::Status;
 use bytes::Bytes;
 use futures::Stream;
+use futures::future::Either;
 use serde_json::{Value, json};
 use store::{Event, Record, Revision, Watcher};
 use tokio::time::{Instant, sleep_until};
@@ -60,6 +61,13 @@ pub(crate) struct WatchedEvent {
     pub(crate) object: Bytes,
 }
 
+impl WatchedEvent {
+    /// That the watch cannot go on.
+    fn error(status: &Status) -> Self {
+        Self { kind: "ERROR", object: status.to_value().to_string().into() }
+    }
+}
+
 struct State {
     kind: &'static Kind,
     query: WatchQuery,
@@ -70,10 +78,11 @@ struct State {
     ended: bool,
 }
 
-/// Begins a watch; the stream ends with the watch.
+/// Begins a watch; the stream ends with the watch. A revision that is too old to continue from is told by an event of
+/// type ERROR, as upstream has it: there clients look for it, and list anew.
 ///
 /// # Errors
-/// The revision is too old to continue from, or lies in the future.
+/// The revision lies in the future, or the objects cannot be read.
 pub(crate) async fn watch(
     registry: &Arc<Registry>,
     kind: &'static Kind,
@@ -95,15 +104,21 @@ pub(crate) async fn watch(
     if query.initial_events && query.bookmarks {
         pending.push_back(bookmark(kind, start, true));
     }
-    let watcher =
-        registry.store.watch(&prefix(kind, namespace), start).map_err(|error| read_error(&error))?;
+    let watcher = match registry.store.watch(&prefix(kind, namespace), start) {
+        Ok(watcher) => watcher,
+        Err(error @ store::ReadError::TooOld { .. }) => {
+            let event = WatchedEvent::error(&read_error(&error));
+            return Ok(Either::Left(futures::stream::iter([event])));
+        }
+        Err(error) => return Err(read_error(&error)),
+    };
     let now = Instant::now();
     let (deadline, next) = (now + query.timeout, now + BOOKMARK_INTERVAL);
     let state = State { kind, query, watcher, pending, deadline, bookmark: next, ended: false };
-    Ok(futures::stream::unfold(state, |mut state| async {
+    Ok(Either::Right(futures::stream::unfold(state, |mut state| async {
         let event = state.next().await?;
         Some((event, state))
-    }))
+    })))
 }
 
 impl State {
@@ -142,8 +157,7 @@ impl State {
 
     /// A watch that cannot go on says so and ends.
     fn fail(&mut self, status: &Status) {
-        let object = status.to_value().to_string().into();
-        self.pending.push_back(WatchedEvent { kind: "ERROR", object });
+        self.pending.push_back(WatchedEvent::error(status));
         self.ended = true;
     }
 }

@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use http::header::{ACCEPT, CONTENT_TYPE};
@@ -21,8 +22,11 @@ const MESSAGE: &str = "application/dns-message";
 /// A connection to a resolver that speaks HTTP/2, opened when it is needed and kept for later queries.
 #[derive(Debug, Default)]
 pub(super) struct Kept {
-    line: Mutex<Option<SendRequest<Full<Bytes>>>>,
+    /// The connection, and when it was used last.
+    line: Mutex<Option<(Line, Instant)>>,
 }
+
+type Line = SendRequest<Full<Bytes>>;
 
 impl Kept {
     /// Posts a query to a resolver. Tells whether the connection was there.
@@ -33,6 +37,7 @@ impl Kept {
         &self,
         (host, to): (&str, SocketAddr),
         packet: Vec<u8>,
+        expire: Duration,
         connect: impl Future<Output = io::Result<S>>,
     ) -> io::Result<(Vec<u8>, bool)> {
         let request = Request::builder()
@@ -44,10 +49,10 @@ impl Kept {
             .map_err(io::Error::other)?;
         // It is awaited once at most: only a connection that was there is replaced.
         let mut connect = std::pin::pin!(connect);
-        let (kept, there) = self.line(connect.as_mut(), true).await?;
+        let (kept, there) = self.line(connect.as_mut(), expire).await?;
         let reply = match post(kept, request.clone()).await {
             // A kept connection may have been closed by the other side.
-            Err(_) if there => post(self.line(connect, false).await?.0, request).await?,
+            Err(_) if there => post(self.line(connect, Duration::ZERO).await?.0, request).await?,
             said => said?,
         };
         if !reply.status().is_success() {
@@ -57,14 +62,17 @@ impl Kept {
         Ok((body.to_bytes().into(), there))
     }
 
-    /// The connection; the one that is there only if `kept`. Tells whether it was there.
+    /// The connection; the one that is there only if it was used not longer ago than that. Tells whether it was
+    /// there.
     async fn line<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
         connect: impl Future<Output = io::Result<S>>,
-        kept: bool,
-    ) -> io::Result<(SendRequest<Full<Bytes>>, bool)> {
+        expire: Duration,
+    ) -> io::Result<(Line, bool)> {
         let mut line = self.line.lock().await;
-        if let Some(line) = line.as_ref().filter(|line| kept && !line.is_closed()) {
+        let fresh = |line: &&mut (Line, Instant)| !line.0.is_closed() && line.1.elapsed() < expire;
+        if let Some((line, used)) = line.as_mut().filter(fresh) {
+            *used = Instant::now();
             return Ok((line.clone(), true));
         }
         let stream = TokioIo::new(connect.await?);
@@ -72,13 +80,10 @@ impl Kept {
             http2::handshake(TokioExecutor::new(), stream).await.map_err(io::Error::other)?;
         // How it ends is told to whoever waits for a reply.
         tokio::spawn(async move { drop(connection.await) });
-        Ok((line.insert(sender).clone(), false))
+        Ok((line.insert((sender, Instant::now())).0.clone(), false))
     }
 }
 
-async fn post(
-    mut line: SendRequest<Full<Bytes>>,
-    request: Request<Full<Bytes>>,
-) -> io::Result<Response<Incoming>> {
+async fn post(mut line: Line, request: Request<Full<Bytes>>) -> io::Result<Response<Incoming>> {
     line.send_request(request).await.map_err(io::Error::other)
 }

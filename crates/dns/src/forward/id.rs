@@ -20,3 +20,17 @@ impl Ids {
         self.key.hash_one(self.count.fetch_add(1, Ordering::Relaxed)) as u16
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_do_not_count_up() {
+        let ids = Ids::default();
+        let drawn: Vec<u16> = (0..1000).map(|_| ids.next()).collect();
+        let steps = drawn.windows(2).filter(|pair| pair[1] == pair[0].wrapping_add(1)).count();
+        assert!(steps < 10, "{steps} of 1000 ids follow the one before");
+        assert!(drawn.iter().collect::<std::collections::HashSet<_>>().len() > 900);
+    }
+}

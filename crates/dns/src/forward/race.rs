@@ -47,12 +47,12 @@ impl Forwarder {
         let end = Instant::now() + ALTOGETHER;
         let mut left = order.iter().cycle().take(TRIES.min(order.len() * 2)).enumerate();
         let mut running: FuturesUnordered<BoxFuture<'_, End>> = FuturesUnordered::new();
-        let mut silent: Vec<Arc<Upstream>> = Vec::new();
+        let (mut silent, mut heard): (Vec<Arc<Upstream>>, Vec<Arc<Upstream>>) = Default::default();
         let (mut failed, mut reason) = (None, "no upstream resolver answers in time".to_owned());
         let mut next_at = Instant::now();
         loop {
             if running.is_empty() || Instant::now() >= next_at {
-                match left.next() {
+                match left.find(|(_, upstream)| !is_among(upstream, &heard)) {
                     Some((turn, upstream)) => {
                         let until = end.min(Instant::now() + self.forward.read_timeout);
                         running.push(Box::pin(attempt(upstream.clone(), question, until)));
@@ -71,15 +71,19 @@ impl Forwarder {
             };
             silent.retain(|one| !Arc::ptr_eq(one, &upstream));
             match said {
-                Ok(reply) => match (read(&reply), self.settles(&reply)) {
-                    (Ok(answer), true) => {
-                        // Those that were asked before and said nothing yet: a probe will show whether they live.
-                        silent.iter().for_each(|slow| suspect(slow, &self.forward));
-                        return Ok(answer);
+                Ok(reply) => {
+                    match (read(&reply), self.settles(&reply)) {
+                        (Ok(answer), true) => {
+                            // Those that were asked before and said nothing yet: a probe will show whether they live.
+                            silent.iter().for_each(|slow| suspect(slow, &self.forward));
+                            return Ok(answer);
+                        }
+                        (Ok(failure), false) => failed = Some(failure),
+                        (Err(why), _) => reason = format!("{}: {why}", upstream.to),
                     }
-                    (Ok(failure), false) => failed = Some(failure),
-                    (Err(why), _) => reason = format!("{}: {why}", upstream.to),
-                },
+                    // It would say the same again.
+                    heard.push(upstream);
+                }
                 Err(error) => {
                     suspect(&upstream, &self.forward);
                     reason = format!("{}: {error}", upstream.to);
@@ -100,6 +104,10 @@ impl Forwarder {
                 && !self.forward.failover.contains(&code)
         })
     }
+}
+
+fn is_among(upstream: &Arc<Upstream>, others: &[Arc<Upstream>]) -> bool {
+    others.iter().any(|other| Arc::ptr_eq(other, upstream))
 }
 
 async fn attempt(upstream: Arc<Upstream>, question: &Question, until: Instant) -> End {

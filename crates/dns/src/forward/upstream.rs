@@ -141,7 +141,7 @@ impl Upstream {
                 self.stream.exchange(&packet, self.expire, self.secure(config, name)).await?
             }
             Way::Https(config, name) => {
-                self.https.exchange((name, self.to), packet, self.secure(config, name)).await?
+                self.https.exchange((name, self.to), packet, self.expire, self.secure(config, name)).await?
             }
         };
         if there { &self.kept } else { &self.opened }.inc();

@@ -46,6 +46,15 @@ pub(crate) enum Stale {
     Welcome,
 }
 
+/// A reply that is told.
+struct Choice<'a> {
+    kept: &'a Kept,
+    /// Whether it tells of something that exists.
+    exists: bool,
+    /// Whether resolvers failed a moment ago.
+    failing: bool,
+}
+
 impl Cache {
     /// An empty cache.
     pub(crate) fn new(config: &config::Cache, meters: CacheMeters) -> Self {
@@ -91,41 +100,51 @@ impl Cache {
         let (success, denial) = (self.success.read(), self.denial.read());
         let known = |kept: &&Kept| kept.entry.question.is_that_of(query);
         let positive = success.get(key).filter(known);
-        let fresh = |kept: &&Kept| kept.left(now).is_some();
-        let (kept, meter) = if let Some(kept) = positive.filter(fresh) {
-            (kept, &self.meters.success)
-        } else {
-            let negative = denial.get(key).filter(known);
-            let usable = |kept: &&Kept| {
-                let late = self.config.stale.filter(|config| {
-                    stale == Stale::Welcome || config.wait.is_some_and(|wait| wait.is_zero())
-                });
-                late.is_some_and(|late| kept.late(now) < late.longest)
-            };
-            let failing = negative.filter(fresh).is_some_and(|kept| kept.entry.verdict == Verdict::Failure);
-            let late = positive.filter(usable);
-            match (negative.filter(fresh), late) {
-                // A failure is no news; what was known before it is better.
-                (Some(_), Some(kept)) if failing => (kept, &self.meters.success),
-                (Some(kept), _) => (kept, &self.meters.denial),
-                (None, Some(kept)) => (kept, &self.meters.success),
-                (None, None) => match negative.filter(usable) {
-                    Some(kept) => (kept, &self.meters.denial),
-                    None => return Hit::Miss,
-                },
+        let chosen = match positive.filter(|kept| kept.left(now).is_some()) {
+            Some(kept) => Some(Choice { kept, exists: true, failing: false }),
+            None => self.choose(positive, denial.get(key).filter(known), now, stale),
+        };
+        let Some(Choice { kept, exists, failing }) = chosen else { return Hit::Miss };
+        // Otherwise it was counted as a query that had to be asked.
+        if stale == Stale::AsConfigured {
+            if exists { &self.meters.success } else { &self.meters.denial }.inc();
+            self.meters.requests.inc();
+        }
+        let (ttl, refresh) = match kept.left(now) {
+            Some(left) => {
+                let ttl = if self.config.keep_ttl { kept.life } else { left };
+                (ttl, self.is_popular(kept, left, now))
+            }
+            None => {
+                self.meters.stale.inc();
+                let ttl = self.config.stale.map_or(0, |stale| stale.ttl);
+                (ttl, stale == Stale::AsConfigured && !failing)
             }
         };
-        meter.inc();
-        self.meters.requests.inc();
-        let Some(left) = kept.left(now) else {
-            self.meters.stale.inc();
-            let ttl = self.config.stale.map_or(0, |stale| stale.ttl);
-            kept.entry.write(query, limit, Some(ttl), out);
-            return Hit::Written { refresh: stale == Stale::AsConfigured && kept.begin_refresh() };
-        };
-        let ttl = if self.config.keep_ttl { kept.life } else { left };
         kept.entry.write(query, limit, Some(ttl), out);
-        Hit::Written { refresh: self.is_popular(kept, left, now) && kept.begin_refresh() }
+        Hit::Written { refresh: refresh && kept.begin_refresh() }
+    }
+
+    /// What to tell where nothing is known for certain that exists.
+    fn choose<'a>(
+        &self,
+        positive: Option<&'a Kept>,
+        negative: Option<&'a Kept>,
+        now: Instant,
+        stale: Stale,
+    ) -> Option<Choice<'a>> {
+        let fresh = negative.filter(|kept| kept.left(now).is_some());
+        let failing = fresh.is_some_and(|kept| kept.entry.verdict == Verdict::Failure);
+        if let Some(kept) = fresh.filter(|_| !failing) {
+            return Some(Choice { kept, exists: false, failing });
+        }
+        // A failure is no news: what was known before it is better, and nobody is asked while it is remembered.
+        let wanted = failing || stale == Stale::Welcome || self.patience() == Some(Duration::ZERO);
+        let late =
+            |kept: &&Kept| wanted && self.config.stale.is_some_and(|config| kept.late(now) < config.longest);
+        let exists = positive.filter(late);
+        let kept = exists.or(fresh).or(negative.filter(late))?;
+        Some(Choice { kept, exists: exists.is_some(), failing })
     }
 
     /// Whether a reply is worth to be fetched before its time is over.
@@ -203,3 +222,6 @@ impl Cache {
 fn is_in(name: &Name, zones: &[Name]) -> bool {
     zones.iter().any(|zone| name.below(zone).is_some())
 }
+
+#[cfg(test)]
+mod tests;

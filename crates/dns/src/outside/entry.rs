@@ -1,7 +1,7 @@
 //! What resolvers said, ready to be said again.
 
 use crate::forward::Question;
-use crate::wire::{Edns, HEADER, Message, Query, Section, flag, rcode};
+use crate::wire::{Edns, HEADER, Message, Query, flag, rcode};
 
 use super::scan::{Flaw, Scan};
 
@@ -138,5 +138,64 @@ impl Entry {
     }
 }
 
-/// The number of a section in the counts of a header.
-pub(super) const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{Sample, query};
+    use super::*;
+    use crate::wire::{HEADER, kind};
+
+    fn written(sample: &Sample, packet: &[u8], limit: usize, ttl: Option<u32>) -> Vec<u8> {
+        let query = Query::decode(packet).unwrap();
+        let mut out = vec![1, 2, 3];
+        sample.entry().unwrap().write(&query, limit, ttl, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_client_gets_its_own_id_case_and_flags() {
+        let packet = query("WWW.Example.com", kind::A, Some(1232), flag::RD | flag::CD);
+        let sample = Sample::new("www.example.com", kind::A).cd().answer(
+            "www.example.com",
+            kind::A,
+            60,
+            &[192, 0, 2, 1],
+        );
+        let reply = written(&sample, &packet, 1232, Some(7));
+        let message = Message::read(&reply).unwrap();
+        assert_eq!(message.id, 0x1234);
+        assert_eq!(message.flags() & (flag::RD | flag::CD | flag::RA), flag::RD | flag::CD | flag::RA);
+        assert_eq!(&reply[HEADER..HEADER + 17], b"\x03WWW\x07Example\x03com\0");
+        assert_eq!(message.records().unwrap()[0].1.ttl, 7);
+        assert_eq!(reply.len() - 11, reply.windows(4).position(|four| four == [192, 0, 2, 1]).unwrap() + 4);
+    }
+
+    #[test]
+    fn authentic_data_is_told_to_those_only_who_understand_it() {
+        let sample =
+            Sample::new("a.example", kind::A).flags(flag::AD).answer("a.example", kind::A, 60, &[0; 4]);
+        for (flags, told) in [(flag::RD, false), (flag::RD | flag::AD, true)] {
+            let reply = written(&sample, &query("a.example", kind::A, None, flags), 512, None);
+            assert_eq!(Message::read(&reply).unwrap().flags() & flag::AD != 0, told);
+        }
+    }
+
+    /// RFC 2181, 9.
+    #[test]
+    fn what_does_not_fit_is_cut_by_whole_records_and_said_unless_it_is_additional() {
+        let packet = query("a.example", kind::TXT, None, flag::RD);
+        let text = [&[200][..], &[b'x'; 200]].concat();
+        let mut sample = Sample::new("a.example", kind::TXT);
+        for _ in 0..2 {
+            sample = sample.answer("a.example", kind::TXT, 60, &text);
+        }
+        let more = sample.clone().additional("b.example", kind::TXT, 60, &text);
+        let whole = written(&sample, &packet, 512, None);
+        assert_eq!(written(&more, &packet, 512, None), whole, "the additional record is spared");
+        assert!(!Message::read(&whole).unwrap().truncated());
+        let long = sample.answer("a.example", kind::TXT, 60, &text);
+        let cut = written(&long, &packet, 512, None);
+        let message = Message::read(&cut).unwrap();
+        assert!(message.truncated() && cut.len() <= 512);
+        assert_eq!((message.answers(), message.records().unwrap().len()), (2, 2));
+    }
+}

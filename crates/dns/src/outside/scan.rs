@@ -3,7 +3,10 @@
 use crate::forward::Question;
 use crate::wire::{HEADER, LARGEST_TCP, Malformed, Name, Section, flag, kind, names_inside, rcode, word};
 
-use super::entry::{SECTIONS, Spot, Verdict};
+use super::entry::{Spot, Verdict};
+
+/// The sections of a message, in order.
+const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
 
 /// Why a reply is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -208,5 +211,121 @@ impl Record {
             }
         }
         Ok(Self { owner, kind, ttl: head + 4, data, end })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{Sample, name, soa};
+    use super::*;
+
+    const ADDRESS: &[u8] = &[192, 0, 2, 1];
+
+    fn verdict(sample: &Sample) -> Result<Verdict, Flaw> {
+        sample.entry().map(|entry| entry.verdict)
+    }
+
+    #[test]
+    fn an_answer_is_true_for_its_shortest_time() {
+        let sample = Sample::new("a.example", kind::A)
+            .answer("a.example", kind::CNAME, 300, &name("b.example"))
+            .answer("b.example", kind::A, 60, ADDRESS);
+        assert_eq!(verdict(&sample), Ok(Verdict::Success(60)));
+        let negative = Sample::new("a.example", kind::A).answer("a.example", kind::A, 1 << 31, ADDRESS);
+        assert_eq!(verdict(&negative), Ok(Verdict::Success(0)), "RFC 2181, 8");
+    }
+
+    /// RFC 2308, 5: by the lesser of the SOA record's TTL and its last field; without one it is not remembered.
+    #[test]
+    fn an_absence_is_true_for_as_long_as_the_zone_says() {
+        let absent = |rcode| Sample::new("a.example", kind::A).rcode(rcode);
+        for rcode in [rcode::NOERROR, rcode::NXDOMAIN] {
+            let told = |ttl, minimum| absent(rcode).authority("example", kind::SOA, ttl, &soa(minimum));
+            assert_eq!(verdict(&told(600, 30)), Ok(Verdict::Denial(30)));
+            assert_eq!(verdict(&told(20, 30)), Ok(Verdict::Denial(20)));
+            assert_eq!(verdict(&absent(rcode)), Ok(Verdict::Fleeting));
+        }
+        let alias = absent(rcode::NOERROR)
+            .answer("a.example", kind::CNAME, 60, &name("b.example"))
+            .authority("example", kind::SOA, 60, &soa(30));
+        assert_eq!(verdict(&alias), Ok(Verdict::Denial(30)), "RFC 2308, 2.2");
+    }
+
+    #[test]
+    fn failures_and_what_is_not_whole_are_told_apart() {
+        let sample = Sample::new("a.example", kind::A);
+        assert_eq!(verdict(&sample.clone().rcode(rcode::SERVFAIL)), Ok(Verdict::Failure));
+        assert_eq!(verdict(&sample.clone().rcode(rcode::REFUSED)), Ok(Verdict::Fleeting));
+        let cut = sample.flags(flag::TC).answer("a.example", kind::A, 60, ADDRESS);
+        assert_eq!(verdict(&cut), Ok(Verdict::Fleeting));
+    }
+
+    #[test]
+    fn records_of_other_names_are_not_passed_on() {
+        let sample = Sample::new("a.example", kind::A);
+        let lie = sample.clone().answer("bank.example", kind::A, 60, ADDRESS);
+        assert_eq!(verdict(&lie), Err(Flaw::Foreign));
+        let both = sample
+            .answer("a.example", kind::A, 60, ADDRESS)
+            .answer("bank.example", kind::A, 60, ADDRESS)
+            .additional("bank.example", kind::A, 60, ADDRESS);
+        let scan = Scan::of(&both.packet(), &both.question()).unwrap();
+        assert_eq!((scan.counts, scan.records.len()), ([1, 0, 0], 1));
+    }
+
+    #[test]
+    fn aliases_may_come_in_any_order_but_not_in_circles() {
+        let sample = Sample::new("a.example", kind::A);
+        let backwards = sample.clone().answer("b.example", kind::A, 60, ADDRESS).answer(
+            "a.example",
+            kind::CNAME,
+            60,
+            &name("b.example"),
+        );
+        assert_eq!(verdict(&backwards), Ok(Verdict::Success(60)));
+        let circle = sample.clone().answer("a.example", kind::CNAME, 60, &name("b.example")).answer(
+            "b.example",
+            kind::CNAME,
+            60,
+            &name("a.example"),
+        );
+        assert_eq!(verdict(&circle), Err(Flaw::Circle));
+        let fork = sample.answer("a.example", kind::CNAME, 60, &name("b.example")).answer(
+            "a.example",
+            kind::CNAME,
+            60,
+            &name("c.example"),
+        );
+        assert_eq!(verdict(&fork), Err(Flaw::Circle), "RFC 2181, 10.1");
+    }
+
+    #[test]
+    fn unknown_types_pass_as_they_are() {
+        let sample = Sample::new("a.example", 65_280).answer("a.example", 65_280, 60, &[0xC0, 0xFF, 1]);
+        assert_eq!(verdict(&sample), Ok(Verdict::Success(60)));
+    }
+
+    #[test]
+    fn no_packet_does_any_harm() {
+        let sample = Sample::new("a.example", kind::A)
+            .answer("a.example", kind::CNAME, 60, &name("b.example"))
+            .answer("b.example", kind::A, 60, ADDRESS)
+            .authority("example", kind::SOA, 60, &soa(30))
+            .additional("ns.example", kind::AAAA, 60, &[0; 16])
+            .edns(0);
+        let (packet, question) = (sample.packet(), sample.question());
+        let start = HEADER + question.wire().len();
+        for length in start..packet.len() {
+            let cut = Scan::of(&packet[..length], &question);
+            assert!(cut.is_err(), "{length} of {} bytes", packet.len());
+        }
+        for bit in 16..packet.len() * 8 {
+            let mut flipped = packet.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            // What can be read has its records inside the packet.
+            if let Ok(scan) = Scan::of(&flipped, &question) {
+                assert!(scan.records.iter().all(|spot| usize::from(spot.end) <= flipped.len()));
+            }
+        }
     }
 }

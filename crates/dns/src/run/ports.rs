@@ -203,7 +203,10 @@ impl Ports {
     fn outside(&mut self, block: &Block, own: &[SocketAddr], before: &[Outside]) -> Outside {
         let server =
             block.served.first().map(|served| format!("{}://:{}", served.listen.scheme(), served.port));
-        let setup = outside::Setup::of(&block.plugins, own, &server.unwrap_or_default());
+        // All addresses of another network namespace are not those of this one.
+        let here = |address: &&SocketAddr| !self.fixed || !address.ip().is_unspecified();
+        let own: Vec<_> = own.iter().filter(here).copied().collect();
+        let setup = outside::Setup::of(&block.plugins, &own, &server.unwrap_or_default());
         let known = before.iter().find(|outside| outside.is_of(&setup)).cloned();
         let outside = known.unwrap_or_else(|| Outside::new(setup, &self.meters, &self.loops));
         self.outsides.push(outside.clone());

@@ -1,6 +1,7 @@
 //! A server under test, and `dig`.
 
 use std::net::{SocketAddr, TcpListener, UdpSocket};
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -31,8 +32,20 @@ impl Server {
         Self::start_on(sockets(), Config::of_cluster("cluster.local", &upstreams).unwrap())
     }
 
+    /// Starts a server that does what a Corefile says, and looks at the file again if there is one.
+    pub(crate) async fn following(text: &str, corefile: Option<&Path>) -> Self {
+        let config = Config::from_corefile(text, Path::new("/")).unwrap();
+        let mut server = Self::of(sockets(), config, corefile.map(Path::to_path_buf));
+        tokio::time::timeout(Duration::from_secs(5), &mut server.ready).await.unwrap().unwrap();
+        server
+    }
+
     /// Starts a server on other sockets, under another configuration.
-    pub(crate) fn start_on((udp, tcp): (UdpSocket, TcpListener), config: Config) -> Self {
+    pub(crate) fn start_on(sockets: (UdpSocket, TcpListener), config: Config) -> Self {
+        Self::of(sockets, config, None)
+    }
+
+    fn of((udp, tcp): (UdpSocket, TcpListener), config: Config, corefile: Option<PathBuf>) -> Self {
         let address = udp.local_addr().unwrap();
         let (inputs, events) = mpsc::unbounded_channel();
         let (tell, ready) = oneshot::channel();
@@ -40,7 +53,7 @@ impl Server {
         let task = tokio::spawn(async move {
             let setup = Setup {
                 config,
-                corefile: None,
+                corefile,
                 source: Source::events(events),
                 sockets: Sockets::of(udp, tcp).unwrap(),
             };

@@ -1,10 +1,16 @@
 //! The server on loopback, fed from memory, asked by real clients.
 
+mod bad_upstreams;
+mod cache;
 mod changes;
+mod clients;
 mod harness;
+mod loops;
 mod machine;
 mod names;
 mod protocol;
 mod resolvers;
+mod scripted;
 mod secure;
+mod secure_resolvers;
 mod upstream;
