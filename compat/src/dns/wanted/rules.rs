@@ -18,7 +18,7 @@ pub(super) struct Wanted {
 const PROTOCOLS: [&str; 3] = ["_tcp.", "_udp.", "_sctp."];
 
 /// All of them; the first that fits counts.
-pub(super) const ALL: [Wanted; 29] = [
+pub(super) const ALL: [Wanted; 32] = [
     Wanted {
         reason: "EDNS tells the server's own size",
         is: |_, difference| match difference {
@@ -96,6 +96,28 @@ pub(super) const ALL: [Wanted; 29] = [
     Wanted {
         reason: "the name of the server exists for other types too, in whatever letters",
         is: |asked, _| asked.becomes("NXDOMAIN", "NOERROR") && asked.in_front().as_deref() == Some("ns.dns"),
+    },
+    Wanted {
+        reason: "a zone has name servers in whatever letters it is asked for",
+        is: |asked, _| {
+            let asks = |name: &str| name.bytes().any(|byte| byte.is_ascii_uppercase());
+            let apex = asked.kind() == codes::NS && asked.in_front().is_some_and(|front| front.is_empty());
+            apex && asked.question.proper().is_some_and(|proper| asks(&proper.name))
+        },
+    },
+    Wanted {
+        reason: "the name of a namespace is no search",
+        is: |asked, _| {
+            let is_namespace = asked.in_front().is_some_and(|front| front.matches('.').count() == 1);
+            let failed = asked.theirs.reply().is_some_and(|reply| reply.rcode == 2);
+            asked.case.plugins.contains("autopath") && failed && is_namespace
+        },
+    },
+    Wanted {
+        reason: "a search goes on after an alias of nothing, as clients do",
+        is: |asked, _| {
+            asked.case.plugins.contains("autopath") && asked.becomes("NOERROR", "NXDOMAIN") && asked.is_empty()
+        },
     },
     Wanted {
         reason: "a name with names below it exists for TXT too",
@@ -228,7 +250,13 @@ pub(super) const ALL: [Wanted; 29] = [
     },
     Wanted {
         reason: "a name that does not exist does not exist for SOA either",
-        is: |asked, _| asked.kind() == codes::SOA && asked.becomes("NOERROR", "NXDOMAIN"),
+        is: |asked, difference| {
+            // A search ends there.
+            let of_search = asked.case.plugins.contains("autopath")
+                && matches!(difference, Difference::Missing(record) | Difference::Extra(record)
+                    if record.section == Section::Authority);
+            asked.kind() == codes::SOA && (of_search || asked.becomes("NOERROR", "NXDOMAIN"))
+        },
     },
 ];
 

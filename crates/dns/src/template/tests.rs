@@ -29,6 +29,8 @@ const ADDRESSES: &str = "template IN A example. {
 fn groups_of_the_pattern_become_data() {
     assert_eq!(ask(ADDRESSES, "ip-1-2.example", kind::A), Some((0, vec![(kind::A, vec![10, 0, 1, 2])])));
     assert_eq!(ask(ADDRESSES, "ip-1-2.example", kind::AAAA), None, "the rule is about A");
+    let any = ask(ADDRESSES, "ip-1-2.example", kind::ANY);
+    assert_eq!(any, Some((0, vec![(kind::A, vec![10, 0, 1, 2])])), "which is one of ANY");
     assert_eq!(ask(ADDRESSES, "other.example", kind::A), None, "it falls through");
     assert_eq!(ask(ADDRESSES, "ip-1-2.example.org", kind::A), None, "another zone");
 }
