@@ -66,7 +66,7 @@ fn pieces(text: &str) -> Result<Vec<Piece<'_>>, String> {
 fn piece(text: &str) -> Option<Piece<'_>> {
     let words: Vec<_> = text.split_whitespace().collect();
     match words[..] {
-        [".Name"] | [".Question.Name"] => Some(Piece::Name),
+        [".Name" | ".Question.Name"] => Some(Piece::Name),
         [".Zone"] => Some(Piece::Zone),
         [".Class"] => Some(Piece::Class),
         [".Type"] => Some(Piece::Type),

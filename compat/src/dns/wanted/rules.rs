@@ -116,7 +116,9 @@ pub(super) const ALL: [Wanted; 32] = [
     Wanted {
         reason: "a search goes on after an alias of nothing, as clients do",
         is: |asked, _| {
-            asked.case.plugins.contains("autopath") && asked.becomes("NOERROR", "NXDOMAIN") && asked.is_empty()
+            asked.case.plugins.contains("autopath")
+                && asked.becomes("NOERROR", "NXDOMAIN")
+                && asked.is_empty()
         },
     },
     Wanted {

@@ -84,7 +84,7 @@ pub(super) fn kubernetes(directive: &Directive, read: &mut Read<'_>) -> Result<(
                 kubernetes.multicluster = zones;
             }
             "startup_timeout" => {
-                kubernetes.startup = option.duration(&option.exactly::<1>("DURATION")?[0])?
+                kubernetes.startup = option.duration(&option.exactly::<1>("DURATION")?[0])?;
             }
             "apiserver_qps" | "apiserver_burst" | "apiserver_max_inflight" => {
                 option.number::<u32>(&option.exactly::<1>("NUMBER")?[0])?;

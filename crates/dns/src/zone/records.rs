@@ -100,8 +100,10 @@ impl Records {
                 IpAddr::V6(address) => v6.push(address),
             }
         }
-        (v4.sort_unstable(), v6.sort_unstable());
-        (v4.dedup(), v6.dedup());
+        v4.sort_unstable();
+        v6.sort_unstable();
+        v4.dedup();
+        v6.dedup();
         let own_ports = behind == Behind::ClusterIp;
         let ports = if own_ports { front.ports.clone() } else { Default::default() };
         Self { key, behind, v4: v4.into(), v6: v6.into(), ports, groups }

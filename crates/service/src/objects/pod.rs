@@ -92,7 +92,9 @@ mod tests {
             });
             serde_json::from_value::<Pod>(pod).unwrap().addresses.len()
         };
-        for (phase, count) in [("Pending", 1), ("Running", 1), ("Succeeded", 0), ("Failed", 0), ("Unknown", 0)] {
+        for (phase, count) in
+            [("Pending", 1), ("Running", 1), ("Succeeded", 0), ("Failed", 0), ("Unknown", 0)]
+        {
             assert_eq!(addresses(phase, Value::Null), count, "{phase}");
         }
         assert_eq!(addresses("Running", json!("2026-01-01T00:00:00Z")), 0);
