@@ -28,7 +28,10 @@ pub(crate) struct Metrics {
 
 /// Queries by server and zone.
 #[derive(Debug, Clone, Default)]
-struct Queries(Arc<Mutex<HashMap<(String, String), Arc<Counts>>>>);
+struct Queries(Arc<Mutex<ByZone>>);
+
+/// Counters by server and zone.
+type ByZone = HashMap<(String, String), Arc<Counts>>;
 
 impl Metrics {
     /// Nothing counted so far.

@@ -6,7 +6,10 @@ use super::*;
 use crate::config::Config;
 use crate::wire::{CLASS_IN, Message};
 
-fn ask(text: &str, name: &str, kind: u16) -> Option<(u16, Vec<(u16, Vec<u8>)>)> {
+/// Types and data.
+type Records = Vec<(u16, Vec<u8>)>;
+
+fn ask(text: &str, name: &str, kind: u16) -> Option<(u16, Records)> {
     let config = Config::from_corefile(&format!(". {{\n{text}\n}}"), Path::new("/")).unwrap();
     let templates = Templates::new(config.blocks[0].plugins.template.clone());
     let packet = Query::packet(Name::from_text(name).unwrap().wire(), kind, CLASS_IN);

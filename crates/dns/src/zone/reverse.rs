@@ -179,7 +179,7 @@ impl Reading<'_> {
         let cluster_ip = owners.next_if(|(role, _)| *role == Role::ClusterIp);
         let none_beside = cluster_ip.is_none();
         let endpoints = owners.filter(move |_| none_beside).flat_map(move |(_, key)| {
-            let hosts = self.service(key).into_iter().flat_map(|records| hosts(records));
+            let hosts = self.service(key).into_iter().flat_map(hosts);
             let labels: BTreeSet<Label<'_>> =
                 hosts.filter(|(_, own)| *own == address).map(|(label, _)| label).collect();
             labels.into_iter().map(move |label| Pointer { label: Some(label), key })
