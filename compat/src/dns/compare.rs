@@ -123,8 +123,9 @@ fn replies(theirs: &Reply, ours: &Reply, counts_down: bool) -> Vec<Difference> {
     found
 }
 
-fn chain(reply: &Reply) -> Vec<(&str, &str)> {
-    reply.chain().into_iter().map(|record| (record.name.as_str(), record.data.as_str())).collect()
+fn chain(reply: &Reply) -> Vec<(String, String)> {
+    let aliases = reply.chain().into_iter();
+    aliases.map(|record| (record.name.to_ascii_lowercase(), record.data.to_ascii_lowercase())).collect()
 }
 
 fn counts(reply: &Reply) -> BTreeMap<(Section, u16), usize> {

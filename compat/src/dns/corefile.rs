@@ -25,6 +25,8 @@ pub struct Case {
     pub broken: bool,
     /// The address at which it serves.
     pub address: IpAddr,
+    /// Whether it listens on no other.
+    pub bound: bool,
 }
 
 /// Where things are in one run.
@@ -70,13 +72,21 @@ const PLAIN: Case = Case {
     counts_down: false,
     broken: false,
     address: IpAddr::V4(Ipv4Addr::LOCALHOST),
+    bound: true,
 };
 
 /// All of them.
 pub const CASES: [Case; 21] = [
     Case { broken: true, ..PLAIN },
     // Here it is an endpoint of a Service, which is then the zone's name server.
-    Case { name: "endpoint", kubernetes: "ttl 30", address: IpAddr::V4(PRIMARY), names: &[], ..PLAIN },
+    Case {
+        name: "endpoint",
+        kubernetes: "ttl 30",
+        address: IpAddr::V4(PRIMARY),
+        bound: false,
+        names: &["cluster.local.", "in-addr.arpa.", "ns.dns.cluster.local."],
+        ..PLAIN
+    },
     Case {
         name: "kubeadm",
         broken: true,
@@ -223,7 +233,7 @@ impl Case {
                 format!("kubernetes {} {{\n{}\n{}\n}}\n", zones.join(" "), places.kubeconfig, self.kubernetes)
             }
         };
-        let server = "bind {address}\nready {ready}\n";
+        let server = if self.bound { "bind {address}\nready {ready}\n" } else { "ready {ready}\n" };
         let text = format!(".:{{port}} {{\n{server}{}\n{kubernetes}}}\n{}", self.plugins, self.others);
         text.replace("{port}", &places.server.port().to_string())
             .replace("{address}", &places.server.ip().to_string())

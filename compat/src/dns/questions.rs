@@ -48,8 +48,10 @@ pub fn questions(random: &mut Rng, objects: &Value, case: &Case, most: Option<us
         for kind in [AXFR, IXFR] {
             let transfer = Question::new(&format!("{zone}."), kind);
             // An answer of a whole zone over UDP would say nothing that TCP does not.
-            questions.push(transfer.clone().over_tcp());
-            questions.push(Question::new(&format!("svc.{zone}."), kind).over_tcp());
+            questions.push(transfer.over_tcp());
+            if !zone.ends_with("arpa") {
+                questions.push(Question::new(&format!("svc.{zone}."), kind).over_tcp());
+            }
         }
     }
     if case.broken {

@@ -32,6 +32,16 @@ impl Asked<'_> {
         self.question.proper().map_or_else(String::new, |proper| proper.name.to_ascii_lowercase())
     }
 
+    /// What the name has in front of a zone of the cluster, without the dot; `None` if it is in none.
+    fn in_front(&self) -> Option<String> {
+        let name = self.name();
+        let mut fronts = self.case.zones.iter().filter_map(|zone| {
+            let front = name.strip_suffix(&format!("{zone}."))?;
+            (front.is_empty() || front.ends_with('.')).then(|| front.trim_end_matches('.').to_owned())
+        });
+        fronts.next()
+    }
+
     /// Whether these are the response codes, theirs and ours.
     fn becomes(&self, theirs: &str, ours: &str) -> bool {
         let (theirs, ours) = (codes::rcode_code(theirs), codes::rcode_code(ours));

@@ -7,7 +7,7 @@ mod write;
 use crate::wire::{HEADER, Name, Query, Record, Reply, Section, flag, kind, rcode};
 use crate::zone::{Found, Reading, View};
 
-pub(crate) use authority::data_of_start as start_of_authority;
+pub(crate) use authority::start_of_question;
 
 use write::Subject;
 

@@ -28,9 +28,10 @@ pub(crate) struct Metrics {
 
 /// Queries by server and zone.
 #[derive(Debug, Clone, Default)]
-struct Queries(Arc<Mutex<ByServerAndZone>>);
+struct Queries(Arc<Mutex<ByZone>>);
 
-type ByServerAndZone = HashMap<(String, String), Arc<Counts>>;
+/// Counters by server and zone.
+type ByZone = HashMap<(String, String), Arc<Counts>>;
 
 impl Metrics {
     /// Nothing counted so far.

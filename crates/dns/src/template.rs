@@ -94,7 +94,7 @@ impl Templates {
             let zones = rule.zones.iter().filter(|zone| query.name.below(zone).is_some());
             let Some(zone) = zones.max_by_key(|zone| zone.labels()) else { continue };
             let meant = rule.class.is_none_or(|class| class == query.class)
-                && rule.kind.is_none_or(|kind| kind == query.kind);
+                && rule.kind.is_none_or(|kind| kind == query.kind || query.kind == kind::ANY);
             if !meant {
                 continue;
             }

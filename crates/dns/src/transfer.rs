@@ -15,8 +15,8 @@ const APEX: [u8; 2] = pointer(HEADER);
 pub(crate) fn messages(view: &View, query: &Query<'_>) -> Vec<Vec<u8>> {
     let reading = view.read();
     let mut zone = Zone { query, messages: Vec::new(), records: Vec::new(), length: 0 };
-    let soa = crate::answer::start_of_authority(view);
-    zone.put(&APEX, kind::SOA, view.ttl, &soa);
+    let (soa_ttl, soa) = crate::answer::start_of_question(view);
+    zone.put(&APEX, kind::SOA, soa_ttl, &soa);
     let servers = view.name_servers(&reading);
     for name in servers.iter().map(|(name, _)| name).collect::<BTreeSet<_>>() {
         zone.put(&APEX, kind::NS, view.ttl, &[name, &APEX[..]].concat());
@@ -35,7 +35,7 @@ pub(crate) fn messages(view: &View, query: &Query<'_>) -> Vec<Vec<u8>> {
             zone.service(view, records);
         }
     }
-    zone.put(&APEX, kind::SOA, view.ttl, &soa);
+    zone.put(&APEX, kind::SOA, soa_ttl, &soa);
     zone.flush();
     zone.messages
 }

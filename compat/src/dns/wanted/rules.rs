@@ -18,7 +18,7 @@ pub(super) struct Wanted {
 const PROTOCOLS: [&str; 3] = ["_tcp.", "_udp.", "_sctp."];
 
 /// All of them; the first that fits counts.
-pub(super) const ALL: [Wanted; 25] = [
+pub(super) const ALL: [Wanted; 32] = [
     Wanted {
         reason: "EDNS tells the server's own size",
         is: |_, difference| match difference {
@@ -87,20 +87,47 @@ pub(super) const ALL: [Wanted; 25] = [
     Wanted {
         reason: "a name with names below it exists",
         is: |asked, _| {
+            let is_protocol = PROTOCOLS.iter().any(|label| asked.name().starts_with(label));
             asked.becomes("NXDOMAIN", "NOERROR")
-                && PROTOCOLS.iter().any(|label| asked.name().starts_with(label))
+                && (is_protocol || asked.in_front().as_deref() == Some("dns"))
+                && asked.is_empty()
+        },
+    },
+    Wanted {
+        reason: "the name of the server exists for other types too, in whatever letters",
+        is: |asked, _| asked.becomes("NXDOMAIN", "NOERROR") && asked.in_front().as_deref() == Some("ns.dns"),
+    },
+    Wanted {
+        reason: "a zone has name servers in whatever letters it is asked for",
+        is: |asked, _| {
+            let asks = |name: &str| name.bytes().any(|byte| byte.is_ascii_uppercase());
+            let apex = asked.kind() == codes::NS && asked.in_front().is_some_and(|front| front.is_empty());
+            apex && asked.question.proper().is_some_and(|proper| asks(&proper.name))
+        },
+    },
+    Wanted {
+        reason: "the name of a namespace is no search",
+        is: |asked, _| {
+            let is_namespace = asked.in_front().is_some_and(|front| front.matches('.').count() == 1);
+            let failed = asked.theirs.reply().is_some_and(|reply| reply.rcode == 2);
+            asked.case.plugins.contains("autopath") && failed && is_namespace
+        },
+    },
+    Wanted {
+        reason: "a search goes on after an alias of nothing, as clients do",
+        is: |asked, _| {
+            asked.case.plugins.contains("autopath")
+                && asked.becomes("NOERROR", "NXDOMAIN")
                 && asked.is_empty()
         },
     },
     Wanted {
         reason: "a name with names below it exists for TXT too",
         is: |asked, _| {
-            let name = asked.name();
-            let is_namespace = name.split('.').nth(1).is_some_and(|label| label == "svc" || label == "pod");
-            asked.kind() == codes::TXT
-                && asked.becomes("NXDOMAIN", "NOERROR")
-                && is_namespace
-                && asked.is_empty()
+            let name = asked.in_front().unwrap_or_default();
+            let labels: Vec<_> = name.split('.').collect();
+            let is_above = matches!(labels[..], ["" | "svc" | "pod" | "dns"] | [_, "svc" | "pod" | "dns"]);
+            asked.kind() == codes::TXT && asked.becomes("NXDOMAIN", "NOERROR") && is_above && asked.is_empty()
         },
     },
     Wanted {
@@ -168,8 +195,35 @@ pub(super) const ALL: [Wanted; 25] = [
         },
     },
     Wanted {
-        reason: "a transfer has the records that questions get, and only a zone's apex has one",
-        is: |asked, _| asked.question.is_transfer() && asked.case.plugins.contains("transfer"),
+        reason: "only the apex of a zone has a transfer",
+        is: |asked, _| {
+            let refused = asked.ours.reply().is_some_and(|reply| reply.rcode == 5);
+            asked.question.is_transfer() && asked.in_front() != Some(String::new()) && refused
+        },
+    },
+    Wanted {
+        reason: "a transfer from no serial number on is the whole zone",
+        is: |asked, _| asked.kind() == codes::IXFR && asked.becomes("SERVFAIL", "NOERROR"),
+    },
+    Wanted {
+        reason: "a reverse zone is transferred with its PTR records",
+        is: |asked, difference| {
+            let reverse = asked.question.is_transfer() && asked.name().ends_with(".arpa.");
+            reverse
+                && match difference {
+                    Difference::Missing(record) => record.kind != codes::SOA,
+                    Difference::Extra(record) => record.kind == codes::PTR,
+                    _ => false,
+                }
+        },
+    },
+    Wanted {
+        reason: "a transfer has every record that questions get",
+        is: |asked, difference| {
+            let known = [codes::A, codes::AAAA, codes::SRV, codes::TXT];
+            let more = |record: &Record| known.contains(&record.kind);
+            asked.question.is_transfer() && matches!(difference, Difference::Extra(record) if more(record))
+        },
     },
     Wanted {
         reason: "the question is repeated as it was asked",
@@ -198,7 +252,13 @@ pub(super) const ALL: [Wanted; 25] = [
     },
     Wanted {
         reason: "a name that does not exist does not exist for SOA either",
-        is: |asked, _| asked.kind() == codes::SOA && asked.becomes("NOERROR", "NXDOMAIN"),
+        is: |asked, difference| {
+            // A search ends there.
+            let of_search = asked.case.plugins.contains("autopath")
+                && matches!(difference, Difference::Missing(record) | Difference::Extra(record)
+                    if record.section == Section::Authority);
+            asked.kind() == codes::SOA && (of_search || asked.becomes("NOERROR", "NXDOMAIN"))
+        },
     },
 ];
 

@@ -20,11 +20,12 @@ const SECONDARY: [u32; 3] = [7200, 1800, 86_400];
 /// The longest that an SOA record itself may be remembered, in seconds, as CoreDNS has it.
 const LONGEST_TTL: u32 = 300;
 
-/// The data of the SOA record of a zone whose name stands where the question does.
-pub(crate) fn data_of_start(view: &View) -> Vec<u8> {
+/// The TTL in seconds and the data of the SOA record of a zone whose name stands where the question does.
+pub(crate) fn start_of_question(view: &View) -> (u32, Vec<u8>) {
     let apex = crate::wire::pointer(crate::wire::HEADER);
     let numbers = [view.table().serial(), SECONDARY[0], SECONDARY[1], SECONDARY[2], view.ttl];
-    [OWN_NAME, &apex, MAILBOX, &apex, &numbers.map(u32::to_be_bytes).concat()].concat()
+    let data = [OWN_NAME, &apex, MAILBOX, &apex, &numbers.map(u32::to_be_bytes).concat()].concat();
+    (view.ttl.min(LONGEST_TTL), data)
 }
 
 /// The SOA record; in a negative answer it says how long absence may be remembered (RFC 2308).

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use super::Answered;
-use crate::metrics::Plugin;
 use crate::server::Transport;
 use crate::wire::{LARGEST_TCP, Message, PLAIN_UDP, Query, class, flag, kind, rcode};
 
@@ -47,19 +46,6 @@ pub(super) fn of_query(answered: &Answered<'_>, query: &Query<'_>, reply: Messag
         length = answered.reply.len(),
         took = answered.took.as_secs_f64(),
     )
-}
-
-/// That a query failed, and at whom.
-pub(super) fn of_error(query: &Query<'_>, plugin: Plugin) -> String {
-    let cause = match plugin {
-        Plugin::Kubernetes => "the cluster's names are not all known yet, or its aliases lead in a circle",
-        Plugin::Forward | Plugin::Cache => "the upstream resolvers failed or did not answer",
-        Plugin::Template => "a template makes no record, or its pattern does not fit",
-        Plugin::Hosts => "the name is not in the hosts file, and nothing comes after it",
-        Plugin::None | Plugin::Limits => "nobody can answer",
-    };
-    let kind = word("TYPE", query.kind, kind::name);
-    format!("[ERROR] plugin/errors: {} {} {kind}: {cause}", rcode::SERVFAIL, query.name)
 }
 
 /// The name of a number, else the number behind a prefix (RFC 3597).

@@ -11,7 +11,7 @@ use crate::wire::{CLASS_IN, HEADER, Name, Reply, Section, flag, kind, pointer};
 fn logger(lines: &str) -> (Logger, Receiver<String>) {
     let config = Config::from_corefile(&format!(". {{\n{lines}\n}}"), Path::new("/")).unwrap();
     let (waiting, told) = sync_channel(100);
-    (Logger::new(&config.blocks[0].plugins, Arc::new(Lines::to(waiting))), told)
+    (Logger::new(config.blocks[0].plugins.log.clone().unwrap(), Arc::new(Lines::to(waiting))), told)
 }
 
 /// Has a reply to a query for a name logged, with an address if it is a success.
@@ -26,7 +26,7 @@ fn note(logger: &Logger, name: &str, code: u16, answers: usize) {
     reply.finish(code);
     let client = Client { address: [10, 0, 0, 1].into(), port: 4711, transport: Transport::Udp };
     let took = Duration::from_micros(123);
-    logger.note(&Answered { client, packet: &packet, reply: &out, plugin: Plugin::Forward, took });
+    logger.note(&Answered { client, packet: &packet, reply: &out, took });
 }
 
 #[test]
@@ -58,24 +58,4 @@ fn coredns_zones_and_classes_choose_what_is_logged() {
         let names: Vec<_> = told.try_iter().map(|line| line.split(' ').nth(6).unwrap().to_owned()).collect();
         assert_eq!(names, logged, "{class}");
     }
-}
-
-#[test]
-fn failures_are_told_with_whom_they_are_due_to_and_nothing_else_is() {
-    let (logger, told) = logger("errors");
-    note(&logger, "a.example", rcode::NXDOMAIN, 0);
-    note(&logger, "b.example", rcode::SERVFAIL, 0);
-    let told: Vec<_> = told.try_iter().collect();
-    let line = "[ERROR] plugin/errors: 2 b.example. A: the upstream resolvers failed or did not answer";
-    assert_eq!(told, [line]);
-}
-
-#[test]
-fn of_many_failures_in_a_second_only_the_first_are_told() {
-    let errors = Errors::default();
-    let told = |now, count| -> Vec<String> {
-        (0..count).flat_map(|_| errors.lines(now, "x".to_owned()).collect::<Vec<_>>()).collect()
-    };
-    assert_eq!(told(7, 30).len(), 10);
-    assert_eq!(told(8, 1), ["[ERROR] plugin/errors: 20 more failures in a second", "x"]);
 }

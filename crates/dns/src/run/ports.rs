@@ -150,16 +150,14 @@ impl Ports {
         Ok(())
     }
 
-    /// What logs the queries for a block, if it has `log` or `errors`.
+    /// What logs the queries for a block, if it has `log`.
     fn logger(&mut self, block: &Block) -> Result<Option<Arc<Logger>>, Error> {
-        if block.plugins.log.is_none() && !block.plugins.errors {
-            return Ok(None);
-        }
+        let Some(options) = block.plugins.log.clone() else { return Ok(None) };
         let lines = match &self.lines {
             Some(lines) => lines.clone(),
             None => self.lines.insert(Arc::new(Lines::on_standard_output().map_err(Error::Log)?)).clone(),
         };
-        Ok(Some(Arc::new(Logger::new(&block.plugins, lines))))
+        Ok(Some(Arc::new(Logger::new(options, lines))))
     }
 
     /// Where the queries for a zone are counted, if the block has `prometheus`.
@@ -214,7 +212,7 @@ impl Ports {
     }
 }
 
-/// The addresses at which a block is asked.
+/// The addresses at which a block is asked by others; loopback would lead them to themselves.
 fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
     let bound =
         if block.bind.is_empty() { own.iter().map(SocketAddr::ip).collect() } else { block.bind.clone() };
@@ -222,6 +220,7 @@ fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
     if servers.is_empty() {
         servers = interfaces::own();
     }
+    servers.retain(|address| !address.is_loopback());
     servers.sort();
     servers.dedup();
     servers

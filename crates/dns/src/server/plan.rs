@@ -112,7 +112,7 @@ impl Plan {
     ) {
         let Some(entry) = outcome.entry.map(|at| &self.blocks[at]) else { return };
         if let Some(log) = &entry.log {
-            log.note(&Answered { client, packet, reply, plugin: outcome.plugin, took });
+            log.note(&Answered { client, packet, reply, took });
         }
         let Some(counts) = &entry.counts else { return };
         let counted = Counted {

@@ -6,10 +6,10 @@ use super::*;
 use crate::config::Config;
 use crate::wire::{CLASS_IN, Message};
 
-/// The response code, and the records of the reply by type.
-type Said = (u16, Vec<(u16, Vec<u8>)>);
+/// Types and data.
+type Records = Vec<(u16, Vec<u8>)>;
 
-fn ask(text: &str, name: &str, kind: u16) -> Option<Said> {
+fn ask(text: &str, name: &str, kind: u16) -> Option<(u16, Records)> {
     let config = Config::from_corefile(&format!(". {{\n{text}\n}}"), Path::new("/")).unwrap();
     let templates = Templates::new(config.blocks[0].plugins.template.clone());
     let packet = Query::packet(Name::from_text(name).unwrap().wire(), kind, CLASS_IN);
@@ -32,6 +32,8 @@ const ADDRESSES: &str = "template IN A example. {
 fn groups_of_the_pattern_become_data() {
     assert_eq!(ask(ADDRESSES, "ip-1-2.example", kind::A), Some((0, vec![(kind::A, vec![10, 0, 1, 2])])));
     assert_eq!(ask(ADDRESSES, "ip-1-2.example", kind::AAAA), None, "the rule is about A");
+    let any = ask(ADDRESSES, "ip-1-2.example", kind::ANY);
+    assert_eq!(any, Some((0, vec![(kind::A, vec![10, 0, 1, 2])])), "which is one of ANY");
     assert_eq!(ask(ADDRESSES, "other.example", kind::A), None, "it falls through");
     assert_eq!(ask(ADDRESSES, "ip-1-2.example.org", kind::A), None, "another zone");
 }

@@ -84,6 +84,34 @@ fn coredns_targets_are_in_the_zone_that_was_asked_and_addresses_lead_to_the_firs
 }
 
 #[test]
+fn rfc5936_a_transfer_has_the_records_that_questions_get() {
+    let mut scene = db();
+    let ports = json!([{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]);
+    scene
+        .service(
+            "web",
+            json!({"clusterIPs": ["10.96.0.7", "fd00::7"], "clusterIP": "10.96.0.7", "ports": ports}),
+        )
+        .slice("web-1", "web", ports, json!([{"addresses": ["10.244.1.2"]}]))
+        .service("out", json!({"type": "ExternalName", "externalName": "a.example"}));
+    let mut kinds = std::collections::BTreeSet::new();
+    for zone in ["cluster.local", "in-addr.arpa"] {
+        let lines = scene.transfer(zone);
+        assert!(lines[0].contains(" SOA ") && lines.first() == lines.last(), "{lines:?}");
+        for line in &lines {
+            let words: Vec<_> = line.splitn(4, ' ').collect();
+            let kind = crate::wire::kind::by_name(words[2]).unwrap();
+            assert!(scene.answers(words[1], kind).iter().any(|data| data == words[3]), "{line}");
+            kinds.insert(words[2].to_owned());
+        }
+        let distinct: std::collections::BTreeSet<_> = lines[1..].iter().collect();
+        assert_eq!(distinct.len(), lines.len() - 1, "each record once: {lines:#?}");
+    }
+    let kinds: Vec<_> = kinds.into_iter().collect();
+    assert_eq!(kinds, ["A", "AAAA", "CNAME", "NS", "PTR", "SOA", "SRV", "TXT"]);
+}
+
+#[test]
 fn coredns_the_services_in_front_of_this_server_are_the_name_servers() {
     let mut scene = Scene::new();
     let dns = json!([{"name": "dns", "port": 53, "protocol": "UDP"}]);

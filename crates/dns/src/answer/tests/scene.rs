@@ -142,6 +142,15 @@ impl Scene {
         }
     }
 
+    /// The records of a zone sent whole, as lines.
+    pub(super) fn transfer(&self, zone: &str) -> Vec<String> {
+        let packet = query(zone, kind::AXFR);
+        let view = view(&self.table, &self.plugins);
+        let messages = crate::transfer::messages(&view, &Query::decode(&packet).unwrap());
+        let lines = messages.iter().flat_map(|message| read(message));
+        lines.filter(|line| !line.starts_with("rcode")).collect()
+    }
+
     /// What the cluster has to say to a query that can be read.
     pub(super) fn send_knowing(&self, packet: &[u8], outside: Outside<'_>) -> (Step, Vec<u8>) {
         let mut reply = Vec::new();
