@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt, TryStreamExt};
+use kube::core::Status;
 use kube::runtime::utils::{Backoff, StreamBackoff};
 use kube::runtime::watcher::{self, Error, watcher};
 use kube::{Api, Client};
@@ -74,7 +75,7 @@ impl<T: Object> Follower<T> {
         let heard = self.heard.next().await.unwrap_or(Ok(None));
         let (unreadable, gone) = match &heard {
             Err(Error::InitialListFailed(error) | Error::WatchFailed(error)) => {
-                (matches!(error, kube::Error::SerdeError(_)) && !self.careful, false)
+                (is_unreadable(error) && !self.careful, false)
             }
             // Most servers say by an event that the place to go on from is no longer kept, some by the answer's code.
             Err(Error::WatchStartFailed(kube::Error::Api(status))) => (false, status.code == GONE),
@@ -86,6 +87,16 @@ impl<T: Object> Follower<T> {
             self.heard = listen(self.client.clone(), self.config.clone());
         }
         heard
+    }
+}
+
+/// Whether the server's words could not be read. The kube client takes a watch event that is none for a Status, of
+/// which no field is there.
+fn is_unreadable(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::SerdeError(_) => true,
+        kube::Error::Api(status) => **status == Status::default(),
+        _ => false,
     }
 }
 

@@ -9,7 +9,7 @@ use serde_json::json;
 use tokio::sync::oneshot;
 
 use crate::api::Api;
-use crate::scene::{POD1, POD2, Scene, config, service, slice};
+use crate::scene::{POD1, POD2, Scene, service, slice};
 use crate::server::ask;
 
 const VIP: &str = "10.96.0.20:8080";
@@ -22,7 +22,7 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(scene: &Scene, api: &Api, duties: Duties) -> Self {
-        let mode = scene.new_mode();
+        let (mode, config) = (scene.new_mode(), scene.config());
         let url = format!("http://{}", api.address).parse().unwrap();
         let (stop, stopped) = oneshot::channel();
         let thread = std::thread::spawn(move || {
@@ -32,7 +32,7 @@ impl Running {
                 let shutdown = async {
                     let _ = stopped.await;
                 };
-                proxy::run(client, config(), duties, mode, shutdown).await
+                proxy::run(client, config, duties, mode, shutdown).await
             })
         });
         Self { stop, thread }

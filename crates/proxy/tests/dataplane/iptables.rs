@@ -43,7 +43,7 @@ fn scene_of(make: crate::scene::MakeMode) -> Option<Scene> {
     Scene::in_mode(make, Config { mode: ModeName::Iptables, ..config() })
 }
 
-fn scene() -> Option<Scene> {
+pub(crate) fn scene() -> Option<Scene> {
     scene_of(mode)
 }
 

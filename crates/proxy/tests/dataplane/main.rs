@@ -17,5 +17,6 @@ mod local_dns;
 mod localhost;
 mod policies;
 mod scale;
+mod storm;
 mod updates;
 mod userspace;

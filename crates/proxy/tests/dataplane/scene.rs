@@ -177,7 +177,12 @@ impl Scene {
 
     /// A mode for a proxy of its own.
     pub(crate) fn new_mode(&self) -> Box<dyn Mode> {
-        nftables(&self.node)
+        (self.make_mode)(&self.node)
+    }
+
+    /// The configuration of that proxy.
+    pub(crate) fn config(&self) -> Config {
+        self.config.clone()
     }
 
     /// Makes the kernel hold what the objects say, looking at those that changed.
