@@ -12,6 +12,7 @@ mod damage;
 mod follow;
 mod iptables;
 mod ipvs;
+mod kill;
 mod kube_proxy_layout;
 mod local_dns;
 mod localhost;
