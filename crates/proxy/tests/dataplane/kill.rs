@@ -19,10 +19,6 @@ use sys::{End, run_until};
 /// Says to the process that is killed which mode it has and which namespace is its node.
 const TASK: &str = "PORTOLAN_TEST_TASK";
 const BOTH: [(&str, &str); 2] = [(POD1, "node"), (POD2, "node")];
-/// Calls by which the modes and their programs talk to the kernel.
-const CALLS: [i64; 2] = [libc::SYS_sendto, libc::SYS_sendmsg];
-/// At so many points at most a program is killed.
-const POINTS: usize = 120;
 
 /// What the proxy sees, in this order: objects that come or change, and those that go.
 fn life() -> Vec<(Vec<Value>, Vec<Value>)> {
@@ -49,21 +45,24 @@ fn life() -> Vec<(Vec<Value>, Vec<Value>)> {
             ],
             vec![],
         ),
+        (vec![slice("web-1", "web", &BOTH), slice("idle-1", "idle", &BOTH)], vec![sticky("198.51.100.8")]),
+        (vec![slice("web-1", "web", &BOTH[..1]), sticky("198.51.100.9")], vec![]),
     ]
 }
 
 /// What somebody else does to the rules, so that a restart must write them anew.
 fn damage(mode: ModeName) -> [&'static str; 2] {
     match mode {
-        ModeName::Nftables => {
-            ["nft", "add chain inet portolan filter-input { type filter hook input priority 0; policy drop; }"]
-        }
+        ModeName::Nftables => [
+            "nft",
+            "add chain inet portolan filter-input { type filter hook input priority 0; policy drop; }",
+        ],
         _ => ["iptables-nft", "-w 5 -t nat -F KUBE-SERVICES"],
     }
 }
 
-/// A process that is killed: a proxy, and after each change another one that knows nothing; at last one that finds
-/// the rules damaged.
+/// A process that is killed: a proxy that follows every other change; the changes between happen while none runs,
+/// and a new one finds what the one before left. At last one finds the rules damaged.
 #[test]
 #[ignore = "the process that other tests start and kill"]
 fn live() {
@@ -80,12 +79,16 @@ fn live() {
         proxy.sync(&sight, touched).unwrap();
     };
     let mut proxy = make(&node);
-    for (come, go) in life() {
+    for (round, (come, go)) in life().into_iter().enumerate() {
         scene::take_in(&mut cluster, &mut changed, &come, Event::Apply, Event::Apply);
         scene::take_in(&mut cluster, &mut changed, &go, Event::Delete, Event::Delete);
-        sync(&mut proxy, &cluster, &Touched::Services(&std::mem::take(&mut changed)));
-        proxy = make(&node);
-        sync(&mut proxy, &cluster, &Touched::Everything);
+        let followed = std::mem::take(&mut changed);
+        if round % 2 == 0 {
+            sync(&mut proxy, &cluster, &Touched::Services(&followed));
+        } else {
+            proxy = make(&node);
+            sync(&mut proxy, &cluster, &Touched::Everything);
+        }
     }
     let [program, arguments] = damage(mode);
     let damaged = node.run(|| Command::new(program).args(arguments.split(' ')).status().unwrap());
@@ -97,15 +100,15 @@ fn modes() -> [(scene::MakeMode, ModeName); 2] {
     [(scene::nftables, ModeName::Nftables), (iptables::mode, ModeName::Iptables)]
 }
 
-/// Starts that process; it ends by itself or at this call to the kernel.
+/// Starts that process; it ends by itself or before this transaction.
 fn live_until(node: &Namespace, mode: ModeName, last: usize) -> End {
     let mut command = Command::new(std::env::current_exe().unwrap());
     command.args(["kill::live", "--exact", "--ignored", "--test-threads", "1"]);
     command.env(TASK, format!("{mode} {}", node.name)).stdout(Stdio::null());
-    run_until(command, &CALLS, last)
+    run_until(command, last)
 }
 
-/// Kills the process at each of its calls, or as many as there may be, and starts another.
+/// Kills the process before each of its transactions, and starts another proxy.
 fn converges<H: PartialEq>(scene: &mut Scene, mode: ModeName, clear: fn(&Scene), held: fn(&Scene) -> H) {
     for (come, go) in life() {
         scene.apply(&come);
@@ -115,28 +118,28 @@ fn converges<H: PartialEq>(scene: &mut Scene, mode: ModeName, clear: fn(&Scene),
     scene.restart();
     let fresh = held(scene);
     clear(scene);
-    let End::Own { status: 0, calls } = live_until(&scene.node, mode, usize::MAX) else {
+    let End::Own { status: 0, transactions } = live_until(&scene.node, mode, usize::MAX) else {
         panic!("the process fails by itself");
     };
-    assert!(calls > 10, "{calls} calls");
-    let points: Vec<_> = (1..=calls).step_by(calls.div_ceil(POINTS)).collect();
+    assert!(transactions > 10, "{transactions}");
     let mut halfway = 0;
-    for point in &points {
+    for last in 1..=transactions {
         clear(scene);
-        assert_eq!(live_until(&scene.node, mode, *point), End::Killed);
+        assert_eq!(live_until(&scene.node, mode, last), End::Killed);
         halfway += usize::from(held(scene) != fresh);
         scene.restart();
-        assert!(held(scene) == fresh, "killed at call {point} of {calls}, the next proxy leaves something else");
+        assert!(
+            held(scene) == fresh,
+            "killed before transaction {last}, the next proxy leaves something else"
+        );
         assert_eq!(ask(&scene.pod2, "10.96.0.20:8080").unwrap().server, "pod1");
-        let again = scene.restart();
-        assert!(!again.full || mode != ModeName::Nftables, "killed at call {point}: {again:?}");
     }
-    println!("killed at {} of {calls} calls; {halfway} times the kernel held something else", points.len());
-    assert!(halfway > points.len() / 4);
+    println!("killed before each of {transactions} transactions; {halfway} times something was missing");
+    assert!(halfway > transactions / 2);
 }
 
 #[test]
-fn a_start_after_a_kill_at_any_call_leaves_what_a_fresh_load_gives() {
+fn a_start_after_a_kill_before_any_transaction_leaves_what_a_fresh_load_gives() {
     let Some(mut scene) = Scene::new() else { return };
     let clear = |scene: &Scene| {
         proxy::cleanup(&mut scene.node.run(|| nfnetlink::Socket::open().unwrap())).unwrap();
@@ -152,10 +155,11 @@ fn a_start_after_a_kill_at_any_call_leaves_what_a_fresh_load_gives() {
 }
 
 #[test]
-fn a_start_after_a_kill_at_any_call_leaves_what_a_fresh_load_gives_in_iptables_mode() {
+fn a_start_after_a_kill_before_any_transaction_leaves_what_a_fresh_load_gives_in_iptables_mode() {
     let Some(mut scene) = iptables::scene() else { return };
     let clear = |scene: &Scene| proxy::iptables::cleanup(&iptables::place(&scene.node)).unwrap();
-    let held =
-        |scene: &Scene| ["iptables-nft-save", "ip6tables-nft-save"].map(|save| iptables::held(&scene.node, save));
+    let held = |scene: &Scene| {
+        ["iptables-nft-save", "ip6tables-nft-save"].map(|save| iptables::held(&scene.node, save))
+    };
     converges(&mut scene, ModeName::Iptables, clear, held);
 }

@@ -121,7 +121,10 @@ mod tests {
         assert!(serde_json::from_str::<Vec<Watched<Service, false>>>(json).is_err());
         let watched: Vec<Watched<Service, true>> = serde_json::from_str(json).unwrap();
         let [bad, good] = [0, 1].map(|index| watched[index].object.as_ref().unwrap());
-        assert_eq!((&*bad.metadata.name, bad.metadata.uid.as_deref(), bad.proxied()), ("bad", Some("u"), false));
+        assert_eq!(
+            (&*bad.metadata.name, bad.metadata.uid.as_deref(), bad.proxied()),
+            ("bad", Some("u"), false)
+        );
         assert!(bad.problems.iter().next().unwrap().contains("expected a sequence"), "{:?}", bad.problems);
         assert!(good.proxied());
         let bad = r#"{"metadata":{"name":"bad"},"spec":"none"}"#;

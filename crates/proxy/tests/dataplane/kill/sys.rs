@@ -1,9 +1,9 @@
-//! Killing a program at a chosen system call, by ptrace(2), which no safe interface has.
+//! Killing a program before a chosen change of the kernel's rules, by ptrace(2), which no safe interface has.
 #![allow(unsafe_code)]
 
 use std::collections::BTreeSet;
 use std::io;
-use std::mem::MaybeUninit;
+use std::mem::{MaybeUninit, offset_of};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::ptr::null_mut;
@@ -13,15 +13,15 @@ use libc::{c_int, c_void, pid_t};
 /// What became of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum End {
-    /// It ended with this status after so many of the calls.
-    Own { status: c_int, calls: usize },
+    /// It ended with this status after so many transactions.
+    Own { status: c_int, transactions: usize },
     /// It was killed.
     Killed,
 }
 
-/// Starts a program and kills it, and all that it started, when any of them is about to make the last of so many of
-/// these system calls; that call is not made any more.
-pub(super) fn run_until(mut command: Command, calls: &[i64], last: usize) -> End {
+/// Starts a program and kills it, and all that it started, when any of them is about to send the last of so many
+/// nf_tables transactions; the kernel does not get that one any more.
+pub(super) fn run_until(mut command: Command, last: usize) -> End {
     // SAFETY: between fork and exec there is only one system call.
     unsafe {
         command.pre_exec(|| match libc::ptrace(libc::PTRACE_TRACEME, 0, 0, 0) {
@@ -39,21 +39,21 @@ pub(super) fn run_until(mut command: Command, calls: &[i64], last: usize) -> End
     assert_eq!(wait(), Some((program, stopped_by(libc::SIGTRAP))));
     ask(libc::PTRACE_SETOPTIONS, program, options);
     go_on(program, 0);
-    let (mut threads, mut made) = (BTreeSet::from([program]), 0);
+    let (mut threads, mut begun) = (BTreeSet::from([program]), 0);
     while let Some((thread, status)) = wait() {
         if !libc::WIFSTOPPED(status) {
             threads.remove(&thread);
             if thread == program {
                 kill(&threads);
-                return End::Own { status, calls: made };
+                return End::Own { status, transactions: begun };
             }
             continue;
         }
         let is_new = threads.insert(thread);
         let signal = libc::WSTOPSIG(status);
         if signal == libc::SIGTRAP | 0x80 {
-            made += usize::from(called(thread).is_some_and(|call| calls.contains(&call)));
-            if made == last {
+            begun += usize::from(sends(thread).is_some_and(|data| is_transaction(thread, data)));
+            if begun == last {
                 kill(&threads);
                 return End::Killed;
             }
@@ -91,8 +91,9 @@ fn kill(threads: &BTreeSet<pid_t>) {
     }
 }
 
-/// The system call that a stopped thread is about to make; `None` when it comes back from one.
-fn called(thread: pid_t) -> Option<i64> {
+/// Where the data begin that a stopped thread is about to send; `None` when it is about to do something else, or has
+/// done it.
+fn sends(thread: pid_t) -> Option<u64> {
     let mut info = MaybeUninit::<libc::ptrace_syscall_info>::zeroed();
     // SAFETY: the kernel writes as many bytes as it is told there are; zeros are a value of every field.
     let info = unsafe {
@@ -100,8 +101,34 @@ fn called(thread: pid_t) -> Option<i64> {
         libc::ptrace(libc::PTRACE_GET_SYSCALL_INFO, thread, size, info.as_mut_ptr());
         info.assume_init()
     };
+    if info.op != libc::PTRACE_SYSCALL_INFO_ENTRY {
+        return None;
+    }
     // SAFETY: this is the kind of stop that has the field.
-    (info.op == libc::PTRACE_SYSCALL_INFO_ENTRY).then(|| unsafe { info.u.entry.nr } as i64)
+    let call = unsafe { info.u.entry };
+    let data = call.args[1];
+    match call.nr as i64 {
+        libc::SYS_sendto => Some(data),
+        libc::SYS_sendmsg => {
+            let pieces = word(thread, data + offset_of!(libc::msghdr, msg_iov) as u64);
+            Some(word(thread, pieces + offset_of!(libc::iovec, iov_base) as u64))
+        }
+        _ => None,
+    }
+}
+
+/// Whether a netlink message begins there, whose type says that it begins a transaction.
+fn is_transaction(thread: pid_t, data: u64) -> bool {
+    let bytes = word(thread, data).to_ne_bytes();
+    i32::from(u16::from_ne_bytes([bytes[4], bytes[5]])) == libc::NFNL_MSG_BATCH_BEGIN
+}
+
+/// Eight bytes of a thread's memory; zero if there is none.
+fn word(thread: pid_t, address: u64) -> u64 {
+    let none = null_mut::<c_void>();
+    // SAFETY: reads memory of the other process only.
+    let word = unsafe { libc::ptrace(libc::PTRACE_PEEKDATA, thread, address as *mut c_void, none) };
+    if word == -1 { 0 } else { word as u64 }
 }
 
 fn go_on(thread: pid_t, signal: c_int) {
