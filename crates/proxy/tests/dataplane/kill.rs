@@ -45,8 +45,9 @@ fn life() -> Vec<(Vec<Value>, Vec<Value>)> {
             ],
             vec![],
         ),
-        (vec![slice("web-1", "web", &BOTH), slice("idle-1", "idle", &BOTH)], vec![sticky("198.51.100.8")]),
-        (vec![slice("web-1", "web", &BOTH[..1]), sticky("198.51.100.9")], vec![]),
+        (vec![slice("web-1", "web", &BOTH), slice("idle-1", "idle", &BOTH)], vec![]),
+        (vec![slice("web-1", "web", &BOTH[..1])], vec![sticky("198.51.100.8"), slice("idle-1", "idle", &[])]),
+        (vec![sticky("198.51.100.9"), slice("idle-1", "idle", &BOTH)], vec![]),
     ]
 }
 
