@@ -48,4 +48,11 @@ pub trait Object: serde::de::DeserializeOwned + Debug + Clone + Send + Sync + 's
 
     /// Its name, namespace and version.
     fn metadata(&self) -> &Metadata;
+
+    /// What stands for an object whose JSON is not of its kind's form, such as a text where a list should be: one
+    /// that asks for nothing and has `why` among its [`Problems`]. `None` if the kind has no such thing; the object
+    /// then counts as not there.
+    fn unreadable(_metadata: Metadata, _why: &str) -> Option<Self> {
+        None
+    }
 }

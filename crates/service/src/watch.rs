@@ -1,24 +1,29 @@
 //! Filling the model from an API server.
 
-use std::borrow::Cow;
+mod watched;
+
 use std::future::ready;
 use std::time::Duration;
 
-use futures::{Stream, StreamExt};
-use kube::api::ObjectMeta;
-use kube::core::ClusterResourceScope;
-use kube::runtime::utils::Backoff;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, Resource};
-use serde::{Deserialize, Deserializer};
+use futures::stream::{self, BoxStream};
+use futures::{Stream, StreamExt, TryStreamExt};
+use kube::core::Status;
+use kube::runtime::utils::{Backoff, StreamBackoff};
+use kube::runtime::watcher::{self, Error, watcher};
+use kube::{Api, Client};
 
 use crate::Event;
 use crate::objects::Object;
+use watched::Watched;
+
+/// HTTP's status for a resource version that is no longer kept.
+const GONE: u16 = 410;
 
 /// Lists and watches the objects of a kind in all namespaces, for ever.
 ///
 /// `fields` is a field selector such as `metadata.name=node1`, empty for all objects. A lost watch goes on where
-/// it was, or lists again; its errors are logged here, since nobody else can do anything about them.
+/// it was, or lists again; its errors are logged here, since nobody else can do anything about them. An object that
+/// cannot be read comes as its [`Object::unreadable`], or not at all.
 pub fn events<T: Object>(client: Client, fields: &str) -> impl Stream<Item = Event<T>> + Send + use<T> {
     selected(client, watcher::Config::default().fields(fields))
 }
@@ -35,20 +40,82 @@ fn selected<T: Object>(
     client: Client,
     config: watcher::Config,
 ) -> impl Stream<Item = Event<T>> + Send + use<T> {
-    watcher(Api::<Watched<T>>::all(client), config).backoff(Retry::default()).filter_map(|event| {
-        ready(match event {
-            Ok(watcher::Event::Init) => Some(Event::Relist),
-            Ok(watcher::Event::InitApply(watched) | watcher::Event::Apply(watched)) => {
-                Some(Event::Apply(watched.object))
-            }
-            Ok(watcher::Event::Delete(watched)) => Some(Event::Delete(watched.object)),
-            Ok(watcher::Event::InitDone) => Some(Event::Synced),
-            Err(error) => {
-                tracing::warn!(kind = T::KIND, %error, "the watch failed; trying again");
-                None
-            }
-        })
+    let follower = Follower::<T>::new(client, config);
+    let heard = stream::unfold(follower, |mut follower| async move {
+        let heard = follower.next().await;
+        Some((heard, follower))
+    });
+    StreamBackoff::new(heard, Retry::default()).filter_map(|heard| {
+        ready(heard.unwrap_or_else(|error| {
+            tracing::warn!(kind = T::KIND, %error, "the watch failed; trying again");
+            None
+        }))
     })
+}
+
+/// What a watch says next; `None` for something that nobody needs to know.
+type Heard<T> = Result<Option<Event<T>>, watcher::Error>;
+
+/// A watch that begins anew where the kube client's own would try the same for ever.
+struct Follower<T> {
+    client: Client,
+    config: watcher::Config,
+    /// Whether objects are read one by one, so that one that cannot be read stands for itself only.
+    careful: bool,
+    heard: BoxStream<'static, Heard<T>>,
+}
+
+impl<T: Object> Follower<T> {
+    fn new(client: Client, config: watcher::Config) -> Self {
+        let heard = listen::<T, false>(client.clone(), config.clone());
+        Self { client, config, careful: false, heard }
+    }
+
+    async fn next(&mut self) -> Heard<T> {
+        let heard = self.heard.next().await.unwrap_or(Ok(None));
+        let (unreadable, gone) = match &heard {
+            Err(Error::InitialListFailed(error) | Error::WatchFailed(error)) => {
+                (is_unreadable(error) && !self.careful, false)
+            }
+            // Most servers say by an event that the place to go on from is no longer kept, some by the answer's code.
+            Err(Error::WatchStartFailed(kube::Error::Api(status))) => (false, status.code == GONE),
+            _ => (false, false),
+        };
+        if unreadable || gone {
+            self.careful |= unreadable;
+            let listen = if self.careful { listen::<T, true> } else { listen::<T, false> };
+            self.heard = listen(self.client.clone(), self.config.clone());
+        }
+        heard
+    }
+}
+
+/// Whether the server's words could not be read. The kube client takes a watch event that is none for a Status, of
+/// which no field is there.
+fn is_unreadable(error: &kube::Error) -> bool {
+    match error {
+        kube::Error::SerdeError(_) => true,
+        kube::Error::Api(status) => **status == Status::default(),
+        _ => false,
+    }
+}
+
+/// Lists and watches; each error is followed by another try.
+fn listen<T: Object, const CAREFUL: bool>(
+    client: Client,
+    config: watcher::Config,
+) -> BoxStream<'static, Heard<T>> {
+    let events = watcher(Api::<Watched<T, CAREFUL>>::all(client), config);
+    events
+        .map_ok(|event| match event {
+            watcher::Event::Init => Some(Event::Relist),
+            watcher::Event::InitApply(watched) | watcher::Event::Apply(watched) => {
+                watched.object.map(Event::Apply)
+            }
+            watcher::Event::Delete(watched) => watched.object.map(Event::Delete),
+            watcher::Event::InitDone => Some(Event::Synced),
+        })
+        .boxed()
 }
 
 /// Pauses between tries to reach an API server: short enough that a restart of it is hardly noticed.
@@ -78,70 +145,9 @@ impl Backoff for Retry {
     }
 }
 
-/// A slim object with the metadata that the kube client keeps its place in a watch by.
-#[derive(Debug, Clone)]
-struct Watched<T> {
-    metadata: ObjectMeta,
-    object: T,
-}
-
-impl<'de, T: Object> Deserialize<'de> for Watched<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let object = T::deserialize(deserializer)?;
-        let slim = object.metadata();
-        let metadata = ObjectMeta {
-            name: Some(slim.name.to_string()),
-            namespace: Some(slim.namespace.to_string()),
-            resource_version: slim.resource_version.as_deref().map(str::to_owned),
-            ..ObjectMeta::default()
-        };
-        Ok(Self { metadata, object })
-    }
-}
-
-impl<T: Object> Resource for Watched<T> {
-    type DynamicType = ();
-    // Only ever listed across namespaces.
-    type Scope = ClusterResourceScope;
-
-    fn kind((): &()) -> Cow<'_, str> {
-        T::KIND.into()
-    }
-
-    fn group((): &()) -> Cow<'_, str> {
-        T::GROUP.into()
-    }
-
-    fn version((): &()) -> Cow<'_, str> {
-        T::VERSION.into()
-    }
-
-    fn plural((): &()) -> Cow<'_, str> {
-        T::PLURAL.into()
-    }
-
-    fn meta(&self) -> &ObjectMeta {
-        &self.metadata
-    }
-
-    fn meta_mut(&mut self) -> &mut ObjectMeta {
-        &mut self.metadata
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::objects::EndpointSlice;
-
-    #[test]
-    fn an_object_keeps_its_place_in_the_watch() {
-        let json = r#"{"kind":"EndpointSlice","metadata":{"name":"a","namespace":"d","resourceVersion":"12"},
-            "addressType":"IPv4","endpoints":[],"ports":[]}"#;
-        let watched: Watched<EndpointSlice> = serde_json::from_str(json).unwrap();
-        assert_eq!(watched.meta().resource_version.as_deref(), Some("12"));
-        assert_eq!(Watched::<EndpointSlice>::url_path(&(), None), "/apis/discovery.k8s.io/v1/endpointslices");
-    }
 
     #[test]
     fn tries_become_rarer_and_start_over_after_success() {

@@ -352,4 +352,28 @@ mod tests {
         let second = handle(&server.shared, service("second"), user()).await;
         assert_eq!(second.status(), StatusCode::UNPROCESSABLE_ENTITY, "the address is the first one's");
     }
+
+    #[tokio::test]
+    async fn a_watch_from_a_compacted_revision_is_answered_with_one_event_that_says_so() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut shared = Arc::into_inner(server(folder.path()).await.shared).unwrap();
+        let retention = store::local::Retention { revisions: 2, slack: 2 };
+        let store = store::local::LocalStore::open(&folder.path().join("short.redb"), retention).unwrap();
+        Arc::get_mut(&mut shared.registry).unwrap().store = Arc::new(store);
+        let shared = Arc::new(shared);
+        let ask = async |request| handle(&shared, request, Some(User::in_process("test"))).await;
+        for round in 0..8 {
+            let body = json!({"metadata": {"name": format!("n{round}")}}).to_string();
+            let request = Request::post("/api/v1/namespaces").body(body.into()).unwrap();
+            assert_eq!(ask(request).await.status(), StatusCode::CREATED);
+        }
+        let request = Request::get("/api/v1/namespaces?watch=true&resourceVersion=1");
+        let answer = ask(request.body(Full::<Bytes>::default()).unwrap()).await;
+        assert_eq!(answer.status(), StatusCode::OK);
+        let body = timeout(Duration::from_secs(10), answer.into_body().collect()).await;
+        let body = body.expect("the watch ends").unwrap().to_bytes();
+        let event: Value = serde_json::from_slice(&body).expect("one event");
+        assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)), "{event}");
+        assert_eq!(event["object"]["reason"], "Expired");
+    }
 }

@@ -21,7 +21,7 @@ const FRONT: &str = "10.96.0.20:8080";
 const NODE_PORT: &str = "192.0.2.1:31688";
 const BOTH: [(&str, &str); 2] = [(POD1, "node"), (POD2, "node")];
 
-fn place(node: &Namespace) -> Place {
+pub(crate) fn place(node: &Namespace) -> Place {
     Place::namespace(File::open(format!("/run/netns/{}", node.name)).unwrap())
 }
 
@@ -43,7 +43,7 @@ fn scene_of(make: crate::scene::MakeMode) -> Option<Scene> {
     Scene::in_mode(make, Config { mode: ModeName::Iptables, ..config() })
 }
 
-fn scene() -> Option<Scene> {
+pub(crate) fn scene() -> Option<Scene> {
     scene_of(mode)
 }
 
@@ -55,7 +55,7 @@ fn run(node: &Namespace, program: &str, arguments: &str) -> String {
 }
 
 /// All rules that the kernel holds of one kind, in order, each in its normal form.
-fn held(node: &Namespace, save: &str) -> Vec<(String, String, Vec<Normal>)> {
+pub(crate) fn held(node: &Namespace, save: &str) -> Vec<(String, String, Vec<Normal>)> {
     let output = node.run(|| Command::new(save).output().unwrap());
     normal(&Tables::parse(&String::from_utf8(output.stdout).unwrap()).unwrap())
 }

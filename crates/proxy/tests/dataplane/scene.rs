@@ -101,25 +101,25 @@ impl Scene {
 
     /// Takes in new or changed objects as one transaction.
     pub(crate) fn apply(&mut self, objects: &[Value]) -> Report {
-        self.take_in(objects, Event::Apply, Event::Apply);
+        take_in(&mut self.cluster, &mut self.changed, objects, Event::Apply, Event::Apply);
         self.sync()
     }
 
     /// Takes in the end of objects as one transaction.
     pub(crate) fn delete(&mut self, objects: &[Value]) -> Report {
-        self.take_in(objects, Event::Delete, Event::Delete);
+        take_in(&mut self.cluster, &mut self.changed, objects, Event::Delete, Event::Delete);
         self.sync()
     }
 
     /// Takes in objects that no proxy is there to see.
     pub(crate) fn note_only(&mut self, objects: &[Value]) {
-        self.take_in(objects, Event::Apply, Event::Apply);
+        take_in(&mut self.cluster, &mut self.changed, objects, Event::Apply, Event::Apply);
     }
 
     /// Takes in objects, and says how long the model and how long the kernel took.
     pub(crate) fn timed(&mut self, objects: &[Value]) -> String {
         let start = Instant::now();
-        self.take_in(objects, Event::Apply, Event::Apply);
+        take_in(&mut self.cluster, &mut self.changed, objects, Event::Apply, Event::Apply);
         let model = start.elapsed();
         let start = Instant::now();
         let report = self.sync();
@@ -135,26 +135,6 @@ impl Scene {
         }
         self.sync();
         self.cluster = Cluster::new();
-    }
-
-    fn take_in(
-        &mut self,
-        objects: &[Value],
-        service_event: fn(Service) -> Event<Service>,
-        slice_event: fn(EndpointSlice) -> Event<EndpointSlice>,
-    ) {
-        for object in objects {
-            match object["kind"].as_str().unwrap() {
-                "Service" => {
-                    let service = serde_json::from_value(object.clone()).unwrap();
-                    self.cluster.service_event(service_event(service), &mut self.changed);
-                }
-                _ => {
-                    let slice = serde_json::from_value(object.clone()).unwrap();
-                    self.cluster.slice_event(slice_event(slice), &mut self.changed);
-                }
-            }
-        }
     }
 
     /// A new proxy process: it knows the objects and nothing of the kernel.
@@ -177,7 +157,12 @@ impl Scene {
 
     /// A mode for a proxy of its own.
     pub(crate) fn new_mode(&self) -> Box<dyn Mode> {
-        nftables(&self.node)
+        (self.make_mode)(&self.node)
+    }
+
+    /// The configuration of that proxy.
+    pub(crate) fn config(&self) -> Config {
+        self.config.clone()
     }
 
     /// Makes the kernel hold what the objects say, looking at those that changed.
@@ -247,7 +232,30 @@ pub(crate) fn nftables(node: &Namespace) -> Box<dyn Mode> {
     node.run(|| -> Box<dyn Mode> { Box::new(Nftables::new(Kernel::new(nfnetlink::Socket::open().unwrap()))) })
 }
 
-fn node_facts() -> NodeFacts {
+/// Takes in what happens to objects.
+pub(crate) fn take_in(
+    cluster: &mut Cluster,
+    changed: &mut Changed,
+    objects: &[Value],
+    service_event: fn(Service) -> Event<Service>,
+    slice_event: fn(EndpointSlice) -> Event<EndpointSlice>,
+) {
+    for object in objects {
+        match object["kind"].as_str().unwrap() {
+            "Service" => {
+                let service = serde_json::from_value(object.clone()).unwrap();
+                cluster.service_event(service_event(service), changed);
+            }
+            _ => {
+                let slice = serde_json::from_value(object.clone()).unwrap();
+                cluster.slice_event(slice_event(slice), changed);
+            }
+        }
+    }
+}
+
+/// What the node's proxy knows of its node.
+pub(crate) fn node_facts() -> NodeFacts {
     let addresses = vec![NODE.parse().unwrap()];
     NodeFacts {
         viewpoint: Viewpoint { node: "node".into(), zone: None },

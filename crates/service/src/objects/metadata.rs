@@ -19,7 +19,7 @@ pub struct Metadata {
 }
 
 /// `metadata` as it is read; labels and annotations are looked through and dropped.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct RawMetadata {
     #[serde(default)]

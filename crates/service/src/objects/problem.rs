@@ -16,6 +16,11 @@ impl Problems {
         self.0.push(format!("{field}: {value} {why}").trim_end().to_owned());
     }
 
+    /// That nothing of the object can be read.
+    pub(crate) fn unreadable(why: &str) -> Self {
+        Self(vec![format!("the object cannot be read and is left out: {why}")])
+    }
+
     /// The sentences.
     pub fn iter(&self) -> impl Iterator<Item = &str> {
         self.0.iter().map(String::as_str)

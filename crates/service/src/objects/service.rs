@@ -181,9 +181,13 @@ impl Object for Service {
     fn metadata(&self) -> &Metadata {
         &self.metadata
     }
+
+    fn unreadable(metadata: Metadata, why: &str) -> Option<Self> {
+        Some(Self { metadata, problems: Problems::unreadable(why), ..RawService::default().into() })
+    }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 struct RawService {
     metadata: RawMetadata,
     #[serde(default, deserialize_with = "raw::nullable")]

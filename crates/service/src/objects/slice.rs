@@ -108,9 +108,13 @@ impl Object for EndpointSlice {
     fn metadata(&self) -> &Metadata {
         &self.metadata
     }
+
+    fn unreadable(metadata: Metadata, why: &str) -> Option<Self> {
+        Some(Self { metadata, problems: Problems::unreadable(why), ..RawSlice::default().into() })
+    }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Default)]
 #[serde(rename_all = "camelCase")]
 struct RawSlice {
     metadata: RawMetadata,
@@ -192,6 +196,10 @@ impl Object for PodNamedSlice {
     fn metadata(&self) -> &Metadata {
         &self.0.metadata
     }
+
+    fn unreadable(metadata: Metadata, why: &str) -> Option<Self> {
+        EndpointSlice::unreadable(metadata, why).map(Self)
+    }
 }
 
 impl Object for ImportedSlice {
@@ -202,6 +210,10 @@ impl Object for ImportedSlice {
 
     fn metadata(&self) -> &Metadata {
         &self.0.metadata
+    }
+
+    fn unreadable(metadata: Metadata, why: &str) -> Option<Self> {
+        EndpointSlice::unreadable(metadata, why).map(Self)
     }
 }
 
