@@ -16,6 +16,9 @@ enum Message {
     Count(Option<Counter>),
 }
 
+/// From how many bytes of text on the memory it took is given back.
+const LARGE: usize = 1 << 20;
+
 /// The thread that reads and prints. It ends with the last of these.
 #[derive(Debug, Clone)]
 pub(super) struct Scraper(mpsc::Sender<Message>);
@@ -61,9 +64,14 @@ fn serve(messages: &mpsc::Receiver<Message>, print: impl Fn(&Counted) -> String)
         }
         let counted = counter.as_mut().map(|read| read()).unwrap_or_default();
         let text = Bytes::from(print(&counted));
+        let large = text.len() > LARGE;
         for answer in waiting {
             // Whoever asked may have gone.
             let _ = answer.send(text.clone());
+        }
+        drop((counted, text));
+        if large {
+            service::give_back_memory();
         }
     }
 }
