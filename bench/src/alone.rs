@@ -62,15 +62,20 @@ impl ApiServer {
         command.arg("apiserver").arg("--data-dir").arg(folder).args(["--bind", "127.0.0.1:6443"]);
         let process = Process::start(command.stdout(Stdio::null()).stderr(Stdio::null()))?;
         let kubeconfig = folder.join("kubeconfig");
-        let begin = Instant::now();
-        let client = loop {
-            match client(&kubeconfig).await {
-                Ok(client) if is_ready(&client).await => break client,
-                _ if begin.elapsed() > PATIENCE => bail!("the API server does not serve"),
-                _ => tokio::time::sleep(Duration::from_millis(10)).await,
-            }
-        };
+        let client = serving(&kubeconfig).await?;
         Ok(Self { _process: process, client, kubeconfig })
+    }
+}
+
+/// A client of the API server of a kubeconfig, once that serves.
+pub(crate) async fn serving(kubeconfig: &Path) -> anyhow::Result<Client> {
+    let begin = Instant::now();
+    loop {
+        match client(kubeconfig).await {
+            Ok(client) if is_ready(&client).await => return Ok(client),
+            _ if begin.elapsed() > PATIENCE => bail!("the API server does not serve"),
+            _ => tokio::time::sleep(Duration::from_millis(10)).await,
+        }
     }
 }
 

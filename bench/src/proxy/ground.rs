@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, ensure};
 use futures::{StreamExt, TryStreamExt, stream};
 use http::Request;
 use kube::Client;
@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testbed::Namespace;
 
-use crate::cluster::{client, is_ready};
+use crate::alone::serving;
 use crate::process::Process;
 
 /// The node, as its Node object has it.
@@ -31,9 +31,6 @@ const SERVER: &str = "127.0.0.1:6443";
 const ELSEWHERE: &str = "127.0.0.1:6444";
 /// More changes than the API server keeps for watches.
 const HISTORY: usize = 13_000;
-/// How long an API server may take to serve.
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// How many Services, and how many endpoints each has.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Shape {
@@ -114,14 +111,7 @@ impl Ground {
         self.node.0.run(|| {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             runtime.block_on(async {
-                let begin = Instant::now();
-                let client = loop {
-                    match client(&kubeconfig).await {
-                        Ok(client) if is_ready(&client).await => break client,
-                        _ if begin.elapsed() > PATIENCE => bail!("the API server does not serve"),
-                        _ => tokio::time::sleep(Duration::from_millis(10)).await,
-                    }
-                };
+                let client = serving(&kubeconfig).await?;
                 work(client).await
             })
         })?
