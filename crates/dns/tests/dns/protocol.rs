@@ -107,3 +107,20 @@ fn a_domain_that_cannot_be_one_is_refused_at_start() {
     let error = dns::Config::of_cluster("cluster..local", &[]).unwrap_err();
     assert!(matches!(error, dns::Error::Domain(_)), "{error}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_say_nothing_keep_nobody_else_out() {
+    /// More than a listener serves at a time.
+    const SILENT: usize = 1_500;
+    let server = web().await;
+    let mut silent = Vec::new();
+    for _ in 0..SILENT {
+        // The last of them wait to be accepted; one that is refused is no less silent.
+        let connect = TcpStream::connect(server.address);
+        silent.extend(tokio::time::timeout(Duration::from_secs(2), connect).await);
+    }
+    assert_eq!(server.short("web.default.svc.cluster.local").await, ["10.96.0.7"], "UDP goes on");
+    let patient = "+tcp +time=20 web.default.svc.cluster.local";
+    assert_eq!(server.short(patient).await, ["10.96.0.7"], "TCP goes on once the silent ones are put out");
+    drop(silent);
+}
