@@ -12,8 +12,11 @@ use super::entry::{Entry, Verdict};
 use super::meters::CacheMeters;
 use crate::config;
 use crate::forward::{Manner, Question};
-use crate::wire::{Name, Query};
+use crate::wire::{Name, Query, rcode};
 use store::{Kept, Store};
+
+/// The TTL of what comes with a refusal, in seconds, which is kept nowhere; CoreDNS' least.
+const REFUSAL: u32 = 5;
 
 /// The cache of a server block.
 #[derive(Debug)]
@@ -176,7 +179,7 @@ impl Cache {
         self.config.stale.and_then(|stale| stale.wait)
     }
 
-    /// Remembers a reply, if it is worth it. Returns for how many seconds, which is the TTL to be told.
+    /// Remembers a reply, if it is worth it. Returns the TTL to be told in place of those of its records.
     pub(crate) fn keep(&self, entry: &Arc<Entry>, now: Instant) -> Option<u32> {
         let key = self.key_of(&entry.question);
         self.success.settle(key);
@@ -200,7 +203,10 @@ impl Cache {
                 let life = u32::try_from(self.config.failure.as_secs()).unwrap_or(u32::MAX);
                 (life, &self.config.denial, &self.denial, None)
             }
-            Verdict::Fleeting => return None,
+            Verdict::Fleeting => {
+                let answer = matches!(entry.rcode(), rcode::NOERROR | rcode::NXDOMAIN);
+                return (!answer).then_some(REFUSAL);
+            }
         };
         if life == 0 || is_in(&name, &kept.disabled) {
             return None;
