@@ -95,8 +95,10 @@ async fn remove_node(remains: Remains) -> anyhow::Result<()> {
         let rules = nfnetlink::Socket::open()
             .map_err(anyhow::Error::from)
             .and_then(|mut socket| proxy::cleanup(&mut socket).map_err(anyhow::Error::from));
+        let queries = runtime.block_on(proxy::keep_dns_local(&[]));
         removed?;
-        rules
+        rules?;
+        Ok(queries?)
     };
     // A thread of its own, since it moves into the node's namespace and must not come back.
     let (done, result) = tokio::sync::oneshot::channel();

@@ -222,6 +222,8 @@ fn without_a_sandbox_the_machine_itself_is_the_node() {
     let links = run(within("ip").args(["-brief", "link"])).good();
     assert!(!links.contains("cni0") && !links.contains("veth"), "{links}");
     assert_eq!(run(within("nft").args(["list", "tables"])).good(), "");
+    let routes = run(within("ip").args(["route", "show", "table", "local"])).good();
+    assert!(!routes.contains("10.96.0.10"), "{routes}");
 }
 
 #[test]
