@@ -124,3 +124,22 @@ async fn connections_that_say_nothing_keep_nobody_else_out() {
     assert_eq!(server.short(patient).await, ["10.96.0.7"], "TCP goes on once the silent ones are put out");
     drop(silent);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reply_leaves_from_the_address_that_was_asked() {
+    let udp = std::net::UdpSocket::bind("0.0.0.0:0").unwrap();
+    let port = udp.local_addr().unwrap().port();
+    let tcp = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let config = dns::Config::of_cluster("cluster.local", &[]).unwrap();
+    let _server = Server::start_on((udp, tcp), config);
+    for asked in ["127.0.0.1", "127.0.0.2", "127.9.9.9"] {
+        // A connected socket takes datagrams from that address only; the kernel itself would send from the client's.
+        let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+        socket.connect((asked, port)).await.unwrap();
+        socket.send(&query(7, NAME)).await.unwrap();
+        let mut reply = [0; 512];
+        let received = tokio::time::timeout(Duration::from_secs(5), socket.recv(&mut reply)).await;
+        assert!(received.unwrap_or_else(|_| panic!("no reply from {asked}")).unwrap() > 12);
+        assert_eq!(reply[1], 7);
+    }
+}
