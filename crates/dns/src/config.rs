@@ -19,6 +19,8 @@ use crate::wire::Name;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) blocks: Vec<Block>,
+    /// The Corefile that says so; empty if none does.
+    pub(crate) text: String,
     /// What was read and has no effect here, a sentence each.
     pub warnings: Vec<String>,
 }
@@ -40,7 +42,7 @@ impl Config {
         }
         let served = Served { listen: Listen::Dns, zone: Name::root(), port: 53 };
         let block = Block { line: 1, served: vec![served], bind: Vec::new(), plugins };
-        Ok(Self { blocks: vec![block], warnings: Vec::new() })
+        Ok(Self { blocks: vec![block], text: String::new(), warnings: Vec::new() })
     }
 
     /// Whether endpoints without a hostname are to be named after their pods.

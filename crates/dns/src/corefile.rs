@@ -36,7 +36,7 @@ impl Config {
     /// # Errors
     /// [`Fault`] with the line, for what cannot be read, is not known here, or cannot be true together.
     pub fn from_corefile(text: &str, folder: &Path) -> Result<Self, Fault> {
-        let mut config = Self { blocks: Vec::new(), warnings: Vec::new() };
+        let mut config = Self { blocks: Vec::new(), text: text.to_owned(), warnings: Vec::new() };
         for block in syntax::blocks(text, folder, &|name| std::env::var(name).ok())? {
             let mut served = Vec::new();
             for text in &block.keys {

@@ -1,10 +1,11 @@
 //! Cluster DNS: watch, names, packets.
 //!
 //! The way of a change: events with the shared model's slim objects fill a `Names`; what they touch is compiled into
-//! records, one value per Service; the `Table` swaps that value in while queries read it. The way of a query: a thread takes whatever datagrams have come, finds the server block
-//! of each, reads its name against the grammar of the zone, and writes the reply from the records, all without
-//! waiting, without a lock and without memory of its own. Only names that are not the cluster's, the targets of
-//! ExternalName Services and what rules change become tasks and wait for others.
+//! records, one value per Service; the `Table` swaps that value in while queries read it. The way of a query: a thread
+//! takes whatever datagrams have come, finds the server block of each, reads its name against the grammar of the zone,
+//! and writes the reply from the records, all without waiting, without a lock and without memory of its own. Only names
+//! that are not the cluster's, the targets of ExternalName Services and what rules change become tasks and wait for
+//! others.
 //!
 //! Names follow the DNS-based service discovery specification of Kubernetes, schema 1.1.0, and the `kubernetes`
 //! plugin of CoreDNS where the specification is silent. What to do is told by a Corefile. Everything but the

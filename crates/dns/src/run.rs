@@ -19,6 +19,7 @@ use crate::server::sockets::Sockets;
 use feed::Feeds;
 pub use feed::Source;
 use ports::Ports;
+use reload::Reload;
 use status::Status;
 
 /// What a server needs to begin.
@@ -50,38 +51,72 @@ pub async fn run(
 ) -> Result<(), Error> {
     let Setup { mut config, corefile, source, sockets } = setup;
     let metrics = Metrics::new();
-    let mut feeds = Feeds::new(source, metrics.clone());
-    let mut ports = Ports::new(sockets, metrics.clone())?;
-    let mut status = Status::new(metrics.clone());
-    status.show(&config).await?;
-    feeds.follow(&config).await?;
-    ports.answer(&config, &feeds)?;
+    let mut server = Server {
+        feeds: Feeds::new(source, metrics.clone()),
+        ports: Ports::new(sockets, metrics.clone())?,
+        status: Status::new(metrics.clone()),
+    };
+    let mut reload = Reload::new(corefile, &config);
+    server.status.show(&config).await?;
+    server.feeds.follow(&config).await?;
+    server.ports.answer(&config, &server.feeds)?;
     let mut shutdown = pin!(shutdown);
     let mut ready = Some(ready);
     loop {
+        let every = config.blocks.iter().find_map(|block| block.plugins.reload);
         tokio::select! {
             () = &mut shutdown => break,
-            () = feeds.synced(), if ready.is_some() => {
-                status.ready(true);
+            () = server.feeds.synced(), if ready.is_some() => {
+                server.status.ready(true);
                 ready.take().map(|ready| ready.send(()));
             }
-            () = feeds.ended() => return Err(Error::WatchEnded),
-            new = reload::changed(corefile.as_deref(), &config, &metrics) => {
-                // What was answered before goes on until the new names are known.
-                feeds.follow(&new).await?;
-                feeds.settle(&new).await;
-                status.show(&new).await?;
-                ports.answer(&new, &feeds)?;
-                feeds.forget_others(&new);
-                config = new;
+            () = server.feeds.ended() => return Err(Error::WatchEnded),
+            new = reload.changed(every, &metrics) => match server.renew(&new).await {
+                Ok(()) => config = new,
+                Err(error) => {
+                    metrics.reload_failed.inc();
+                    tracing::error!(%error, "the Corefile cannot be followed; going on as before");
+                    server.go_on(&config).await;
+                }
             }
         }
     }
     // Clients learn of the end while they are still answered.
-    status.ready(false);
+    server.status.ready(false);
     let lame_duck = config.blocks.iter().filter_map(|block| block.plugins.health.as_ref());
     if let Some(longest) = lame_duck.map(|health| health.lame_duck).max() {
         tokio::time::sleep(longest).await;
     }
     Ok(())
+}
+
+/// The parts of a server that a configuration changes.
+#[derive(Debug)]
+struct Server {
+    feeds: Feeds,
+    ports: Ports,
+    status: Status,
+}
+
+impl Server {
+    /// Does as a new configuration says. What was answered before goes on until the new names are known.
+    ///
+    /// # Errors
+    /// When something that it needs is not there; then queries are answered as before.
+    async fn renew(&mut self, config: &Config) -> Result<(), Error> {
+        self.feeds.follow(config).await?;
+        self.feeds.settle(config).await;
+        self.status.show(config).await?;
+        self.ports.answer(config, &self.feeds)?;
+        self.feeds.forget_others(config);
+        Ok(())
+    }
+
+    /// Takes back what a configuration that could not be followed to its end has begun.
+    async fn go_on(&mut self, config: &Config) {
+        if let Err(error) = self.status.show(config).await {
+            tracing::error!(%error, "a page of health or metrics is lost; start DNS again to have it back");
+        }
+        self.feeds.forget_others(config);
+    }
 }

@@ -73,7 +73,10 @@ pub async fn run_revised(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     if let Err(error) = local_dns::keep(&config.node_local_dns).await {
-        tracing::warn!("{error}");
+        match config.node_local_dns.is_empty() {
+            true => tracing::debug!("{error}"),
+            false => tracing::warn!("{error}"),
+        }
     }
     let health = Arc::new(Health::new(duties.sync_period));
     let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);

@@ -29,6 +29,8 @@ const EVENTS: usize = 4096;
 /// What clusters hold.
 #[derive(Clone)]
 pub enum Source {
+    /// Nothing but what an API server says that the Corefile names.
+    Corefile,
     /// What an API server says, unless the Corefile names another.
     Api(kube::Client),
     /// What files say.
@@ -40,6 +42,7 @@ pub enum Source {
 impl std::fmt::Debug for Source {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
+            Self::Corefile => "Corefile",
             Self::Api(_) => "Api",
             Self::Objects(_) => "Objects",
             Self::Events(_) => "Events",
@@ -48,11 +51,6 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// Nothing, where no cluster is served.
-    pub fn none() -> Self {
-        Self::Events(Arc::default())
-    }
-
     /// Events from anywhere.
     pub fn events(events: impl Stream<Item = Input> + Send + 'static) -> Self {
         Self::Events(Arc::new(std::sync::Mutex::new(Some(events.boxed()))))
@@ -285,7 +283,12 @@ async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input
         }
         (Source::Objects(objects), _) => return Ok(from_objects(objects, of)),
         (Source::Api(client), true) => client.clone(),
-        (Source::Api(_), false) => connect(&of.api).await?,
+        (Source::Api(_) | Source::Corefile, false) => connect(&of.api).await?,
+        (Source::Corefile, true) => {
+            return Err(Error::Api(
+                "the Corefile does not say where it is, nor does anything else".to_owned(),
+            ));
+        }
     };
     let labels = of.labels.as_ref().map_or("", |selector| &selector.text);
     let namespaces = of.namespace_labels.as_ref().map_or("", |selector| &selector.text);

@@ -55,6 +55,28 @@ struct Listening {
     _tcp: Task,
 }
 
+/// What a configuration makes of the ports, before any of it counts.
+#[derive(Debug, Default)]
+struct Next {
+    plans: BTreeMap<Port, Answers>,
+    refresh: Vec<Task>,
+    outsides: Vec<Outside>,
+}
+
+/// What answers on a port.
+#[derive(Debug, Default)]
+struct Answers {
+    blocks: Vec<Answer>,
+    certificate: Option<Arc<rustls::ServerConfig>>,
+}
+
+/// A server block under one of its zones, with its directives for metrics.
+#[derive(Debug)]
+struct Answer {
+    entry: Entry,
+    directives: Vec<&'static str>,
+}
+
 /// A task that ends with its owner.
 #[derive(Debug)]
 pub(super) struct Task(pub(super) JoinHandle<()>);
@@ -79,11 +101,13 @@ impl Ports {
             lines: None,
             threads: 0,
         };
-        ports.listen(sockets)?;
+        ports.ports = ports.listen(sockets)?;
         Ok(ports)
     }
 
-    fn listen(&mut self, sockets: Sockets) -> Result<(), Error> {
+    /// Begins to take in queries on sockets; they are refused so far.
+    fn listen(&mut self, sockets: Sockets) -> Result<Vec<(Port, Listening)>, Error> {
+        let mut opened = Vec::new();
         for Open { listen, address, udp, tcp } in sockets.open {
             let shared = Arc::new(Shared::new(Arc::new(Plan::new(Vec::new()))));
             let mut workers = Vec::new();
@@ -97,57 +121,75 @@ impl Ports {
             let tcp = tcp::serve(shared.clone(), tcp::open(tcp).map_err(Error::Socket)?, listen, held);
             let listening =
                 Listening { shared, certificate, _workers: workers, _tcp: Task(tokio::spawn(tcp)) };
-            self.ports.push(((listen, address), listening));
+            opened.push(((listen, address), listening));
         }
-        Ok(())
+        Ok(opened)
     }
 
     /// Answers as a configuration says from now on. Ports that it adds are opened, those that it leaves out are
     /// closed; queries on the others go on without a pause.
+    ///
+    /// # Errors
+    /// When something that it needs is not there; then everything is as it was.
     pub(super) fn answer(&mut self, config: &Config, feeds: &Feeds) -> Result<(), Error> {
-        if !self.fixed {
-            let new = Sockets::only(config, |port| !self.ports.iter().any(|(open, _)| open == port))?;
-            self.listen(new)?;
-        }
-        let own: Vec<SocketAddr> = self.ports.iter().map(|((_, address), _)| *address).collect();
-        self.refresh.clear();
-        self.metrics.disable_all();
-        let before = std::mem::take(&mut self.outsides);
-        let mut plans: BTreeMap<Port, Vec<_>> = BTreeMap::new();
-        for block in &config.blocks {
-            let chain = Arc::new(self.chain(block, feeds, &own, &before)?);
-            let log = self.logger(block)?;
-            for served in &block.served {
-                let bound = sockets::addresses(&block.bind, served.port);
-                let ports: BTreeSet<Port> = match self.fixed {
-                    true => self.ports.iter().map(|(port, _)| *port).collect(),
-                    false => bound.map(|address| (served.listen, address)).collect(),
-                };
-                if let Some(tls) = block.plugins.tls.as_ref().filter(|_| served.listen != Listen::Dns) {
-                    let certificate = certificate::read(tls, served.listen)?;
-                    let secured = self.ports.iter().filter(|(port, _)| ports.contains(port));
-                    secured.for_each(|(_, listening)| {
-                        listening.certificate.send_replace(Some(certificate.clone()));
-                    });
-                }
-                for port in ports {
-                    let counts = self.counts(block, port, &served.zone);
-                    let (zone, chain, log) = (served.zone.clone(), chain.clone(), log.clone());
-                    let entry = Entry { zone, chain, counts, log };
-                    plans.entry(port).or_default().push(entry);
-                }
+        let opened = match self.fixed {
+            true => Vec::new(),
+            false => {
+                let new = Sockets::only(config, |port| !self.ports.iter().any(|(open, _)| open == port))?;
+                self.listen(new)?
             }
-        }
-        self.ports.retain(|(port, _)| plans.contains_key(port));
-        for (port, blocks) in plans {
-            let plan = Arc::new(Plan::new(blocks));
+        };
+        let ports: BTreeSet<Port> = self.ports.iter().chain(&opened).map(|(port, _)| *port).collect();
+        let next = self.prepare(config, feeds, &ports)?;
+        self.ports.extend(opened);
+        self.ports.retain(|(port, _)| next.plans.contains_key(port));
+        self.metrics.disable_all();
+        for (port, Answers { blocks, certificate }) in next.plans {
+            for entry in &blocks {
+                let names = &entry.directives;
+                self.metrics.enable(&server_name(port), &entry.entry.zone.to_string(), names);
+            }
+            let plan = Arc::new(Plan::new(blocks.into_iter().map(|block| block.entry).collect()));
             for (_, listening) in self.ports.iter().filter(|(open, _)| *open == port) {
+                if certificate.is_some() {
+                    listening.certificate.send_replace(certificate.clone());
+                }
                 listening.shared.exchange(plan.clone());
             }
         }
+        self.refresh = next.refresh;
+        let before = std::mem::replace(&mut self.outsides, next.outsides);
         let new = self.outsides.iter().filter(|outside| !before.iter().any(|known| known.is(outside)));
         new.for_each(Outside::look_for_loops);
         Ok(())
+    }
+
+    /// What a configuration makes of these ports.
+    fn prepare(&mut self, config: &Config, feeds: &Feeds, ports: &BTreeSet<Port>) -> Result<Next, Error> {
+        let own: Vec<SocketAddr> = ports.iter().map(|(_, address)| *address).collect();
+        let mut next = Next::default();
+        for block in &config.blocks {
+            let chain = Arc::new(self.chain(block, feeds, &own, &mut next)?);
+            let log = self.logger(block)?;
+            for served in &block.served {
+                let bound = sockets::addresses(&block.bind, served.port);
+                let meant: BTreeSet<Port> = match self.fixed {
+                    true => ports.clone(),
+                    false => bound.map(|address| (served.listen, address)).collect(),
+                };
+                let tls = block.plugins.tls.as_ref().filter(|_| served.listen != Listen::Dns);
+                let certificate = tls.map(|tls| certificate::read(tls, served.listen)).transpose()?;
+                for port in meant {
+                    let counts = self.counts(block, port, &served.zone);
+                    let (zone, chain, log) = (served.zone.clone(), chain.clone(), log.clone());
+                    let directives = if counts.is_some() { block.plugins.names() } else { Vec::new() };
+                    let answers = next.plans.entry(port).or_default();
+                    answers.blocks.push(Answer { entry: Entry { zone, chain, counts, log }, directives });
+                    answers.certificate = certificate.clone().or(answers.certificate.take());
+                }
+            }
+        }
+        Ok(next)
     }
 
     /// What logs the queries for a block, if it has `log`.
@@ -161,21 +203,17 @@ impl Ports {
     }
 
     /// Where the queries for a zone are counted, if the block has `prometheus`.
-    fn counts(&self, block: &Block, (listen, address): Port, zone: &Name) -> Option<Arc<Counts>> {
+    fn counts(&self, block: &Block, port: Port, zone: &Name) -> Option<Arc<Counts>> {
         block.plugins.metrics?;
-        let host = Some(address.ip()).filter(|host| !host.is_unspecified());
-        let host = host.map_or(String::new(), |host| host.to_string());
-        let server = format!("{}://{host}:{}", listen.scheme(), address.port());
-        self.metrics.enable(&server, &zone.to_string(), &block.plugins.names());
-        Some(self.metrics.counts(&server, &zone.to_string(), self.threads))
+        Some(self.metrics.counts(&server_name(port), &zone.to_string(), self.threads))
     }
 
     fn chain(
-        &mut self,
+        &self,
         block: &Block,
         feeds: &Feeds,
         own: &[SocketAddr],
-        before: &[Outside],
+        next: &mut Next,
     ) -> Result<Chain, Error> {
         let plugins = &block.plugins;
         let servers = servers(block, own);
@@ -189,27 +227,34 @@ impl Ports {
                 let path = options.file.clone().unwrap_or_default();
                 let hosts = Hosts::new(options.clone()).map_err(|source| Error::File { path, source })?;
                 let hosts = Arc::new(hosts);
-                self.refresh
+                next.refresh
                     .extend(hosts.interval().map(|every| Task(tokio::spawn(refresh(hosts.clone(), every)))));
                 Some(hosts)
             }
         };
-        Ok(Chain::new(plugins, Parts { cluster, imports, hosts }, self.outside(block, own, before)))
+        Ok(Chain::new(plugins, Parts { cluster, imports, hosts }, self.outside(block, own, next)))
     }
 
     /// What a block asks of others: that of before if nothing of it has changed.
-    fn outside(&mut self, block: &Block, own: &[SocketAddr], before: &[Outside]) -> Outside {
+    fn outside(&self, block: &Block, own: &[SocketAddr], next: &mut Next) -> Outside {
         let server =
             block.served.first().map(|served| format!("{}://:{}", served.listen.scheme(), served.port));
         // All addresses of another network namespace are not those of this one.
         let here = |address: &&SocketAddr| !self.fixed || !address.ip().is_unspecified();
         let own: Vec<_> = own.iter().filter(here).copied().collect();
         let setup = outside::Setup::of(&block.plugins, &own, &server.unwrap_or_default());
-        let known = before.iter().find(|outside| outside.is_of(&setup)).cloned();
+        let known = self.outsides.iter().find(|outside| outside.is_of(&setup)).cloned();
         let outside = known.unwrap_or_else(|| Outside::new(setup, &self.meters, &self.loops));
-        self.outsides.push(outside.clone());
+        next.outsides.push(outside.clone());
         outside
     }
+}
+
+/// What metrics call the server of a port.
+fn server_name((listen, address): Port) -> String {
+    let host = Some(address.ip()).filter(|host| !host.is_unspecified());
+    let host = host.map_or(String::new(), |host| host.to_string());
+    format!("{}://{host}:{}", listen.scheme(), address.port())
 }
 
 /// The addresses at which a block is asked by others; loopback would lead them to themselves.

@@ -1,45 +1,67 @@
 //! Looking at the Corefile again.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::config::Config;
 use crate::metrics::Metrics;
 
-/// Waits until the Corefile says something new that can be followed, if it is to be looked at. A Corefile that
-/// cannot be followed is told once and changes nothing.
-pub(super) async fn changed(path: Option<&Path>, config: &Config, metrics: &Metrics) -> Config {
-    let every = config.blocks.iter().find_map(|block| block.plugins.reload);
-    let (Some(path), Some(every)) = (path, every) else { return std::future::pending().await };
-    wait(path, every, metrics).await
+/// Looks at the Corefile again and again.
+#[derive(Debug)]
+pub(super) struct Reload {
+    path: Option<PathBuf>,
+    /// What it said last, whether that can be followed or not; `None` while it cannot be read.
+    known: Option<String>,
 }
 
-async fn wait(path: &Path, every: Duration, metrics: &Metrics) -> Config {
-    let mut known = std::fs::read_to_string(path).ok();
-    loop {
-        tokio::time::sleep(every).await;
+impl Reload {
+    /// Looks whether a file says something else than the configuration that was read from it.
+    pub(super) fn new(path: Option<PathBuf>, config: &Config) -> Self {
+        Self { path, known: Some(config.text.clone()) }
+    }
+
+    /// Waits until the Corefile says something new that can be followed, if it is to be looked at, which is each
+    /// time that `every` has passed. A Corefile that cannot be followed is told once. What was seen is not lost when
+    /// nobody waits any more.
+    pub(super) async fn changed(&mut self, every: Option<Duration>, metrics: &Metrics) -> Config {
+        let (Some(path), Some(every)) = (self.path.clone(), every) else {
+            return std::future::pending().await;
+        };
+        loop {
+            tokio::time::sleep(every).await;
+            if let Some(config) = self.look(&path, metrics) {
+                return config;
+            }
+        }
+    }
+
+    fn look(&mut self, path: &Path, metrics: &Metrics) -> Option<Config> {
         let text = match std::fs::read_to_string(path) {
-            Ok(text) if known.as_ref() != Some(&text) => text,
-            Ok(_) => continue,
+            Ok(text) => text,
             Err(error) => {
-                if known.take().is_some() {
+                if self.known.take().is_some() {
                     tracing::error!(path = %path.display(), %error, "the Corefile cannot be read; going on as before");
                 }
-                continue;
+                return None;
             }
         };
+        if self.known.as_ref() == Some(&text) {
+            return None;
+        }
         let folder = path.parent().unwrap_or(Path::new("."));
-        match Config::from_corefile(&text, folder) {
+        let read = Config::from_corefile(&text, folder);
+        self.known = Some(text);
+        match read {
             Ok(config) => {
                 tracing::info!(path = %path.display(), "the Corefile has changed");
                 config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-                return config;
+                Some(config)
             }
             Err(fault) => {
                 metrics.reload_failed.inc();
                 tracing::error!(path = %path.display(), %fault, "the Corefile cannot be followed; going on as before");
+                None
             }
         }
-        known = Some(text);
     }
 }

@@ -1,12 +1,12 @@
 //! What the server says of itself: health, readiness and metrics.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
-use std::sync::Arc;
+use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use pages::Reply;
+use tokio::net::TcpListener;
 
 use super::ports::Task;
 use crate::config::Config;
@@ -24,8 +24,15 @@ struct Told {
 /// The pages of a server.
 #[derive(Debug)]
 pub(super) struct Status {
-    pages: BTreeMap<SocketAddr, (Told, Task)>,
+    pages: BTreeMap<SocketAddr, Page>,
     state: State,
+}
+
+/// What is told at one address.
+#[derive(Debug)]
+struct Page {
+    told: Arc<RwLock<Told>>,
+    _server: Task,
 }
 
 /// What the pages tell.
@@ -42,6 +49,9 @@ impl Status {
     }
 
     /// Has the pages of a configuration shown, and no others.
+    ///
+    /// # Errors
+    /// [`Error::Bind`] with the address that cannot be had; then the pages are as they were.
     pub(super) async fn show(&mut self, config: &Config) -> Result<(), Error> {
         let mut wanted: BTreeMap<SocketAddr, Told> = BTreeMap::new();
         for plugins in config.blocks.iter().map(|block| &block.plugins) {
@@ -55,18 +65,24 @@ impl Status {
                 wanted.entry(address).or_default().metrics = true;
             }
         }
-        self.pages.retain(|address, (told, _)| wanted.get(address) == Some(told));
-        for (address, told) in wanted {
-            if self.pages.contains_key(&address) {
-                continue;
-            }
-            let listener = listen(address).await.map_err(|source| Error::Bind { address, source })?;
-            let state = self.state.clone();
+        let mut added = Vec::new();
+        for address in wanted.keys().filter(|address| !self.pages.contains_key(address)) {
+            let listener =
+                listen(*address).await.map_err(|source| Error::Bind { address: *address, source })?;
+            added.push((*address, listener));
+        }
+        self.pages.retain(|address, _| wanted.contains_key(address));
+        for (address, page) in &self.pages {
+            *page.told.write().unwrap_or_else(PoisonError::into_inner) = wanted[address];
+        }
+        for (address, listener) in added {
+            let (state, told) = (self.state.clone(), Arc::new(RwLock::new(wanted[&address])));
+            let now = told.clone();
             let server = pages::serve(listener, move |path| {
-                let reply = state.answer(told, &path);
-                async move { reply }
+                let told = *now.read().unwrap_or_else(PoisonError::into_inner);
+                std::future::ready(state.answer(told, &path))
             });
-            self.pages.insert(address, (told, Task(tokio::spawn(server))));
+            self.pages.insert(address, Page { told, _server: Task(tokio::spawn(server)) });
         }
         Ok(())
     }
@@ -77,22 +93,18 @@ impl Status {
     }
 }
 
-/// Listens, also where a page of the configuration before has just been closed, or where there is no IPv6.
-async fn listen(address: SocketAddr) -> std::io::Result<tokio::net::TcpListener> {
-    let mut tried = tokio::net::TcpListener::bind(address).await;
-    for _ in 0..10 {
-        match &tried {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-                tokio::time::sleep(Duration::from_millis(20)).await;
-                tried = tokio::net::TcpListener::bind(address).await;
-            }
-            Err(_) if address.is_ipv6() && address.ip().is_unspecified() => {
-                return tokio::net::TcpListener::bind(("0.0.0.0", address.port())).await;
-            }
-            _ => break,
+/// Listens; at all addresses also where there is no IPv6.
+async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
+    match TcpListener::bind(address).await {
+        Err(error)
+            if address.is_ipv6()
+                && address.ip().is_unspecified()
+                && error.kind() != std::io::ErrorKind::AddrInUse =>
+        {
+            TcpListener::bind((Ipv4Addr::UNSPECIFIED, address.port())).await
         }
+        tried => tried,
     }
-    tried
 }
 
 impl State {

@@ -56,12 +56,12 @@ async fn answer(shared: &Shared, client: Client, request: Request<Incoming>) -> 
             if reply.is_empty() {
                 return status(StatusCode::BAD_REQUEST, "this is no DNS query\n");
             }
-            let mut response = Response::new(Full::new(Bytes::from(reply.clone())));
+            // What is kept of it along the way may be kept no longer than its records (RFC 8484, 5.1).
+            let age = format!("max-age={}", shortest_ttl(&reply));
+            let mut response = Response::new(Full::new(Bytes::from(reply)));
             response
                 .headers_mut()
                 .insert("content-type", hyper::header::HeaderValue::from_static(MEDIA_TYPE));
-            // What is kept of it along the way may be kept no longer than its records (RFC 8484, 5.1).
-            let age = format!("max-age={}", shortest_ttl(&reply));
             if let Ok(age) = age.parse() {
                 response.headers_mut().insert("cache-control", age);
             }

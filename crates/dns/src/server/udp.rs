@@ -7,6 +7,7 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 
 use super::plan::{Next, Shared};
 use super::{Client, Transport};
@@ -14,6 +15,9 @@ use crate::sys::{Batch, Origin};
 
 /// How long to wait when the socket cannot be read, so as not to turn in circles.
 const PAUSE: Duration = Duration::from_millis(10);
+/// How many queries of a socket may take longer at a time. More are not answered: their clients ask again, and what
+/// waits takes memory.
+const WAITING: usize = 16_384;
 /// The stack of a thread, in bytes.
 const STACK: usize = 256 * 1024;
 
@@ -64,6 +68,7 @@ impl Drop for Worker {
 /// known are answered on the spot, without a lock, without memory of their own and without a task.
 fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle, told: bool) {
     let mut batch = Batch::new(told);
+    let places = Arc::new(Semaphore::new(WAITING));
     let (mut plan, mut generation) = (shared.plan(), shared.generation());
     loop {
         let count = match batch.receive(socket.as_fd()) {
@@ -96,6 +101,7 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
                 Next::Silence => {}
                 Next::Reply => batch.queue(at),
                 Next::Later => {
+                    let Ok(place) = places.clone().try_acquire_owned() else { continue };
                     let packet = datagram.packet.to_vec();
                     let (plan, socket, origin) = (plan.clone(), socket.clone(), batch.origin(at));
                     tasks.spawn(async move {
@@ -103,6 +109,7 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
                         plan.finish(&packet, client, &mut reply).await;
                         plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
                         send(&socket, origin, &reply);
+                        drop(place);
                     });
                 }
             }

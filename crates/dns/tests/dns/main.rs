@@ -9,6 +9,7 @@ mod loops;
 mod machine;
 mod names;
 mod protocol;
+mod reload;
 mod resolvers;
 mod scripted;
 mod secure;

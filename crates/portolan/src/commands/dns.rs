@@ -15,8 +15,16 @@ use super::parts::{run, stop};
 use super::proxy::objects;
 use crate::host;
 
+const EXAMPLES: &str = "\
+Examples:
+  portolan dns --conf Corefile                       in place of CoreDNS, in a pod
+  portolan dns --kubeconfig FILE --conf Corefile     the same from outside the cluster
+  portolan dns -f objects.yaml --conf Corefile       what the cluster of these objects would answer
+  portolan dns --conf Corefile --check               whether the Corefile can be followed";
+
 /// The options of `portolan dns`.
 #[derive(Args, Clone, Debug)]
+#[command(after_help = EXAMPLES)]
 pub(crate) struct DnsOptions {
     /// How to reach the API server, unless the Corefile says it [default: the pod that this runs in]
     #[arg(long, value_name = "FILE", env = "KUBECONFIG")]
@@ -65,7 +73,7 @@ pub(crate) fn dns(options: &DnsOptions) -> anyhow::Result<()> {
     run(async {
         let source = match objects {
             Some(objects) => Source::Objects(Arc::new(objects)),
-            None if !config.asks_api_server() => Source::none(),
+            None if !config.asks_api_server() => Source::Corefile,
             None => Source::Api(client(options.kubeconfig.as_deref()).await?),
         };
         let setup = Setup { config, corefile: options.conf.clone(), source, sockets };
