@@ -1,0 +1,36 @@
+//! A Corefile that changes while queries are answered.
+
+use std::time::Duration;
+
+use crate::harness::Server;
+
+fn corefile(hosts: &str) -> String {
+    format!(".:53 {{\n reload 2s\n {hosts}\n}}\n")
+}
+
+/// Asks until the answer is as wanted, for a while.
+async fn answers(server: &Server, wanted: &str) -> bool {
+    for _ in 0..100 {
+        if server.short("a.example").await == [wanted] {
+            return true;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    false
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_corefile_that_needs_what_is_not_there_changes_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("Corefile");
+    let first = corefile("hosts {\n 192.0.2.1 a.example\n }");
+    std::fs::write(&path, &first).unwrap();
+    let server = Server::following(&first, Some(&path)).await;
+    assert!(answers(&server, "192.0.2.1").await);
+    // It can be read, but not followed to its end.
+    std::fs::write(&path, corefile("hosts /nonexistent/hosts")).unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(answers(&server, "192.0.2.1").await, "queries are answered as before");
+    std::fs::write(&path, corefile("hosts {\n 192.0.2.2 a.example\n }")).unwrap();
+    assert!(answers(&server, "192.0.2.2").await, "the next one counts");
+}
