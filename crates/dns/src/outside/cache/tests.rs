@@ -183,7 +183,9 @@ fn no_more_is_kept_than_there_is_room_for() {
         let owner = format!("t{number}.example");
         (0..16).fold(Sample::new(&owner, kind::TXT), |long, _| long.answer(&owner, kind::TXT, 60, &text))
     };
-    (0..100).for_each(|number| drop(scene.keep(&long(number), 0)));
+    for number in 0..100 {
+        scene.keep(&long(number), 0);
+    }
     let kept = (0..100).filter(|number| scene.see(&long(*number), 0).is_some()).count();
     assert!((1..25).contains(&kept), "{kept} replies of 4 KiB in 100 KiB");
 }
