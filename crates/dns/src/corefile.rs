@@ -42,6 +42,9 @@ impl Config {
             for text in &block.keys {
                 served.extend(key::served(text).map_err(|text| Fault::new(block.line, text))?);
             }
+            if served.is_empty() {
+                return Err(Fault::new(block.line, "the block has no zone; begin with `.:53 {`"));
+            }
             let zones: Vec<_> = served.iter().map(|served| served.zone.clone()).collect();
             let mut read = Read {
                 folder,

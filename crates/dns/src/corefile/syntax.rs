@@ -8,6 +8,8 @@ use super::lex::{Word, words};
 
 /// How deep imports may lead, so that a circle of them is noticed.
 const DEEPEST_IMPORT: usize = 8;
+/// How deep braces may lead inside a server block; directives have options, and these have none.
+const DEEPEST_OPTION: usize = 4;
 
 /// A server block: what it serves, and its directives in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,25 +34,8 @@ pub(super) fn blocks(
     folder: &Path,
     variable: &dyn Fn(&str) -> Option<String>,
 ) -> Result<Vec<Block>, Fault> {
-    let mut reader =
-        Reader { words: words(text, variable)?, next: 0, snippets: HashMap::new(), folder, variable };
-    let mut blocks = Vec::new();
-    while let Some(word) = reader.peek().cloned() {
-        if !word.quoted && word.text == "import" {
-            reader.next += 1;
-            let arguments = reader.rest_of_line(word.line);
-            reader.import(&word, &arguments, 0)?;
-            continue;
-        }
-        let block = reader.block()?;
-        match block.keys.as_slice() {
-            [name] if name.starts_with('(') && name.ends_with(')') => {
-                reader.snippets.insert(name[1..name.len() - 1].to_owned(), block.directives);
-            }
-            _ => blocks.push(block),
-        }
-    }
-    Ok(blocks)
+    let words = words(text, variable)?;
+    Reader { words, next: 0, snippets: HashMap::new(), folder, variable }.blocks(0)
 }
 
 struct Reader<'a> {
@@ -62,6 +47,30 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
+    /// Server blocks up to the end, `depth` imports deep; snippets are kept for those that import them.
+    fn blocks(&mut self, depth: usize) -> Result<Vec<Block>, Fault> {
+        let mut blocks = Vec::new();
+        while let Some(word) = self.peek().cloned() {
+            if !word.quoted && word.text == "import" {
+                self.next += 1;
+                let arguments = self.rest_of_line(word.line);
+                let imported = self.files(&word, arguments.first(), depth, Self::blocks)?;
+                blocks.extend(imported.into_iter().map(|block| block.at(word.line)));
+                continue;
+            }
+            let block = self.block()?;
+            match block.keys.as_slice() {
+                [name] if is_snippet(name) => self.keep(name, block.directives),
+                _ => blocks.push(block),
+            }
+        }
+        Ok(blocks)
+    }
+
+    fn keep(&mut self, name: &str, directives: Vec<Directive>) {
+        self.snippets.insert(name[1..name.len() - 1].to_owned(), directives);
+    }
+
     fn peek(&self) -> Option<&Word> {
         self.words.get(self.next)
     }
@@ -135,27 +144,42 @@ impl Reader<'_> {
     fn directive(&mut self, name: Word, depth: usize) -> Result<Directive, Fault> {
         let arguments = self.rest_of_line(name.line);
         let braced = self.peek().is_some_and(|next| next.line == name.line && next.is("{"));
+        if braced && depth == DEEPEST_OPTION {
+            return Err(Fault::new(name.line, "braces lead too deep; is one not closed above?"));
+        }
         self.next += usize::from(braced);
         let options = if braced { self.directives(Some(name.line), depth + 1)? } else { Vec::new() };
         Ok(Directive { line: name.line, name: name.text, arguments, options })
     }
 
-    /// What an import stands for: the directives of a snippet, or of the files that a pattern names. Files may
-    /// bring snippets along.
+    /// What an import inside a server block stands for: the directives of a snippet, or of files.
     fn import(&mut self, word: &Word, arguments: &[String], depth: usize) -> Result<Vec<Directive>, Fault> {
-        let [pattern, given @ ..] = arguments else {
-            return Err(Fault::new(word.line, "import needs the name of a snippet or a file"));
-        };
-        if let Some(snippet) = self.snippets.get(pattern) {
+        let given = arguments.get(1..).unwrap_or_default();
+        if let Some(snippet) = arguments.first().and_then(|name| self.snippets.get(name)) {
             return Ok(snippet.iter().map(|directive| directive.with(given)).collect());
         }
+        let imported = self.files(word, arguments.first(), depth, Self::imported)?;
+        Ok(imported.iter().map(|directive| directive.with(given).at(word.line)).collect())
+    }
+
+    /// What is read of the files that an import's pattern names, one after the other. Files may bring snippets along.
+    fn files<T>(
+        &mut self,
+        word: &Word,
+        pattern: Option<&String>,
+        depth: usize,
+        read: fn(&mut Self, usize) -> Result<Vec<T>, Fault>,
+    ) -> Result<Vec<T>, Fault> {
+        let Some(pattern) = pattern else {
+            return Err(Fault::new(word.line, "import needs the name of a snippet or a file"));
+        };
         if depth == DEEPEST_IMPORT {
             return Err(Fault::new(word.line, "imports lead too deep; do they go in a circle?"));
         }
-        let mut directives = Vec::new();
-        for path in matching(&self.folder.join(pattern))
-            .map_err(|error| Fault::new(word.line, format!("{pattern} cannot be imported: {error}")))?
-        {
+        let paths = matching(&self.folder.join(pattern))
+            .map_err(|error| Fault::new(word.line, format!("{pattern} cannot be imported: {error}")))?;
+        let mut all = Vec::new();
+        for path in paths {
             let text = std::fs::read_to_string(&path).map_err(|error| {
                 Fault::new(word.line, format!("{} cannot be imported: {error}", path.display()))
             })?;
@@ -164,34 +188,55 @@ impl Reader<'_> {
             };
             let words = words(&text, self.variable).map_err(inside)?;
             let outer = (std::mem::replace(&mut self.words, words), std::mem::take(&mut self.next));
-            let read = self.imported(depth + 1);
+            let found = read(self, depth + 1);
             (self.words, self.next) = outer;
-            directives.extend(read.map_err(inside)?.iter().map(|directive| directive.with(given)));
+            all.extend(found.map_err(inside)?);
         }
-        Ok(directives)
+        Ok(all)
     }
 
-    /// A file that was imported: snippets and directives.
+    /// A file that was imported inside a server block: snippets and directives.
     fn imported(&mut self, depth: usize) -> Result<Vec<Directive>, Fault> {
         let mut directives = Vec::new();
         while let Some(word) = self.peek().cloned() {
-            if word.text.starts_with('(') && word.text.ends_with(')') {
+            if is_snippet(&word.text) {
                 let block = self.block()?;
-                self.snippets.insert(word.text[1..word.text.len() - 1].to_owned(), block.directives);
+                self.keep(&word.text, block.directives);
             } else if word.text == "import" {
                 self.next += 1;
                 let arguments = self.rest_of_line(word.line);
                 directives.extend(self.import(&word, &arguments, depth)?);
             } else {
                 self.next += 1;
-                directives.push(self.directive(word, depth)?);
+                directives.push(self.directive(word, 0)?);
             }
         }
         Ok(directives)
     }
 }
 
+/// Whether the key of a block makes it a snippet.
+fn is_snippet(key: &str) -> bool {
+    key.len() > 2 && key.starts_with('(') && key.ends_with(')')
+}
+
+impl Block {
+    /// The block of an imported file, for those who know only the line that imports it.
+    fn at(mut self, line: usize) -> Self {
+        self.line = line;
+        self.directives = self.directives.into_iter().map(|directive| directive.at(line)).collect();
+        self
+    }
+}
+
 impl Directive {
+    /// The directive of an imported file, for those who know only the line that imports it.
+    fn at(mut self, line: usize) -> Self {
+        self.line = line;
+        self.options = self.options.into_iter().map(|option| option.at(line)).collect();
+        self
+    }
+
     /// The directive with `{args[0]}` and so on filled in.
     fn with(&self, given: &[String]) -> Self {
         let fill = |text: &String| {
@@ -288,10 +333,32 @@ mod tests {
     }
 
     #[test]
+    fn files_may_bring_whole_server_blocks_and_their_lines_are_that_of_the_import() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(
+            folder.path().join("b.server"),
+            "\n\nb.example:53 {\n import common\n cache {\n  x\n }\n}",
+        )
+        .unwrap();
+        std::fs::write(folder.path().join("a.server"), "(common) {\n errors\n}\na.example {\n log\n}")
+            .unwrap();
+        let text = ". {\n ready\n}\nimport *.server";
+        let blocks = blocks(text, folder.path(), &|_| None).unwrap();
+        let keys: Vec<_> = blocks.iter().map(|block| &*block.keys[0]).collect();
+        assert_eq!(keys, [".", "a.example", "b.example:53"]);
+        assert_eq!(names(&blocks[2].directives), ["errors", "cache"]);
+        assert_eq!((blocks[2].line, blocks[2].directives[1].options[0].line), (4, 4));
+    }
+
+    #[test]
     fn braces_that_do_not_match_are_told_with_their_line() {
-        for (text, line) in
-            [(". {\n errors\n", 1), (". {\n}\n}", 3), (". {\n cache {\n", 2), (". {\n {\n}\n}", 2)]
-        {
+        for (text, line) in [
+            (". {\n errors\n", 1),
+            (". {\n}\n}", 3),
+            (". {\n cache {\n", 2),
+            (". {\n {\n}\n}", 2),
+            (&*". {\n".repeat(1000), 6),
+        ] {
             assert_eq!(read(text).unwrap_err().line, line, "{text:?}");
         }
     }

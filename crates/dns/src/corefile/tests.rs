@@ -193,6 +193,7 @@ fn what_cannot_be_followed_is_told_with_its_line() {
         (".:53 {\n kubernetes {\n  ttl 3601\n }\n}", 3, "0 to 3600"),
         (".:53 {\n log\n}\n.:53 {\n log\n}", 4, "already served by the block of line 1"),
         (".:99999 {\n}", 1, "no port"),
+        ("{\n errors\n}", 1, "no zone"),
         ("", 1, "no server block"),
     ] {
         let fault = fault(text);
