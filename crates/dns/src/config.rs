@@ -19,7 +19,7 @@ use crate::wire::Name;
 #[derive(Clone, Debug)]
 pub struct Config {
     pub(crate) blocks: Vec<Block>,
-    /// The Corefile that says so; empty if none does.
+    /// The Corefile that says so, with what it imports; empty if none does.
     pub(crate) text: String,
     /// What was read and has no effect here, a sentence each.
     pub warnings: Vec<String>,

@@ -36,8 +36,9 @@ impl Config {
     /// # Errors
     /// [`Fault`] with the line, for what cannot be read, is not known here, or cannot be true together.
     pub fn from_corefile(text: &str, folder: &Path) -> Result<Self, Fault> {
-        let mut config = Self { blocks: Vec::new(), text: text.to_owned(), warnings: Vec::new() };
-        for block in syntax::blocks(text, folder, &|name| std::env::var(name).ok())? {
+        let (blocks, text) = syntax::blocks(text, folder, &|name| std::env::var(name).ok())?;
+        let mut config = Self { blocks: Vec::new(), text, warnings: Vec::new() };
+        for block in blocks {
             let mut served = Vec::new();
             for text in &block.keys {
                 served.extend(key::served(text).map_err(|text| Fault::new(block.line, text))?);

@@ -28,14 +28,18 @@ pub(super) struct Directive {
     pub(super) options: Vec<Directive>,
 }
 
-/// Reads the server blocks of a text. Imports of files are relative to `folder`.
+/// Reads the server blocks of a text, and returns everything that was read for them: the text and what it imports.
+/// Imports of files are relative to `folder`.
 pub(super) fn blocks(
     text: &str,
     folder: &Path,
     variable: &dyn Fn(&str) -> Option<String>,
-) -> Result<Vec<Block>, Fault> {
+) -> Result<(Vec<Block>, String), Fault> {
     let words = words(text, variable)?;
-    Reader { words, next: 0, snippets: HashMap::new(), folder, variable }.blocks(0)
+    let mut reader =
+        Reader { words, next: 0, snippets: HashMap::new(), folder, variable, read: text.to_owned() };
+    let blocks = reader.blocks(0)?;
+    Ok((blocks, reader.read))
 }
 
 struct Reader<'a> {
@@ -44,6 +48,8 @@ struct Reader<'a> {
     snippets: HashMap<String, Vec<Directive>>,
     folder: &'a Path,
     variable: &'a dyn Fn(&str) -> Option<String>,
+    /// All texts, one after the other.
+    read: String,
 }
 
 impl Reader<'_> {
@@ -183,6 +189,7 @@ impl Reader<'_> {
             let text = std::fs::read_to_string(&path).map_err(|error| {
                 Fault::new(word.line, format!("{} cannot be imported: {error}", path.display()))
             })?;
+            self.read += &text;
             let inside = |fault: Fault| {
                 Fault::new(word.line, format!("in {}, line {}: {}", path.display(), fault.line, fault.text))
             };
@@ -279,7 +286,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Vec<Block>, Fault> {
-        blocks(text, Path::new("/nonexistent"), &|_| None)
+        blocks(text, Path::new("/nonexistent"), &|_| None).map(|(blocks, _)| blocks)
     }
 
     fn names(directives: &[Directive]) -> Vec<&str> {
@@ -326,7 +333,8 @@ mod tests {
         )
         .unwrap();
         let text = ". {\n import *.override\n import none/*.server\n}";
-        let blocks = blocks(text, folder.path(), &|_| None).unwrap();
+        let (blocks, read) = blocks(text, folder.path(), &|_| None).unwrap();
+        assert!(read.contains("lameduck"), "what is imported counts as read");
         assert_eq!(names(&blocks[0].directives), ["health", "errors", "log"]);
         let missing = super::blocks(". {\n\n import nothing\n}", folder.path(), &|_| None).unwrap_err();
         assert_eq!(missing.line, 3);
@@ -343,7 +351,7 @@ mod tests {
         std::fs::write(folder.path().join("a.server"), "(common) {\n errors\n}\na.example {\n log\n}")
             .unwrap();
         let text = ". {\n ready\n}\nimport *.server";
-        let blocks = blocks(text, folder.path(), &|_| None).unwrap();
+        let (blocks, _) = blocks(text, folder.path(), &|_| None).unwrap();
         let keys: Vec<_> = blocks.iter().map(|block| &*block.keys[0]).collect();
         assert_eq!(keys, [".", "a.example", "b.example:53"]);
         assert_eq!(names(&blocks[2].directives), ["errors", "cache"]);

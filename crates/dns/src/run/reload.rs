@@ -1,4 +1,4 @@
-//! Looking at the Corefile again.
+//! Looking at the Corefile again, and at what it imports.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -10,14 +10,16 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub(super) struct Reload {
     path: Option<PathBuf>,
-    /// What it said last, whether that can be followed or not; `None` while it cannot be read.
-    known: Option<String>,
+    /// What it and its imports said last that could be read.
+    known: String,
+    /// Why they cannot be read now, which was told.
+    trouble: Option<String>,
 }
 
 impl Reload {
     /// Looks whether a file says something else than the configuration that was read from it.
     pub(super) fn new(path: Option<PathBuf>, config: &Config) -> Self {
-        Self { path, known: Some(config.text.clone()) }
+        Self { path, known: config.text.clone(), trouble: None }
     }
 
     /// Waits until the Corefile says something new that can be followed, if it is to be looked at, which is each
@@ -36,30 +38,27 @@ impl Reload {
     }
 
     fn look(&mut self, path: &Path, metrics: &Metrics) -> Option<Config> {
-        let text = match std::fs::read_to_string(path) {
-            Ok(text) => text,
-            Err(error) => {
-                if self.known.take().is_some() {
-                    tracing::error!(path = %path.display(), %error, "the Corefile cannot be read; going on as before");
-                }
-                return None;
-            }
-        };
-        if self.known.as_ref() == Some(&text) {
-            return None;
-        }
-        let folder = path.parent().unwrap_or(Path::new("."));
-        let read = Config::from_corefile(&text, folder);
-        self.known = Some(text);
+        let read = std::fs::read_to_string(path).map_err(|error| error.to_string()).and_then(|text| {
+            let folder = path.parent().unwrap_or(Path::new("."));
+            Config::from_corefile(&text, folder).map_err(|fault| fault.to_string())
+        });
         match read {
             Ok(config) => {
-                tracing::info!(path = %path.display(), "the Corefile has changed");
-                config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
-                Some(config)
+                self.trouble = None;
+                let changed = config.text != self.known;
+                self.known.clone_from(&config.text);
+                changed.then(|| {
+                    tracing::info!(path = %path.display(), "the Corefile has changed");
+                    config.warnings.iter().for_each(|warning| tracing::warn!("{warning}"));
+                    config
+                })
             }
-            Err(fault) => {
-                metrics.reload_failed.inc();
-                tracing::error!(path = %path.display(), %fault, "the Corefile cannot be followed; going on as before");
+            Err(why) => {
+                if self.trouble.as_ref() != Some(&why) {
+                    metrics.reload_failed.inc();
+                    tracing::error!(path = %path.display(), why, "the Corefile cannot be followed; going on as before");
+                    self.trouble = Some(why);
+                }
                 None
             }
         }

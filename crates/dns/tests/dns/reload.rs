@@ -34,3 +34,16 @@ async fn a_corefile_that_needs_what_is_not_there_changes_nothing() {
     std::fs::write(&path, corefile("hosts {\n 192.0.2.2 a.example\n }")).unwrap();
     assert!(answers(&server, "192.0.2.2").await, "the next one counts");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_an_imported_file_counts_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, imported) = (folder.path().join("Corefile"), folder.path().join("names.override"));
+    let import = corefile(&format!("import {}", imported.display()));
+    std::fs::write(&imported, "hosts {\n 192.0.2.1 a.example\n}").unwrap();
+    std::fs::write(&path, &import).unwrap();
+    let server = Server::following(&import, Some(&path)).await;
+    assert!(answers(&server, "192.0.2.1").await);
+    std::fs::write(&imported, "hosts {\n 192.0.2.2 a.example\n}").unwrap();
+    assert!(answers(&server, "192.0.2.2").await);
+}
