@@ -9,6 +9,7 @@ demo:
 
 test: lint
 	@scripts/need.sh cargo tools tests
+	@scripts/need.sh resolvers || echo "without these, not all resolvers are tried as clients of the DNS server"
 	@scripts/need.sh vm || echo "without these, ipvs mode is not tested in a virtual machine"
 	cargo build --package portolan
 	cargo test --workspace

@@ -1,6 +1,7 @@
 #!/bin/sh
 # Checks what the words name and installs what is missing; says what it installs before it does,
-# and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [vm] [bench] [dns-bench]
+# and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [resolvers] [vm] [bench]
+#                [dns-bench]
 set -u
 
 KUBECTL_VERSION=v1.36.0
@@ -56,6 +57,20 @@ install_kubectl() {
     install_packages kubernetes-client
 }
 
+# systemd-resolved is unpacked beside the builds and not installed: its package would take over resolv.conf.
+unpack_resolved() {
+    [ -x /lib/systemd/systemd-resolved ] || [ -x target/resolved/lib/systemd/systemd-resolved ] && return
+    command -v apt-get >/dev/null 2>&1 || return
+    echo "unpacking Debian's systemd-resolved to target/resolved"
+    new=$(mktemp -d)
+    mkdir -p target/resolved
+    (cd "$new" && { apt-get download systemd-resolved || { apt-get update && apt-get download systemd-resolved; }; }) \
+        >/dev/null 2>&1 && dpkg --extract "$new"/*.deb target/resolved
+    unpacked=$?
+    rm -r "$new"
+    return $unpacked
+}
+
 # Under sudo the user's own cargo is not on the PATH.
 no_cargo() {
     home=$(getent passwd "${SUDO_USER:-nobody}" | cut -d: -f6)
@@ -79,6 +94,9 @@ for word; do
         tests)
             install_packages $(missing_package nft nftables; missing_package dig bind9-dnsutils
                 missing_package script bsdutils; missing_package iptables-restore iptables) ;;
+        resolvers)
+            install_packages $(missing_package drill ldnsutils; missing_package musl-gcc musl-tools)
+            unpack_resolved || fail "systemd-resolved could not be unpacked. Is the network reachable?" ;;
         vm)
             install_packages $(missing_package qemu-system-x86_64 qemu-system-x86; missing_static_busybox
                 missing_package cpio cpio; missing_package modprobe kmod; missing_package ipvsadm ipvsadm

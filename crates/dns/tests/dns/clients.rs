@@ -1,5 +1,9 @@
-//! Resolvers that pods have, on the names of upstream's DNS conformance tests: `dig +search` over UDP and TCP, and
-//! glibc, under a search path with ndots:5.
+//! Resolvers that pods have, on the names of upstream's DNS conformance tests: `dig +search` over UDP and TCP, the
+//! C libraries and others, under a search path with ndots:5.
+
+mod hickory;
+mod musl;
+mod resolved;
 
 use dns::{Config, Input};
 use serde_json::{Value, json};
@@ -159,7 +163,7 @@ async fn rfc8482_any_is_one_small_record_over_udp_and_tcp() {
     }
 }
 
-/// musl asks for both families at once and takes NXDOMAIN for either as the end of the name; so does RFC 8020.
+/// A resolver that asks for both families takes NXDOMAIN for either as the end of the name.
 #[tokio::test(flavor = "multi_thread")]
 async fn rfc8020_a_name_has_one_response_code_for_every_type() {
     let (services, slices) = objects();

@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use testbed::Namespace;
@@ -34,17 +35,20 @@ impl Machine {
         }
         let name = format!("dns-{test}-{}", std::process::id());
         let namespace = Namespace::ensure(&name).unwrap();
-        // Without an address other than loopback's glibc takes the machine for one without a network, and asks nobody.
+        // Without an address other than loopback's, on an interface with a carrier, resolvers take the machine for one
+        // without a network, and ask nobody.
         for change in [
             "link set lo up",
             "link add eth0 type veth peer name eth1",
             "addr add 192.0.2.9/32 dev eth0",
             "link set eth0 up",
+            "link set eth1 up",
         ] {
             let ip = Command::new("ip").args(["-n", &name]).args(change.split(' ')).status();
             assert!(ip.expect("ip is part of the package iproute2").success(), "{change}");
         }
-        let mut resolv_conf = tempfile::NamedTempFile::new().unwrap();
+        let everybody = std::fs::Permissions::from_mode(0o644);
+        let mut resolv_conf = tempfile::Builder::new().permissions(everybody).tempfile().unwrap();
         resolv_conf.write_all(RESOLV_CONF.as_bytes()).unwrap();
         Some(Self { namespace, resolv_conf })
     }
@@ -55,11 +59,17 @@ impl Machine {
         self.namespace.run(open).unwrap()
     }
 
-    /// What a command says on the machine, `None` if it fails.
+    /// What a command of words without spaces says on the machine, `None` if it fails.
     pub(crate) async fn run(&self, command: &str) -> Option<String> {
+        let (program, words) = command.split_once(' ').unwrap_or((command, ""));
+        self.run_words(program, &words.split(' ').collect::<Vec<_>>()).await
+    }
+
+    /// What a program says to these arguments on the machine, `None` if it fails.
+    pub(crate) async fn run_words(&self, program: &str, words: &[&str]) -> Option<String> {
         let mut all = Command::new("ip");
         all.args(["netns", "exec", self.namespace.name(), "unshare", "-m", "sh", "-c", SCRIPT, "sh"]);
-        all.arg(self.resolv_conf.path()).args(command.split(' '));
+        all.arg(self.resolv_conf.path()).arg(program).args(words);
         let output = tokio::task::spawn_blocking(move || all.output()).await.unwrap().unwrap();
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
