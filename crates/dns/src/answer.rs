@@ -4,7 +4,7 @@ mod authority;
 mod locations;
 mod write;
 
-use crate::wire::{HEADER, Name, Query, Record, Reply, Section, flag, kind, rcode};
+use crate::wire::{Copier, HEADER, Name, Query, Record, Reply, Section, flag, kind, rcode};
 use crate::zone::{Found, Reading, View};
 
 pub(crate) use authority::start_of_question;
@@ -103,14 +103,14 @@ impl Follower<'_> {
     /// foreign, or as an error the name outside the cluster whose addresses must be asked for first.
     fn follow(
         self,
-        name: &Name,
+        asked: &Name,
         kind: u16,
         outside: Outside<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<Option<u16>, Box<[u8]>> {
         let (mut alias, mut at) = (None, HEADER);
         for _ in 0..LONGEST_CHAIN {
-            let name = alias.as_ref().unwrap_or(name);
+            let name = alias.as_ref().unwrap_or(asked);
             let place = self.view.find(self.reading, name);
             let subject = Subject { name, at, below: place.below, ttl: self.view.ttl };
             let target = match place.found {
@@ -123,7 +123,9 @@ impl Follower<'_> {
                 return Ok(Some(rcode::NOERROR));
             };
             if matches!(self.view.find(self.reading, &next.0).found, Found::Foreign) {
-                return resolved(target, outside, reply).map(Some);
+                let mut copier = Copier::new(reply, asked);
+                copier.learn(target, next.1);
+                return resolved(target, outside, &mut copier).map(Some);
             }
             (alias, at) = (Some(next.0), next.1);
         }
@@ -132,13 +134,12 @@ impl Follower<'_> {
 }
 
 /// Completes a chain that leads outside the cluster. The alias stands even when nobody can say where to.
-fn resolved(target: &[u8], outside: Outside<'_>, reply: &mut Reply<'_>) -> Result<u16, Box<[u8]>> {
+fn resolved(target: &[u8], outside: Outside<'_>, copier: &mut Copier<'_, '_>) -> Result<u16, Box<[u8]>> {
     match outside {
         Outside::Unasked => Err(target.into()),
         Outside::Resolved { name, records, rcode } if name == target => {
             for record in records {
-                let parts = (&[&*record.name][..], &[&*record.data][..]);
-                reply.record(Section::Answer, parts.0, record.kind, record.ttl, parts.1);
+                copier.record(Section::Answer, record);
             }
             Ok(rcode)
         }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::answer::Manner;
 use crate::config::{self, Search};
 use crate::server::Client;
-use crate::wire::{CLASS_IN, HEADER, Message, Name, Query, Reply, Section, flag, kind, pointer};
+use crate::wire::{CLASS_IN, Copier, Message, Name, Query, Record, Reply, Section, flag, kind};
 use crate::zone::View;
 
 /// Following clients' search paths.
@@ -93,14 +93,15 @@ pub(crate) fn lead_to(
     let shortest = records.iter().map(|(_, record)| record.ttl).min().unwrap_or(0);
     let mut reply = Reply::to(query, limit, out);
     reply.set(flags & (flag::AA | flag::RA) | if manner.recursion { flag::RA } else { 0 });
-    let owner = pointer(HEADER);
     let answered = records.iter().any(|(section, _)| *section == Section::Answer);
+    let mut copier = Copier::new(&mut reply, &query.name);
     if answered && *name != query.name {
-        reply.record(Section::Answer, &[&owner], kind::CNAME, shortest, &[name.wire()]);
+        let asked = query.name.wire().into();
+        let alias = Record { name: asked, kind: kind::CNAME, ttl: shortest, data: name.wire().into() };
+        copier.record(Section::Answer, &alias);
     }
     for (section, record) in &records {
-        let owner = if *record.name == *query.name.wire() { &owner[..] } else { &record.name };
-        reply.record(*section, &[owner], record.kind, record.ttl, &[&record.data]);
+        copier.record(*section, record);
     }
     reply.finish(code);
     true

@@ -1,7 +1,7 @@
 //! Names asked for under one name and answered under another.
 
 use crate::config::{Answer, Match, Rewrite, RewriteKind, Then};
-use crate::wire::{HEADER, LARGEST_TCP, Malformed, Message, Name, Query, Record, Reply, flag, names_inside};
+use crate::wire::{Copier, LARGEST_TCP, Malformed, Message, Name, Query, Record, Reply, flag, names_inside};
 
 /// Rules that change questions, and the replies to them back.
 #[derive(Debug)]
@@ -98,12 +98,9 @@ impl Rewrites {
         }
         let mut reply = Reply::to(query, limit.min(LARGEST_TCP), out);
         reply.set(flags & (flag::AA | flag::RA | flag::AD));
-        let asked = query.name.wire();
+        let mut copier = Copier::new(&mut reply, &query.name);
         for (section, record) in &records {
-            // The name in the client's own case, and shorter.
-            let owner = crate::wire::pointer(HEADER);
-            let owner = if *record.name == *asked { &owner[..] } else { &record.name };
-            reply.record(*section, &[owner], record.kind, record.ttl, &[&record.data]);
+            copier.record(*section, record);
         }
         reply.finish(code);
     }

@@ -10,7 +10,7 @@ use std::net::IpAddr;
 use regex::Captures;
 
 use crate::config;
-use crate::wire::{Name, Query, Reply, Section, flag, kind, rcode};
+use crate::wire::{Copier, Name, Query, Reply, Section, flag, kind, rcode};
 
 /// Rules in their order.
 #[derive(Debug)]
@@ -123,12 +123,13 @@ fn write(rule: &config::Template, scene: &Scene<'_>, limit: usize, out: &mut Vec
         (Section::Authority, &rule.authority),
         (Section::Additional, &rule.additional),
     ];
+    let mut copier = Copier::new(&mut reply, &scene.query.name);
     for (section, texts) in sections {
         for text in texts {
             let filled = scene.fill(text);
             match record::parse(&filled) {
                 Ok(record) => {
-                    reply.record(section, &[&record.name], record.kind, record.ttl, &[&record.data]);
+                    copier.record(section, &record);
                 }
                 Err(error) => {
                     tracing::debug!(record = %filled, %error, "a template makes no record");

@@ -1,10 +1,12 @@
 //! DNS messages as bytes (RFC 1035, RFC 6891).
 
+mod copy;
 mod message;
 mod name;
 mod query;
 mod reply;
 
+pub(crate) use copy::Copier;
 pub(crate) use message::{Message, Record, names_inside};
 pub(crate) use name::Name;
 pub(crate) use query::{Edns, Query, Reject};

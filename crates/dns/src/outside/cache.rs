@@ -15,9 +15,6 @@ use crate::forward::{Manner, Question};
 use crate::wire::{Name, Query, rcode};
 use store::{Kept, Store};
 
-/// The TTL of what comes with a refusal, in seconds, which is kept nowhere; CoreDNS' least.
-const REFUSAL: u32 = 5;
-
 /// The cache of a server block.
 #[derive(Debug)]
 pub(crate) struct Cache {
@@ -179,7 +176,8 @@ impl Cache {
         self.config.stale.and_then(|stale| stale.wait)
     }
 
-    /// Remembers a reply, if it is worth it. Returns the TTL to be told in place of those of its records.
+    /// Remembers a reply, if it is worth it. Returns the TTL to be told in place of those of its records, kept or
+    /// not: that of a name does not change by leaps then. `None` is for names of other zones.
     pub(crate) fn keep(&self, entry: &Arc<Entry>, now: Instant) -> Option<u32> {
         let key = self.key_of(&entry.question);
         self.success.settle(key);
@@ -203,13 +201,13 @@ impl Cache {
                 let life = u32::try_from(self.config.failure.as_secs()).unwrap_or(u32::MAX);
                 (life, &self.config.denial, &self.denial, None)
             }
-            Verdict::Fleeting => {
-                let answer = matches!(entry.rcode(), rcode::NOERROR | rcode::NXDOMAIN);
-                return (!answer).then_some(REFUSAL);
+            Verdict::Fleeting(ttl) => {
+                let kept = if entry.answers() { &self.config.success } else { &self.config.denial };
+                return Some(bounded(ttl, kept));
             }
         };
         if life == 0 || is_in(&name, &kept.disabled) {
-            return None;
+            return Some(life);
         }
         if let Some(other) = other {
             other.retire(key);

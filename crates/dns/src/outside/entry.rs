@@ -3,7 +3,7 @@
 use crate::forward::Question;
 use crate::wire::{Edns, HEADER, Message, Query, flag, rcode};
 
-use super::scan::{Flaw, Scan};
+use super::scan::{Flaw, REFUSAL, Scan};
 
 /// A reply to a question as bytes: it is copied, and what differs from client to client is written over.
 #[derive(Debug)]
@@ -42,8 +42,8 @@ pub(crate) enum Verdict {
     Denial(u32),
     /// The resolver cannot tell.
     Failure,
-    /// Nothing that could be said again.
-    Fleeting,
+    /// Nothing that could be said again; clients may remember it for so many seconds.
+    Fleeting(u32),
 }
 
 impl Entry {
@@ -60,7 +60,11 @@ impl Entry {
         let end = scan.records.last().map_or(scan.start, |spot| usize::from(spot.end));
         Ok(Self {
             question: question.clone(),
-            verdict: if message.truncated() { Verdict::Fleeting } else { scan.verdict(question) },
+            verdict: if message.truncated() {
+                Verdict::Fleeting(scan.shortest())
+            } else {
+                scan.verdict(question)
+            },
             flags: message.flags() & (flag::AA | flag::RA | flag::AD | flag::TC),
             rcode: scan.rcode,
             body: packet[scan.start..end].into(),
@@ -73,7 +77,7 @@ impl Entry {
     pub(crate) fn failure(question: &Question, code: u16) -> Self {
         Self {
             question: question.clone(),
-            verdict: if code == rcode::SERVFAIL { Verdict::Failure } else { Verdict::Fleeting },
+            verdict: if code == rcode::SERVFAIL { Verdict::Failure } else { Verdict::Fleeting(REFUSAL) },
             flags: flag::RA,
             rcode: code,
             body: Box::default(),
@@ -85,6 +89,11 @@ impl Entry {
     /// The response code.
     pub(crate) fn rcode(&self) -> u16 {
         self.rcode
+    }
+
+    /// Whether there is something in the answer.
+    pub(crate) fn answers(&self) -> bool {
+        self.sections.0 > 0
     }
 
     /// How many bytes of memory it takes, about.

@@ -8,6 +8,9 @@ use super::entry::{Spot, Verdict};
 /// The sections of a message, in order.
 const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
 
+/// How long clients may remember what tells nothing, in seconds; CoreDNS' least.
+pub(super) const REFUSAL: u32 = 5;
+
 /// Why a reply is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Flaw {
@@ -162,8 +165,14 @@ impl Scan {
                 Verdict::Denial(self.shortest.min(absence))
             }
             (rcode::SERVFAIL, ..) => Verdict::Failure,
-            _ => Verdict::Fleeting,
+            _ => Verdict::Fleeting(self.shortest()),
         }
+    }
+
+    /// The shortest TTL, in seconds; that of a refusal if it is one, or there is no record.
+    pub(super) fn shortest(&self) -> u32 {
+        let told = matches!(self.rcode, rcode::NOERROR | rcode::NXDOMAIN) && !self.records.is_empty();
+        if told { self.shortest } else { REFUSAL }
     }
 }
 
@@ -243,7 +252,7 @@ mod tests {
             let told = |ttl, minimum| absent(rcode).authority("example", kind::SOA, ttl, &soa(minimum));
             assert_eq!(verdict(&told(600, 30)), Ok(Verdict::Denial(30)));
             assert_eq!(verdict(&told(20, 30)), Ok(Verdict::Denial(20)));
-            assert_eq!(verdict(&absent(rcode)), Ok(Verdict::Fleeting));
+            assert_eq!(verdict(&absent(rcode)), Ok(Verdict::Fleeting(REFUSAL)));
         }
         let alias = absent(rcode::NOERROR)
             .answer("a.example", kind::CNAME, 60, &name("b.example"))
@@ -255,9 +264,9 @@ mod tests {
     fn failures_and_what_is_not_whole_are_told_apart() {
         let sample = Sample::new("a.example", kind::A);
         assert_eq!(verdict(&sample.clone().rcode(rcode::SERVFAIL)), Ok(Verdict::Failure));
-        assert_eq!(verdict(&sample.clone().rcode(rcode::REFUSED)), Ok(Verdict::Fleeting));
+        assert_eq!(verdict(&sample.clone().rcode(rcode::REFUSED)), Ok(Verdict::Fleeting(REFUSAL)));
         let cut = sample.flags(flag::TC).answer("a.example", kind::A, 60, ADDRESS);
-        assert_eq!(verdict(&cut), Ok(Verdict::Fleeting));
+        assert_eq!(verdict(&cut), Ok(Verdict::Fleeting(60)));
     }
 
     #[test]

@@ -78,8 +78,21 @@ fn times_are_bounded_and_what_has_none_is_not_kept() {
     assert_eq!(scene.keep(&address("b.example", 1 << 30), 0), Some(3600));
     assert_eq!(scene.keep(&absent(1 << 30), 0), Some(1800));
     let exact = Scene::new(|config| config.success.shortest = Duration::ZERO);
-    assert_eq!(exact.keep(&address("a.example", 0), 0), None);
+    assert_eq!(exact.keep(&address("a.example", 0), 0), Some(0));
     assert_eq!(exact.see(&address("a.example", 0), 0), None);
+}
+
+#[test]
+fn what_is_not_kept_is_told_with_bounded_times_too() {
+    let bounds =
+        |seconds| Bounds { longest: Duration::from_secs(seconds), ..config::Cache::default().success };
+    let scene = Scene::new(|config| (config.success, config.denial) = (bounds(30), bounds(20)));
+    let alias = Sample::new("a.example", kind::MX).answer("a.example", kind::CNAME, 300, b"\x01b\0");
+    assert_eq!(scene.keep(&alias, 0), Some(30));
+    let any = Sample::new("a.example", kind::ANY).authority("example", kind::SOA, 300, &soa(60));
+    assert_eq!(scene.keep(&any, 0), Some(20));
+    assert_eq!(scene.keep(&Sample::new("a.example", kind::A).rcode(rcode::REFUSED), 0), Some(5));
+    assert_eq!((scene.see(&alias, 0), scene.see(&any, 0)), (None, None));
 }
 
 #[test]
@@ -111,7 +124,8 @@ fn a_failure_is_remembered_for_a_moment_and_replaces_nothing() {
     scene.keep(&failing(), 6);
     assert_eq!(scene.see(&failing(), 6), Some((Some(59), 0)));
     let never = Scene::new(|config| config.failure = Duration::ZERO);
-    assert_eq!(never.keep(&failing(), 0), None);
+    assert_eq!(never.keep(&failing(), 0), Some(0));
+    assert_eq!(never.see(&failing(), 0), None);
 }
 
 #[test]
@@ -121,7 +135,8 @@ fn zones_choose_what_is_kept() {
     assert_eq!(only.keep(&address("a.example", 60), 0), Some(60));
     assert_eq!(only.keep(&address("a.test", 60), 0), None);
     let not = Scene::new(|config| config.success.disabled = zone());
-    assert_eq!(not.keep(&address("a.example", 60), 0), None);
+    assert_eq!(not.keep(&address("a.example", 60), 0), Some(60), "clients may");
+    assert_eq!(not.see(&address("a.example", 60), 0), None);
     assert_eq!(not.keep(&absent(60), 0), Some(60), "absences are another matter");
 }
 
