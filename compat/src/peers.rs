@@ -125,7 +125,7 @@ impl Peers {
         for service in &cluster.services {
             if let Err(error) = self.call("POST", services, Some(service)) {
                 refused += 1;
-                eprintln!("refused: {error:#}");
+                eprintln!("the API server refuses a Service: {}", short(&error));
             }
         }
         ensure!(refused * 4 < cluster.services.len().max(4), "the API server refuses most Services");
@@ -254,6 +254,14 @@ impl Peers {
                 Ok(kube::Client::try_from(config)?.request_text(request).await?)
             })
         })?
+    }
+}
+
+/// What the API server says, without the parts that programs read.
+pub(crate) fn short(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<kube::Error>() {
+        Some(kube::Error::Api(status)) => status.message.clone(),
+        _ => format!("{error:#}"),
     }
 }
 

@@ -15,8 +15,8 @@ use crate::dns::recording::{self, Answers};
 use crate::dns::servers::{self, Source};
 use crate::dns::upstream;
 use crate::dns::verdicts::Verdicts;
-use crate::dns::wanted::Asked;
-use crate::peers::Peers;
+use crate::dns::wanted::{Asked, Services};
+use crate::peers::{self, Peers};
 
 /// The collections that decide what names mean, and the kinds of their objects.
 const COLLECTIONS: [(&str, &str); 4] = [
@@ -52,7 +52,8 @@ impl Comparison<'_> {
         for Created { collection, object, status } in &created {
             if let Err(error) = self.peers.call("POST", collection, Some(object)) {
                 refused += 1;
-                eprintln!("refused: {error:#}");
+                let (kind, name) = (&object["kind"], &object["metadata"]["name"]);
+                eprintln!("the API server refuses {kind} {name}: {}", peers::short(&error));
             } else if let Some(status) = status {
                 let name = object["metadata"]["name"].as_str().unwrap_or_default();
                 let path = format!("{collection}/{name}/status");
@@ -73,10 +74,11 @@ impl Comparison<'_> {
     /// CoreDNS does not start. That ours does not start is a difference.
     pub fn run(&self, random: &mut Rng, objects: &Value, case: &Case) -> anyhow::Result<Verdicts> {
         let asked = questions(random, objects, case, self.most);
-        self.peers.namespace().run(|| self.ask(case, asked))?
+        let services = Services::of(objects);
+        self.peers.namespace().run(|| self.ask(case, &services, asked))?
     }
 
-    fn ask(&self, case: &Case, questions: Vec<Question>) -> anyhow::Result<Verdicts> {
+    fn ask(&self, case: &Case, services: &Services, questions: Vec<Question>) -> anyhow::Result<Verdicts> {
         let mut verdicts = Verdicts::default();
         let folder = tempfile::tempdir()?;
         let upstream = upstream::serve()?;
@@ -97,8 +99,13 @@ impl Comparison<'_> {
         for question in questions {
             let their = theirs.ask(&question)?;
             let our = asker.as_mut().map(|asker| asker.ask(&question)).transpose()?;
-            let asked =
-                Asked { case, question: &question, theirs: &their, ours: our.as_ref().unwrap_or(&their) };
+            let asked = Asked {
+                case,
+                question: &question,
+                services,
+                theirs: &their,
+                ours: our.as_ref().unwrap_or(&their),
+            };
             verdicts.questions += 1;
             // Also what we happen to answer alike may be answered otherwise when it is replayed.
             if (self.record.is_some() || !asked.agree()) && varies(&mut theirs, &asked)? {

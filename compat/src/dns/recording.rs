@@ -47,6 +47,16 @@ fn bare(object: &Value) -> Value {
     object
 }
 
+/// Reads objects.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn read_objects(folder: &Path) -> anyhow::Result<Value> {
+    let path = objects(folder);
+    let text = fs::read_to_string(&path).with_context(|| format!("{}", path.display()))?;
+    Ok(serde_json::from_str(&text)?)
+}
+
 /// The file of the objects.
 pub fn objects(folder: &Path) -> PathBuf {
     folder.join(OBJECTS)

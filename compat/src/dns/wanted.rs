@@ -2,6 +2,10 @@
 
 mod rules;
 
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
 use crate::dns::codes;
 use crate::dns::compare::{Difference, differences};
 use crate::dns::corefile::Case;
@@ -15,10 +19,42 @@ pub struct Asked<'a> {
     pub case: &'a Case,
     /// The question.
     pub question: &'a Question,
+    /// The Services with names for their endpoints.
+    pub services: &'a Services,
     /// What CoreDNS answered.
     pub theirs: &'a Outcome,
     /// What we answered.
     pub ours: &'a Outcome,
+}
+
+/// The Services whose endpoints have names, so all but those of type ExternalName, as `name.namespace.svc.`.
+#[derive(Debug, Default)]
+pub struct Services(BTreeSet<String>);
+
+impl Services {
+    /// Those of a list of objects.
+    pub fn of(objects: &Value) -> Self {
+        let items = objects["items"].as_array().into_iter().flatten();
+        let serving =
+            items.filter(|item| item["kind"] == "Service" && item["spec"]["type"] != "ExternalName");
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let name = |item: &Value| {
+            format!("{}.{}.svc.", text(&item["metadata"]["name"]), text(&item["metadata"]["namespace"]))
+        };
+        Self(serving.map(name).collect())
+    }
+
+    /// Whether a name is that of such a Service or of an endpoint of it.
+    fn have(&self, name: &str) -> bool {
+        let mut rest = Some(name);
+        while let Some(name) = rest {
+            if self.0.iter().any(|own| name.starts_with(own)) {
+                return true;
+            }
+            rest = name.split_once('.').map(|(_, rest)| rest);
+        }
+        false
+    }
 }
 
 impl Asked<'_> {
@@ -79,7 +115,8 @@ mod tests {
     fn reasons(question: &Question, theirs: Reply, ours: Reply) -> Vec<Option<&'static str>> {
         let (theirs, ours) = (Outcome::Reply(theirs), Outcome::Reply(ours));
         let case = Case::of("plain").unwrap();
-        let asked = Asked { case, question, theirs: &theirs, ours: &ours };
+        let services = &Services::default();
+        let asked = Asked { case, question, services, theirs: &theirs, ours: &ours };
         asked.differences().iter().map(|difference| reason(&asked, difference)).collect()
     }
 

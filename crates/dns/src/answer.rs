@@ -5,7 +5,7 @@ mod locations;
 mod write;
 
 use crate::wire::{Copier, HEADER, Name, Query, Record, Reply, Section, flag, kind, rcode};
-use crate::zone::{Found, Reading, View};
+use crate::zone::{Found, Reading, View, Within};
 
 pub(crate) use authority::start_of_question;
 
@@ -62,9 +62,7 @@ pub(crate) fn answer(
     manner: Manner,
     out: &mut Vec<u8>,
 ) -> Step {
-    if view.below(&query.name).is_none() {
-        return Step::Foreign;
-    }
+    let Some(within) = view.zone_of(&query.name) else { return Step::Foreign };
     let reading = view.read();
     let mut reply = Reply::to(query, limit, out);
     if manner.recursion {
@@ -77,7 +75,7 @@ pub(crate) fn answer(
     reply.set(flag::AA);
     let turn = if manner.balance { usize::from(query.id) } else { 0 };
     let follower = Follower { view, reading: &reading, turn };
-    match follower.follow(&query.name, query.kind, outside, &mut reply) {
+    match follower.follow((&query.name, within), query.kind, outside, &mut reply) {
         Ok(Some(code)) => {
             reply.finish(code);
             Step::Reply
@@ -103,15 +101,17 @@ impl Follower<'_> {
     /// foreign, or as an error the name outside the cluster whose addresses must be asked for first.
     fn follow(
         self,
-        asked: &Name,
+        (asked, within): (&Name, Within<'_>),
         kind: u16,
         outside: Outside<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<Option<u16>, Box<[u8]>> {
         let (mut alias, mut at) = (None, HEADER);
         for _ in 0..LONGEST_CHAIN {
-            let name = alias.as_ref().unwrap_or(asked);
-            let place = self.view.find(self.reading, name);
+            let (name, place) = match &alias {
+                None => (asked, self.view.find_within(within, self.reading, asked)),
+                Some(alias) => (alias, self.view.find(self.reading, alias)),
+            };
             let subject = Subject { name, at, below: place.below, ttl: self.view.ttl };
             let target = match place.found {
                 Found::Foreign => return Ok(None),

@@ -23,7 +23,7 @@ pub(crate) use records::{Behind, Front, Naming, Records};
 pub(crate) use reverse::address as reverse_address;
 pub(crate) use servers::{OWN_NAME, SVC};
 pub(crate) use table::{Change, Reading, Table};
-pub(crate) use view::View;
+pub(crate) use view::{View, Within};
 
 /// The labels `<service>.<namespace>` in wire form, without a root: what Services are looked up by, since they
 /// stand so in the question.

@@ -18,7 +18,7 @@ pub(super) struct Wanted {
 const PROTOCOLS: [&str; 3] = ["_tcp.", "_udp.", "_sctp."];
 
 /// All of them; the first that fits counts.
-pub(super) const ALL: [Wanted; 32] = [
+pub(super) const ALL: [Wanted; 38] = [
     Wanted {
         reason: "EDNS tells the server's own size",
         is: |_, difference| match difference {
@@ -143,8 +143,72 @@ pub(super) const ALL: [Wanted; 32] = [
         },
     },
     Wanted {
+        reason: "no address leads to an endpoint of an ExternalName or of no Service, which has no name",
+        is: |asked, difference| {
+            let lost = |theirs: &Record| {
+                theirs.kind == codes::PTR && !ours(asked, |ours| ours.data.eq_ignore_ascii_case(&theirs.data))
+            };
+            let mistaken = |theirs: &Record| lost(theirs) && asked.services.have(&theirs.data);
+            let concerned = match difference {
+                Difference::Missing(record) => lost(record),
+                // They were the only ones.
+                Difference::Outcome(..) | Difference::Extra(_) => asked.becomes("NOERROR", "NXDOMAIN"),
+                _ => false,
+            };
+            asked.kind() == codes::PTR && concerned && theirs(asked, lost) && !theirs(asked, mistaken)
+        },
+    },
+    Wanted {
         reason: "a truncated answer holds as many targets as fit, and they differ in length",
         is: |asked, difference| asked.kind() == codes::SRV && *difference == Difference::Left,
+    },
+    Wanted {
+        reason: "a truncated answer holds what fits of the whole one, which a resolver tells over TCP",
+        is: |asked, difference| {
+            let count = |outcome: &Outcome| outcome.reply().map_or(0, |reply| reply.records.len());
+            let forwarded = asked.case.plugins.contains("forward");
+            *difference == Difference::Left && forwarded && count(asked.theirs) < count(asked.ours)
+        },
+    },
+    Wanted {
+        reason: "the additional section has every address of a target",
+        is: |asked, difference| match difference {
+            Difference::Extra(address) if is_address(address) => {
+                theirs(asked, |other| is_address(other) && other.name.eq_ignore_ascii_case(&address.name))
+            }
+            _ => false,
+        },
+    },
+    Wanted {
+        reason: "an alias of nothing is remembered like any absence",
+        is: |asked, difference| {
+            let is_alias = |record: &Record| record.kind == codes::CNAME;
+            asked.becomes("NXDOMAIN", "NXDOMAIN")
+                && theirs(asked, is_alias)
+                && matches!(difference, Difference::Ttl(..))
+        },
+    },
+    Wanted {
+        reason: "where no name of the zone is there, SOA falls through too",
+        is: |asked, difference| {
+            asked.kind() == codes::SOA
+                && asked.case.kubernetes.contains("fallthrough")
+                && matches!(difference, Difference::Missing(record) | Difference::Extra(record)
+                    if record.section == Section::Authority)
+        },
+    },
+    Wanted {
+        reason: "a search tells each alias once",
+        is: |asked, difference| {
+            let concerned = match difference {
+                Difference::Order => true,
+                Difference::Missing(record) | Difference::Ttl(record, _) => record.kind == codes::CNAME,
+                _ => false,
+            };
+            asked.case.plugins.contains("autopath")
+                && concerned
+                && aliases(asked.theirs) == aliases(asked.ours)
+        },
     },
     Wanted {
         reason: "the names of ports and protocols begin with an underscore",
@@ -160,13 +224,18 @@ pub(super) const ALL: [Wanted; 32] = [
     },
     Wanted {
         reason: "an ExternalName is an alias for every type, also of nothing",
-        is: |asked, _| {
+        is: |asked, difference| {
             let alias = |record: &Record| {
                 record.kind == codes::CNAME && record.name.eq_ignore_ascii_case(&asked.name())
             };
-            asked.name().contains(".svc.")
+            let within = asked.name().contains(".svc.") || asked.case.plugins.contains("rewrite");
+            let absence = |difference: &Difference| {
+                matches!(difference, Difference::Extra(record)
+                    if record.section == Section::Authority && record.kind == codes::SOA)
+            };
+            within
                 && ours(asked, alias)
-                && (!theirs(asked, alias) || asked.becomes("NOERROR", "NXDOMAIN"))
+                && (!theirs(asked, alias) || asked.becomes("NOERROR", "NXDOMAIN") || absence(difference))
         },
     },
     Wanted {
@@ -268,6 +337,21 @@ fn ours(asked: &Asked<'_>, fits: impl Fn(&Record) -> bool) -> bool {
 
 fn theirs(asked: &Asked<'_>, fits: impl Fn(&Record) -> bool) -> bool {
     asked.theirs.reply().is_some_and(|reply| reply.records.iter().any(fits))
+}
+
+fn is_address(record: &Record) -> bool {
+    record.section == Section::Additional && matches!(record.kind, codes::A | codes::AAAA)
+}
+
+/// The aliases of an answer in small letters, each once.
+fn aliases(outcome: &Outcome) -> Vec<(String, String)> {
+    let records = outcome.reply().into_iter().flat_map(|reply| reply.of(Section::Answer));
+    let mut all: Vec<_> = records
+        .filter(|record| record.kind == codes::CNAME)
+        .map(|record| (record.name.to_ascii_lowercase(), record.data.to_ascii_lowercase()))
+        .collect();
+    all.dedup();
+    all
 }
 
 /// Whether two records are the same but for the letters of names.

@@ -115,31 +115,38 @@ impl Counts {
     /// Counts a query, on the thread of this number, counted from 1; 0 is any task.
     pub(crate) fn count(&self, thread: usize, counted: &Counted, took: Duration) {
         let thread = if thread < self.slots.len() { thread } else { 0 };
-        let add: fn(&AtomicU64, u64) = if thread == 0 { add_shared } else { add_own };
-        let slot = &self.slots[thread];
-        let transport = usize::from(counted.transport != Transport::Udp);
-        let kind = KINDS.iter().position(|kind| *kind == counted.kind).unwrap_or(KINDS.len() - 1);
-        add(&slot.requests[transport][usize::from(counted.v6)][kind], 1);
-        let code = usize::from(counted.rcode & 0xF).min(CODES.len() - 1);
-        add(&slot.responses[counted.plugin as usize][code], 1);
-        if counted.dnssec_ok {
-            add(&slot.dnssec_ok, 1);
-        }
-        let nanoseconds = took.as_nanos() as u64;
-        let doublings = nanoseconds.div_ceil(SHORTEST).max(1).next_power_of_two().trailing_zeros();
-        add(&slot.durations[(doublings as usize).min(DURATIONS)], 1);
-        add(&slot.nanoseconds, nanoseconds);
-        for (sizes, bytes) in
-            [(&slot.asked[transport], counted.asked), (&slot.answered[transport], counted.answered)]
-        {
-            let bytes = bytes as u64;
-            add(&sizes.buckets[SIZES.partition_point(|bound| *bound < bytes)], 1);
-            add(&sizes.bytes, bytes);
+        match thread {
+            0 => self.slots[0].count(counted, took, add_shared),
+            thread => self.slots[thread].count(counted, took, add_own),
         }
     }
 
     fn sum(&self, of: impl Fn(&Slot) -> &AtomicU64) -> u64 {
         self.slots.iter().map(|slot| of(slot).load(Ordering::Relaxed)).sum()
+    }
+}
+
+impl Slot {
+    fn count(&self, counted: &Counted, took: Duration, add: impl Fn(&AtomicU64, u64)) {
+        let transport = usize::from(counted.transport != Transport::Udp);
+        let kind = KINDS.iter().position(|kind| *kind == counted.kind).unwrap_or(KINDS.len() - 1);
+        add(&self.requests[transport][usize::from(counted.v6)][kind], 1);
+        let code = usize::from(counted.rcode & 0xF).min(CODES.len() - 1);
+        add(&self.responses[counted.plugin as usize][code], 1);
+        if counted.dnssec_ok {
+            add(&self.dnssec_ok, 1);
+        }
+        let nanoseconds = took.as_nanos() as u64;
+        let doublings = nanoseconds.div_ceil(SHORTEST).max(1).next_power_of_two().trailing_zeros();
+        add(&self.durations[(doublings as usize).min(DURATIONS)], 1);
+        add(&self.nanoseconds, nanoseconds);
+        for (sizes, bytes) in
+            [(&self.asked[transport], counted.asked), (&self.answered[transport], counted.answered)]
+        {
+            let bytes = bytes as u64;
+            add(&sizes.buckets[SIZES.partition_point(|bound| *bound < bytes)], 1);
+            add(&sizes.bytes, bytes);
+        }
     }
 }
 

@@ -12,7 +12,7 @@ use super::entry::{Entry, Verdict};
 use super::meters::CacheMeters;
 use crate::config;
 use crate::forward::{Manner, Question};
-use crate::wire::{Name, Query, rcode};
+use crate::wire::{Name, Query};
 use store::{Kept, Store};
 
 /// The cache of a server block.

@@ -131,18 +131,19 @@ impl Scan {
     /// ends the message. Tells whether it did not.
     fn keep_own(&mut self, question: &Question, answer: &[Answer]) -> Result<bool, Flaw> {
         let mut on_the_way = vec![question.name()];
-        let asked = question.kind();
-        if asked != kind::CNAME && asked != kind::ANY {
-            while let Some(next) = next_alias(answer, &on_the_way[on_the_way.len() - 1])? {
-                if on_the_way.contains(next) {
-                    return Err(Flaw::Circle);
-                }
-                on_the_way.push(next.clone());
+        while let Some(next) = next_alias(answer, &on_the_way[on_the_way.len() - 1])? {
+            if on_the_way.contains(next) {
+                return Err(Flaw::Circle);
             }
+            on_the_way.push(next.clone());
         }
-        let last = &on_the_way[on_the_way.len() - 1];
-        self.answered =
-            answer.iter().any(|record| record.owner == *last && (record.kind == asked || asked == kind::ANY));
+        let asked = question.kind();
+        // An alias is itself the answer to some questions.
+        let place = if matches!(asked, kind::CNAME | kind::ANY) { 0 } else { on_the_way.len() - 1 };
+        let owner = &on_the_way[place];
+        self.answered = answer
+            .iter()
+            .any(|record| record.owner == *owner && (record.kind == asked || asked == kind::ANY));
         let belongs = |record: &Answer| {
             on_the_way.contains(&record.owner)
                 || record.kind == kind::DNAME
@@ -280,6 +281,18 @@ mod tests {
             .additional("bank.example", kind::A, 60, ADDRESS);
         let scan = Scan::of(&both.packet(), &both.question()).unwrap();
         assert_eq!((scan.counts, scan.records.len()), ([1, 0, 0], 1));
+    }
+
+    #[test]
+    fn what_an_alias_leads_to_is_passed_on_whatever_the_question() {
+        for kind in [kind::ANY, kind::CNAME, kind::A] {
+            let chain = Sample::new("a.example", kind)
+                .answer("a.example", kind::CNAME, 60, &name("b.example"))
+                .answer("b.example", kind::CNAME, 60, &name("c.example"));
+            assert_eq!(Scan::of(&chain.packet(), &chain.question()).unwrap().counts, [2, 0, 0]);
+            let answered = matches!(verdict(&chain), Ok(Verdict::Success(60)));
+            assert_eq!(answered, kind != kind::A);
+        }
     }
 
     #[test]

@@ -8,6 +8,8 @@ use super::{HEADER, LONGEST_NAME, Malformed};
 
 /// Longest label (RFC 1035, 2.3.4).
 const LONGEST_LABEL: usize = 63;
+/// Room for a name, in whole words.
+const ROOM: usize = LONGEST_NAME.next_multiple_of(8);
 /// The two bits that make a length byte a compression pointer (RFC 1035, 4.1.4).
 const POINTER: u8 = 0xC0;
 
@@ -17,7 +19,7 @@ const POINTER: u8 = 0xC0;
 /// copying or pointing at its question.
 #[derive(Clone)]
 pub(crate) struct Name {
-    bytes: [u8; LONGEST_NAME],
+    bytes: [u8; ROOM],
     length: u8,
     starts: [u8; LONGEST_NAME / 2 + 1],
     labels: u8,
@@ -29,25 +31,58 @@ impl Name {
     /// A pointer must lead to before everything read so far, so reading ends, and not into the header.
     pub(crate) fn read(packet: &[u8], at: usize) -> Result<(Self, usize), Malformed> {
         let mut name = Self::root();
+        let end = name.fill(packet, at)?;
+        Ok((name, end))
+    }
+
+    /// Reads a name in place of the root.
+    #[inline]
+    pub(super) fn fill(&mut self, packet: &[u8], at: usize) -> Result<usize, Malformed> {
         let (mut at, mut earliest, mut end) = (at, at, None);
         loop {
-            let length = *packet.get(at).ok_or(Malformed)?;
-            if length == 0 {
-                return Ok((name, end.unwrap_or(at + 1)));
-            } else if usize::from(length) <= LONGEST_LABEL {
-                let next = at + 1 + usize::from(length);
-                name.push(packet.get(at + 1..next).ok_or(Malformed)?)?;
-                at = next;
-            } else if length & POINTER == POINTER {
-                let target = usize::from(super::word(packet, at)? & !(u16::from(POINTER) << 8));
-                if target >= earliest || target < HEADER {
-                    return Err(Malformed);
-                }
-                end.get_or_insert(at + 2);
-                (at, earliest) = (target, target);
-            } else {
+            at = self.fill_labels(packet, at)?;
+            let last = packet[at];
+            if last == 0 {
+                self.lower();
+                return Ok(end.unwrap_or(at + 1));
+            }
+            let target = usize::from(super::word(packet, at)? & !(u16::from(POINTER) << 8));
+            if last & POINTER != POINTER || target >= earliest || target < HEADER {
                 return Err(Malformed);
             }
+            end.get_or_insert(at + 2);
+            (at, earliest) = (target, target);
+        }
+    }
+
+    /// Appends the labels at `at` as they are, up to a byte that is no length of a label, and returns its place.
+    #[inline]
+    fn fill_labels(&mut self, packet: &[u8], at: usize) -> Result<usize, Malformed> {
+        let (begin, mut next) = (usize::from(self.length) - 1, at);
+        loop {
+            let length = usize::from(*packet.get(next).ok_or(Malformed)?);
+            let end = begin + next - at;
+            if length == 0 || length > LONGEST_LABEL {
+                self.bytes[begin..end].copy_from_slice(&packet[at..next]);
+                self.bytes[end] = 0;
+                self.length = end as u8 + 1;
+                return Ok(next);
+            }
+            if end + 1 + length >= LONGEST_NAME {
+                return Err(Malformed);
+            }
+            self.starts[usize::from(self.labels)] = end as u8;
+            self.labels += 1;
+            next += 1 + length;
+        }
+    }
+
+    /// Makes capital letters small. Length bytes are less than any letter, so they stay.
+    #[inline]
+    fn lower(&mut self) {
+        let (words, _) = self.bytes.as_chunks_mut::<8>();
+        for word in &mut words[..usize::from(self.length).div_ceil(8)] {
+            *word = lower(u64::from_ne_bytes(*word)).to_ne_bytes();
         }
     }
 
@@ -84,7 +119,7 @@ impl Name {
 
     /// The root of all names.
     pub(crate) fn root() -> Self {
-        Self { bytes: [0; LONGEST_NAME], length: 1, starts: [0; LONGEST_NAME / 2 + 1], labels: 0 }
+        Self { bytes: [0; ROOM], length: 1, starts: [0; LONGEST_NAME / 2 + 1], labels: 0 }
     }
 
     fn push(&mut self, label: &[u8]) -> Result<(), Malformed> {
@@ -179,6 +214,18 @@ impl Name {
     }
 }
 
+/// Eight bytes at once, capital letters of ASCII made small. The compiler finds no way of its own where it is told to
+/// make the program small.
+#[inline]
+const fn lower(word: u64) -> u64 {
+    const EACH: u64 = u64::MAX / 255;
+    let low = word & (0x7F * EACH);
+    // The top bit of each byte tells whether it is at least A, and whether it is more than Z.
+    let (from_a, after_z) = (low + (0x80 - b'A' as u64) * EACH, low + (0x7F - b'Z' as u64) * EACH);
+    let capital = (from_a ^ after_z) & !word & (0x80 * EACH);
+    word | capital >> 2
+}
+
 impl PartialEq for Name {
     fn eq(&self, other: &Self) -> bool {
         self.wire() == other.wire()
@@ -214,6 +261,16 @@ mod tests {
 
     fn packet(tail: &[u8]) -> Vec<u8> {
         [&[0; HEADER], tail].concat()
+    }
+
+    /// RFC 4343, 3.
+    #[test]
+    fn only_letters_of_ascii_have_a_case() {
+        for byte in 0..=255u8 {
+            let word = [byte, b'Z', 0xFF, byte, b'@', b'[', byte, b'A'];
+            let expected = word.map(|byte| byte.to_ascii_lowercase());
+            assert_eq!(lower(u64::from_ne_bytes(word)).to_ne_bytes(), expected, "{byte}");
+        }
     }
 
     #[test]

@@ -70,6 +70,7 @@ pub(crate) enum Reject {
 
 impl<'a> Query<'a> {
     /// Decodes a packet from a client. It must hold exactly one question and what its counts say, no more.
+    #[inline]
     pub(crate) fn decode(packet: &'a [u8]) -> Result<Self, Reject> {
         let (Ok(id), Ok(flags)) = (word(packet, 0), word(packet, 2)) else { return Err(Reject::Silence) };
         if packet.len() < HEADER || flags & flag::QR != 0 {
@@ -78,38 +79,36 @@ impl<'a> Query<'a> {
         if flags & flag::OPCODE != 0 {
             return Err(Reject::Header { id, flags, rcode: rcode::NOTIMP });
         }
-        Self::decode_body(packet, id, flags).map_err(|Malformed| Reject::Header {
-            id,
-            flags,
-            rcode: rcode::FORMERR,
-        })
+        let (question, name, kind, class, edns) = (&[][..], Name::root(), 0, 0, None);
+        let mut query = Self { id, flags, question, name, kind, class, edns };
+        match query.decode_body(packet) {
+            Ok(()) => Ok(query),
+            Err(Malformed) => Err(Reject::Header { id, flags, rcode: rcode::FORMERR }),
+        }
     }
 
-    fn decode_body(packet: &'a [u8], id: u16, flags: u16) -> Result<Self, Malformed> {
+    #[inline]
+    fn decode_body(&mut self, packet: &'a [u8]) -> Result<(), Malformed> {
         let count = |section: usize| word(packet, 4 + 2 * section);
         if count(0)? != 1 {
             return Err(Malformed);
         }
-        let (name, end) = Name::read(packet, HEADER)?;
-        let (kind, class) = (word(packet, end)?, word(packet, end + 2)?);
-        let question = &packet[HEADER..end + 4];
+        let end = self.name.fill(packet, HEADER)?;
+        (self.kind, self.class) = (word(packet, end)?, word(packet, end + 2)?);
+        self.question = &packet[HEADER..end + 4];
         let mut at = end + 4;
-        let mut edns = None;
         for section in 1..=3 {
             for _ in 0..count(section)? {
                 let record = Record::read(packet, at)?;
                 at = record.end;
                 if record.kind == kind::OPT {
                     // One OPT record, of the root, in the additional section (RFC 6891, 6.1.1).
-                    let misplaced = section != 3 || !record.of_root || edns.is_some();
-                    edns = Some(if misplaced { return Err(Malformed) } else { record.edns });
+                    let misplaced = section != 3 || !record.of_root || self.edns.is_some();
+                    self.edns = Some(if misplaced { return Err(Malformed) } else { record.edns });
                 }
             }
         }
-        if at != packet.len() {
-            return Err(Malformed);
-        }
-        Ok(Self { id, flags, question, name, kind, class, edns })
+        if at == packet.len() { Ok(()) } else { Err(Malformed) }
     }
 
     /// The same query with another question, as a packet.
@@ -151,7 +150,8 @@ struct Record {
 
 impl Record {
     fn read(packet: &[u8], at: usize) -> Result<Self, Malformed> {
-        let (_, head) = Name::read(packet, at)?;
+        // Most are the root.
+        let head = if packet.get(at) == Some(&0) { at + 1 } else { Name::read(packet, at)?.1 };
         let flags = word(packet, head + 6)?;
         let end = head + RECORD + usize::from(word(packet, head + 8)?);
         if end > packet.len() {

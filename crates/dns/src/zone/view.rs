@@ -36,6 +36,14 @@ struct Zone {
     reverse: bool,
 }
 
+/// Which zone of a view a name is in.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Within<'a> {
+    zone: &'a Zone,
+    /// How many labels it has in front of the apex.
+    below: usize,
+}
+
 /// Where a name is.
 #[derive(Debug)]
 pub(crate) struct Place<'a> {
@@ -94,17 +102,31 @@ impl View {
 
     /// How many labels a name has in front of the zone of this view that it is in, the longest one.
     pub(crate) fn below(&self, name: &Name) -> Option<usize> {
-        self.zone(name).map(|(_, below)| below)
+        self.zone_of(name).map(|within| within.below)
     }
 
-    fn zone(&self, name: &Name) -> Option<(&Zone, usize)> {
-        let zones = self.zones.iter().filter_map(|zone| Some((zone, name.below(&zone.name)?)));
-        zones.min_by_key(|(_, below)| *below)
+    /// The zone of this view that a name is in, the longest one.
+    pub(crate) fn zone_of(&self, name: &Name) -> Option<Within<'_>> {
+        let zones =
+            self.zones.iter().filter_map(|zone| Some(Within { zone, below: name.below(&zone.name)? }));
+        zones.min_by_key(|within| within.below)
     }
 
     /// What a name means. One outside of all zones is foreign, and so is one that falls through.
     pub(crate) fn find<'a>(&'a self, reading: &'a Reading<'_>, name: &'a Name) -> Place<'a> {
-        let Some((zone, below)) = self.zone(name) else { return Place { found: Found::Foreign, below: 0 } };
+        match self.zone_of(name) {
+            Some(within) => self.find_within(within, reading, name),
+            None => Place { found: Found::Foreign, below: 0 },
+        }
+    }
+
+    /// What a name of a zone means. One that falls through is foreign.
+    pub(crate) fn find_within<'a>(
+        &'a self,
+        Within { zone, below }: Within<'_>,
+        reading: &'a Reading<'_>,
+        name: &'a Name,
+    ) -> Place<'a> {
         let found = match zone.reverse {
             true => self.address(reading, name, below),
             false => self.in_domain(reading, name, below),
