@@ -24,6 +24,7 @@ mod log;
 mod metrics;
 mod names;
 mod outside;
+mod rate;
 mod rewrite;
 mod run;
 mod server;

@@ -2,8 +2,9 @@
 
 pub(crate) mod certificate;
 pub(crate) mod chain;
-pub(crate) mod https;
+mod https;
 pub(crate) mod plan;
+mod seats;
 pub(crate) mod sockets;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -17,6 +17,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Client;
 use super::plan::{Next, Shared};
+use super::seats::Seat;
 use crate::wire::{LARGEST_TCP, Message};
 
 /// The one path that queries have.
@@ -26,27 +27,38 @@ const MEDIA_TYPE: &str = "application/dns-message";
 const STREAMS: u32 = 128;
 
 /// Answers the queries of a connection until its end.
-pub(crate) async fn connection<S>(shared: Arc<Shared>, client: Client, stream: S) -> io::Result<()>
+pub(super) async fn connection<S>(
+    shared: Arc<Shared>,
+    client: Client,
+    stream: S,
+    seat: Arc<Seat>,
+) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let shared = shared.clone();
-        async move { Ok::<_, std::convert::Infallible>(answer(&shared, client, request).await) }
+        let (shared, seat) = (shared.clone(), seat.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(&shared, client, request, &seat).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
-    builder.http1().timer(TokioTimer::new()).header_read_timeout(super::tcp::IDLE[0]);
+    builder.http1().timer(TokioTimer::new()).header_read_timeout(super::tcp::IDLE);
     builder
         .http2()
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS)
-        .keep_alive_interval(super::tcp::IDLE[0]);
+        .keep_alive_interval(super::tcp::IDLE);
     builder.serve_connection(TokioIo::new(stream), service).await.map_err(io::Error::other)
 }
 
-async fn answer(shared: &Shared, client: Client, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer(
+    shared: &Shared,
+    client: Client,
+    request: Request<Incoming>,
+    seat: &Arc<Seat>,
+) -> Response<Full<Bytes>> {
     match query(request).await {
         Ok(packet) => {
+            let _working = seat.work();
             let (mut reply, plan, begun) = (Vec::new(), shared.plan(), Instant::now());
             let outcome = plan.begin(&packet, client, &mut reply);
             if outcome.next == Next::Later {

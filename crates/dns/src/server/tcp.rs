@@ -7,19 +7,19 @@ use std::time::{Duration, Instant};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::plan::{Next, Shared};
+use super::seats::{SEATS, Seat, Seats};
 use super::{Client, Transport};
 use crate::config::Listen;
+use crate::rate::Rate;
 
-/// How many connections a listener serves at a time.
-const CONNECTIONS: usize = 1024;
-/// How long a connection may say nothing (RFC 7766, 6.2.3), and how long while most places are taken.
-pub(crate) const IDLE: [Duration; 2] = [Duration::from_secs(10), Duration::from_secs(2)];
+/// How long a connection may say nothing while nobody else needs its place (RFC 7766, 6.2.3).
+pub(crate) const IDLE: Duration = Duration::from_secs(10);
 /// How long a client may take to read what it asked for.
 const WRITE: Duration = Duration::from_secs(10);
 /// How many replies of a connection may wait to be written; a client that does not read is not read either.
@@ -36,18 +36,17 @@ pub(crate) fn open(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 /// How long a client may take to agree on keys.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// Answers for ever, a bounded number of connections at a time, which come in as `listen` says. Those under TLS are
-/// refused as long as there is no certificate.
+/// Answers for ever, a bounded number of connections at a time, which come in as `listen` says: where there are too
+/// many, the one that was silent longest is closed. Those under TLS are refused as long as there is no certificate.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     listener: TcpListener,
     listen: Listen,
     certificate: watch::Receiver<Option<Arc<ServerConfig>>>,
 ) {
-    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let (mut seats, rate) = (Seats::new(), Rate::new(Instant::now()));
     let mut connections = JoinSet::new();
     loop {
-        let Ok(place) = places.clone().acquire_owned().await else { return };
         let (stream, client) = match listener.accept().await {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -57,13 +56,24 @@ pub(crate) async fn serve(
             }
         };
         while connections.try_join_next().is_some() {}
-        let (shared, places, certificate) = (shared.clone(), places.clone(), certificate.borrow().clone());
+        let (seat, crowded) = seats.take().await;
+        if let Some(suppressed) = crowded.then(|| rate.admit(Instant::now())).flatten() {
+            tracing::warn!(
+                %client, suppressed,
+                "more than {SEATS} DNS connections are open; for each new one that which was silent longest is closed"
+            );
+        }
+        let (shared, certificate) = (shared.clone(), certificate.borrow().clone());
         connections.spawn(async move {
             let from = Client::of(client, Transport::Tcp);
-            if let Err(error) = connection(shared, stream, from, (listen, certificate), &places).await {
-                tracing::debug!(%client, %error, "a DNS connection broke");
+            tokio::select! {
+                ended = connection(shared, stream, from, (listen, certificate), &seat) => {
+                    if let Err(error) = ended {
+                        tracing::debug!(%client, %error, "a DNS connection broke");
+                    }
+                }
+                () = seat.needed() => {}
             }
-            drop(place);
         });
     }
 }
@@ -73,19 +83,19 @@ async fn connection(
     stream: TcpStream,
     client: Client,
     (listen, certificate): (Listen, Option<Arc<ServerConfig>>),
-    places: &Semaphore,
+    seat: &Arc<Seat>,
 ) -> io::Result<()> {
     if listen == Listen::Dns {
         let (read, write) = stream.into_split();
-        return converse(shared, client, read, write, places).await;
+        return converse(shared, client, read, write, seat).await;
     }
     let certificate = certificate.ok_or_else(|| io::Error::other("there is no certificate"))?;
     let stream = timeout(HANDSHAKE, TlsAcceptor::from(certificate).accept(stream)).await??;
     if listen == Listen::Https {
-        return super::https::connection(shared, client, stream).await;
+        return super::https::connection(shared, client, stream, seat.clone()).await;
     }
     let (read, write) = tokio::io::split(stream);
-    converse(shared, client, read, write, places).await
+    converse(shared, client, read, write, seat).await
 }
 
 async fn converse(
@@ -93,10 +103,10 @@ async fn converse(
     client: Client,
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
-    places: &Semaphore,
+    seat: &Arc<Seat>,
 ) -> io::Result<()> {
     let (replies, written) = mpsc::channel(REPLIES);
-    let reading = read_queries(shared, client, BufReader::new(read), replies, places);
+    let reading = read_queries(shared, client, BufReader::new(read), replies, seat);
     let (read, wrote) = tokio::join!(reading, write_replies(write, written));
     read.and(wrote)
 }
@@ -107,18 +117,17 @@ async fn read_queries(
     client: Client,
     mut stream: BufReader<impl AsyncRead + Unpin>,
     replies: mpsc::Sender<Vec<u8>>,
-    places: &Semaphore,
+    seat: &Arc<Seat>,
 ) -> io::Result<()> {
     let mut waiting = JoinSet::new();
     let mut packet = Vec::new();
     loop {
-        let idle = IDLE[usize::from(places.available_permits() < CONNECTIONS / 2)];
-        match timeout(idle, read_message(&mut stream, &mut packet)).await {
+        match timeout(IDLE, read_message(&mut stream, &mut packet)).await {
             Ok(Ok(true)) => {}
             Ok(Err(error)) => return Err(error),
             Ok(Ok(false)) | Err(_) => break,
         }
-        let (mut reply, plan) = (Vec::new(), shared.plan());
+        let (working, mut reply, plan) = (seat.work(), Vec::new(), shared.plan());
         while waiting.try_join_next().is_some() {}
         if let Some(messages) = plan.transfer(&packet, client) {
             for message in messages {
@@ -150,6 +159,7 @@ async fn read_queries(
                     if !reply.is_empty() {
                         drop(replies.send(reply).await);
                     }
+                    drop(working);
                 });
             }
         }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::{TcpStream, UdpSocket};
+use tokio::net::{TcpSocket, TcpStream, UdpSocket};
 
 use crate::harness::{Server, service, slice};
 
@@ -108,21 +108,43 @@ fn a_domain_that_cannot_be_one_is_refused_at_start() {
     assert!(matches!(error, dns::Error::Domain(_)), "{error}");
 }
 
+/// RFC 7766, 6.2.3 and 10: one of a hundred thousand connections that say nothing leaves for each new one.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_say_nothing_keep_nobody_else_out() {
-    /// More than a listener serves at a time.
-    const SILENT: usize = 1_500;
+    const SILENT: usize = 100_000;
+    /// How many are open at a time on this side, more than a listener serves.
+    const OPEN: usize = 4_000;
+    const WAYS: usize = 64;
     let server = web().await;
-    let mut silent = Vec::new();
-    for _ in 0..SILENT {
-        // The last of them wait to be accepted; one that is refused is no less silent.
-        let connect = TcpStream::connect(server.address);
-        silent.extend(tokio::time::timeout(Duration::from_secs(2), connect).await);
-    }
-    assert_eq!(server.short("web.default.svc.cluster.local").await, ["10.96.0.7"], "UDP goes on");
-    let patient = "+tcp +time=20 web.default.svc.cluster.local";
-    assert_eq!(server.short(patient).await, ["10.96.0.7"], "TCP goes on once the silent ones are put out");
-    drop(silent);
+    let storm = |way: usize| async move {
+        let mut open = std::collections::VecDeque::new();
+        for _ in 0..SILENT / WAYS {
+            let socket = TcpSocket::new_v4().unwrap();
+            // Each address has ports of its own.
+            socket.bind(([127, 0, 1, way as u8], 0).into()).unwrap();
+            // Where the kernel keeps no more in its queue, it would be tried again after a second.
+            let connect = tokio::time::timeout(Duration::from_millis(50), socket.connect(server.address));
+            open.push_back(connect.await);
+            if open.len() > OPEN / WAYS {
+                open.pop_front();
+            }
+        }
+        open.iter().filter(|connected| matches!(connected, Ok(Ok(_)))).count()
+    };
+    let asking = async {
+        for _ in 0..10 {
+            assert_eq!(server.short("web.default.svc.cluster.local").await, ["10.96.0.7"], "UDP goes on");
+            assert_eq!(
+                server.short("+tcp web.default.svc.cluster.local").await,
+                ["10.96.0.7"],
+                "TCP goes on"
+            );
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    let (open, ()) = tokio::join!(futures::future::join_all((1..=WAYS).map(storm)), asking);
+    assert!(open.iter().sum::<usize>() > OPEN / 8, "nobody was kept out: {open:?}");
+    assert_eq!(server.short("+tcp web.default.svc.cluster.local").await, ["10.96.0.7"]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
