@@ -12,7 +12,9 @@ for bench; do
     echo
     echo "== $bench"
     case $bench in
-        dns) target/release/bench dns $([ -x target/peers/coredns ] && echo "--coredns target/peers/coredns") ;;
+        dns)
+            target/release/bench dns $([ -x target/peers/coredns ] && echo "--coredns target/peers/coredns")
+            target/release/bench dns --instructions ;;
         *) target/release/bench "$bench" ;;
     esac
 done

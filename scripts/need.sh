@@ -104,7 +104,8 @@ for word; do
         bench)
             install_packages $(missing_package etcd etcd-server) ;;
         dns-bench)
-            install_packages $(missing_package dnsperf dnsperf; missing_package nsd nsd) ;;
+            install_packages $(missing_package dnsperf dnsperf; missing_package nsd nsd
+                missing_package valgrind valgrind) ;;
         *)
             fail "need.sh does not know $word" ;;
     esac

@@ -4,6 +4,7 @@
 //! answers a second come, which the asker on the same machine bounds, but how much processor time each costs.
 
 mod changes;
+mod instructions;
 mod load;
 mod mixes;
 mod records;
@@ -22,7 +23,7 @@ use kube::Client;
 use self::load::Run;
 use self::mixes::Mix;
 use self::records::Records;
-use self::subjects::{Kind, Subject};
+use self::subjects::{How, Kind, Subject};
 use crate::alone::{ApiServer, Place, call};
 use crate::figures::Sample;
 
@@ -56,6 +57,9 @@ pub(crate) struct Options {
     /// Only these mixes
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     mix: Vec<String>,
+    /// Count the instructions of each answer under valgrind, and measure nothing else
+    #[arg(long)]
+    instructions: bool,
 }
 
 /// Requests under way at once while the cluster is filled.
@@ -93,14 +97,31 @@ async fn measure(program: &Path, options: &Options) -> anyhow::Result<()> {
     let few = Records { services: options.services.min(FEW), headless: options.headless.min(FEW) };
     let all = Records { services: options.services, headless: options.headless };
     let kubeconfig = server.kubeconfig.clone();
-    let start = async |kind: &Kind, cached: bool| kind.start(folder, &kubeconfig, all, cached).await;
+    let start = async |kind: &Kind, how: How<'_>| kind.start(folder, &kubeconfig, all, how).await;
+    let mixes = || {
+        let wanted = |mix: &Mix| options.mix.is_empty() || options.mix.iter().any(|name| name == mix.name);
+        mixes::all(all).into_iter().filter(wanted)
+    };
+    if options.instructions {
+        fill(&server.client, all, Records::default()).await?;
+        let _upstream = subjects::upstream(&options.nsd, folder).await?;
+        for kind in kinds.iter().filter(|kind| !matches!(kind, Kind::CoreDns(_))) {
+            let counts = folder.join(format!("{}-counts", kind.name()));
+            let subject = start(kind, How::Counted(&counts)).await?;
+            // What is asked once each cannot be asked once more.
+            for mix in mixes().filter(|mix| mix.name != mixes::FORWARDED) {
+                count(&mix, &subject, folder, &counts)?;
+            }
+        }
+        return Ok(());
+    }
 
     fill(&server.client, few, Records::default()).await?;
     let mut times = BTreeMap::new();
     let mut timed = async |records: Records| -> anyhow::Result<()> {
         for kind in kinds.iter().filter(|kind| kind.watches()) {
             // A cache in front would hide the change for some seconds.
-            let subject = start(kind, false).await?;
+            let subject = start(kind, How::WithoutCache).await?;
             let sample = changes::times(&server.client, &subject, records, options.changes).await?;
             println!(
                 "{:<10} {:>7} endpoints: change to answer, ms: {}",
@@ -124,16 +145,14 @@ async fn measure(program: &Path, options: &Options) -> anyhow::Result<()> {
     let _upstream = subjects::upstream(&options.nsd, folder).await?;
     let mut subjects = Vec::new();
     for kind in &kinds {
-        let subject = start(kind, true).await?;
+        let subject = start(kind, How::Cached).await?;
         println!("{:<10} serves after {:.2} s", kind.name(), subject.started.as_secs_f64());
         subjects.push(subject);
     }
     tokio::time::sleep(REST).await;
     memory("at rest", &subjects);
-    for mix in mixes::all(all) {
-        if options.mix.is_empty() || options.mix.iter().any(|name| name == mix.name) {
-            compare(&mix, &subjects, options, folder)?;
-        }
+    for mix in mixes() {
+        compare(&mix, &subjects, options, folder)?;
     }
     memory("after the questions", &subjects);
     subjects.iter().for_each(|subject| usage::forget_peak(subject.id()));
@@ -196,6 +215,20 @@ fn compare(mix: &Mix, subjects: &[Subject], options: &Options, folder: &Path) ->
             runs.last().map_or("", |run| &run.rcodes),
         );
     }
+    Ok(())
+}
+
+/// Counts and prints what an answer of a mix takes.
+fn count(mix: &Mix, subject: &Subject, folder: &Path, counts: &Path) -> anyhow::Result<()> {
+    let file = folder.join(mix.name);
+    std::fs::write(&file, &mix.queries)?;
+    let count = instructions::count(subject, mix, &file, counts)?;
+    let told: Vec<_> = count.told.into_iter().collect();
+    let told = if told.is_empty() { "none".to_owned() } else { told.join(", ") };
+    println!(
+        "{:<10} {:<10} {:>7.0} instructions an answer; functions that lock or allocate: {told}",
+        mix.name, subject.name, count.per_answer
+    );
     Ok(())
 }
 

@@ -44,23 +44,9 @@ impl Run {
 /// Asks the questions of a file over and over, for some seconds.
 pub(super) fn ask(subject: &Subject, file: &Path, seconds: u64) -> anyhow::Result<Run> {
     let before = usage::processor(subject.id());
-    let output = Command::new("dnsperf")
-        .args(["-s", &subject.address.ip().to_string(), "-p", &subject.address.port().to_string()])
-        .args(["-c", "16", "-T", "1", "-q", "400", "-e", "-l", &seconds.to_string()])
-        .arg("-d")
-        .arg(file)
-        .output()
-        .context("dnsperf cannot be started; install it (apt-get install dnsperf)")?;
+    let text = dnsperf(subject, file, &["-l", &seconds.to_string()])?;
     let after = usage::processor(subject.id());
-    let text = String::from_utf8_lossy(&output.stdout);
-    ensure!(output.status.success(), "dnsperf: {text}{}", String::from_utf8_lossy(&output.stderr));
-    let line = |key: &str| {
-        let found = text.lines().find_map(|line| line.trim().strip_prefix(key));
-        found.map(str::trim).with_context(|| format!("dnsperf does not tell {key}: {text}"))
-    };
-    let number = |text: &str| -> anyhow::Result<f64> {
-        Ok(text.split([' ', ',']).next().unwrap_or_default().parse()?)
-    };
+    let line = |key| line(&text, key);
     let sizes = line("Average packet size:")?;
     let size = sizes.rsplit(' ').next().unwrap_or_default();
     Ok(Run {
@@ -72,4 +58,33 @@ pub(super) fn ask(subject: &Subject, file: &Path, seconds: u64) -> anyhow::Resul
         user: after.user - before.user,
         kernel: after.kernel - before.kernel,
     })
+}
+
+/// Asks the questions of a file once; returns how many were answered.
+pub(super) fn once(subject: &Subject, file: &Path) -> anyhow::Result<f64> {
+    number(line(&dnsperf(subject, file, &["-n", "1"])?, "Queries completed:")?)
+}
+
+/// What dnsperf prints.
+fn dnsperf(subject: &Subject, file: &Path, how_long: &[&str]) -> anyhow::Result<String> {
+    let output = Command::new("dnsperf")
+        .args(["-s", &subject.address.ip().to_string(), "-p", &subject.address.port().to_string()])
+        .args(["-c", "16", "-T", "1", "-q", "400", "-e"])
+        .args(how_long)
+        .arg("-d")
+        .arg(file)
+        .output()
+        .context("dnsperf cannot be started; install it (apt-get install dnsperf)")?;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    ensure!(output.status.success(), "dnsperf: {text}{}", String::from_utf8_lossy(&output.stderr));
+    Ok(text)
+}
+
+fn line<'a>(text: &'a str, key: &str) -> anyhow::Result<&'a str> {
+    let found = text.lines().find_map(|line| line.trim().strip_prefix(key));
+    found.map(str::trim).with_context(|| format!("dnsperf does not tell {key}: {text}"))
+}
+
+fn number(text: &str) -> anyhow::Result<f64> {
+    Ok(text.split([' ', ',']).next().unwrap_or_default().parse()?)
 }

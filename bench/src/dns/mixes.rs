@@ -4,6 +4,8 @@ use std::fmt::Write;
 
 use super::records::{NAMESPACES, Records, namespace};
 
+/// The mix whose names nobody has in a cache.
+pub(super) const FORWARDED: &str = "forwarded";
 /// How many names of the upstream stay in every cache.
 pub(super) const CACHED: usize = 1_000;
 /// How many names of the upstream are asked once each.
@@ -80,7 +82,7 @@ pub(super) fn all(records: Records) -> Vec<Mix> {
             }),
         ),
         mix(
-            "forwarded",
+            FORWARDED,
             "A of other names, each asked once; NSD has them itself",
             file(FRESH, &|text, question| {
                 let _ = writeln!(text, "f{question}.example.org A");

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 
+use super::instructions;
 use super::records::{self, Records};
 use crate::process::{Process, free_port};
 
@@ -26,6 +27,17 @@ pub(super) enum Kind {
     CoreDns(PathBuf),
     /// NSD with a zone file.
     Nsd(PathBuf),
+}
+
+/// How a program is started.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How<'a> {
+    /// With a cache over everything, as kubeadm writes it.
+    Cached,
+    /// Without a cache in front of the cluster's names.
+    WithoutCache,
+    /// With a cache, its instructions counted into files of this folder.
+    Counted(&'a Path),
 }
 
 /// A running server, which ends with its value.
@@ -71,9 +83,10 @@ impl Kind {
         folder: &Path,
         kubeconfig: &Path,
         records: Records,
-        cached: bool,
+        how: How<'_>,
     ) -> anyhow::Result<Subject> {
         let port = free_port()?;
+        let cached = how != How::WithoutCache;
         let corefile = folder.join(self.name()).with_extension("corefile");
         let mut command = match self {
             Self::Portolan(program) => {
@@ -95,6 +108,9 @@ impl Kind {
                 nsd(program, port, &folder.join("nsd"), &zones)?
             }
         };
+        if let How::Counted(counts) = how {
+            command = instructions::counted(&command, counts)?;
+        }
         start(self.name(), &mut command, port, &folder.join(self.name()).with_extension("log"), |address| {
             knows(address, "s0.n0.svc.cluster.local")
         })

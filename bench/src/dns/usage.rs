@@ -45,7 +45,7 @@ pub(super) fn forget_peak(id: u32) {
 }
 
 /// A process, its children and theirs.
-fn family(id: u32) -> Vec<u32> {
+pub(super) fn family(id: u32) -> Vec<u32> {
     let mut all = vec![id];
     let mut next = 0;
     while let Some(id) = all.get(next).copied() {
