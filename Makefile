@@ -29,6 +29,7 @@ compat:
 	cargo build --package portolan --package compat
 	target/debug/compat proxy
 	target/debug/compat dns --most 2000
+	target/debug/compat deploy
 
 clean:
 	cargo clean

@@ -10,6 +10,7 @@
 
 pub mod check;
 pub mod compare;
+pub mod deploy;
 pub mod dns;
 pub mod generate;
 pub mod peers;

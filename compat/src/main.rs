@@ -38,6 +38,8 @@ enum Part {
     Proxy(Proxy),
     /// The cluster's DNS with CoreDNS: every question must get the same answer
     Dns(Dns),
+    /// The manifests of deploy/ on a real API server, and the rights of their accounts
+    Deploy(Deploy),
 }
 
 #[derive(Args)]
@@ -48,6 +50,16 @@ struct Proxy {
     /// Only this mode
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
+}
+
+#[derive(Args)]
+struct Deploy {
+    /// Where the manifests are
+    #[arg(long, value_name = "DIR", default_value = "deploy")]
+    manifests: PathBuf,
+    /// Our program [default: `portolan` beside this program]
+    #[arg(long, value_name = "FILE")]
+    portolan: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -72,12 +84,21 @@ fn main() -> anyhow::Result<()> {
     match &cli.part {
         Part::Proxy(options) => proxy(&cli, options),
         Part::Dns(options) => dns(&cli, options),
+        Part::Deploy(options) => {
+            let portolan = program(options.portolan.as_deref())?;
+            compat::deploy::check(&Peers::start(&cli.peers)?, &options.manifests, &portolan)
+        }
     }
 }
 
-fn dns(cli: &Cli, options: &Dns) -> anyhow::Result<()> {
+/// Our program.
+fn program(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let beside = std::env::current_exe()?.with_file_name("portolan");
-    let portolan = options.portolan.as_deref().unwrap_or(&beside);
+    Ok(named.map_or(beside, Path::to_path_buf))
+}
+
+fn dns(cli: &Cli, options: &Dns) -> anyhow::Result<()> {
+    let portolan = &program(options.portolan.as_deref())?;
     let mut verdicts = compat::dns::verdicts::Verdicts::default();
     for round in cli.seed..cli.seed + options.rounds {
         let peers = Peers::start(&cli.peers)?;

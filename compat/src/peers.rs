@@ -76,8 +76,12 @@ impl Peers {
         let apiserver = start(
             &namespace,
             Command::new(programs.join("kube-apiserver"))
-                .args(["--etcd-servers=http://127.0.0.1:2379", "--authorization-mode=AlwaysAllow"])
-                .args(["--disable-admission-plugins=ServiceAccount", "--secure-port=6443"])
+                .args(["--etcd-servers=http://127.0.0.1:2379", "--authorization-mode=RBAC"])
+                .args([
+                    "--disable-admission-plugins=ServiceAccount",
+                    "--secure-port=6443",
+                    "--allow-privileged=true",
+                ])
                 .args(["--service-cluster-ip-range=10.96.0.0/16,fd00:96::/112"])
                 .args([
                     &format!("--advertise-address={}", NODE_IPS[0]),

@@ -18,6 +18,8 @@ use watched::Watched;
 
 /// HTTP's status for a resource version that is no longer kept.
 const GONE: u16 = 410;
+/// HTTP's status for what an account has no right to.
+const FORBIDDEN: u16 = 403;
 
 /// Lists and watches the objects of a kind in all namespaces, for ever.
 ///
@@ -47,7 +49,7 @@ fn selected<T: Object>(
     });
     StreamBackoff::new(heard, Retry::default()).filter_map(|heard| {
         ready(heard.unwrap_or_else(|error| {
-            tracing::warn!(kind = T::KIND, %error, "the watch failed; trying again");
+            tracing::warn!(kind = T::KIND, error = words(&error), "the watch failed; trying again");
             None
         }))
     })
@@ -100,6 +102,21 @@ fn is_unreadable(error: &kube::Error) -> bool {
     }
 }
 
+/// An error for a person: what the server says, without what programs read, and what to do where that is known.
+fn words(error: &Error) -> String {
+    let status = match error {
+        Error::InitialListFailed(kube::Error::Api(status))
+        | Error::WatchStartFailed(kube::Error::Api(status))
+        | Error::WatchFailed(kube::Error::Api(status))
+        | Error::WatchError(status) => status,
+        other => return other.to_string(),
+    };
+    match status.code {
+        FORBIDDEN => format!("{}; the account needs the verbs list and watch", status.message),
+        _ => status.message.clone(),
+    }
+}
+
 /// Lists and watches; each error is followed by another try.
 fn listen<T: Object, const CAREFUL: bool>(
     client: Client,
@@ -148,6 +165,19 @@ impl Backoff for Retry {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_error_is_what_the_server_says_once() {
+        let said = |code, message: &str| {
+            let status = Status { code, message: message.to_owned(), ..Status::default() };
+            words(&Error::InitialListFailed(kube::Error::Api(status.into())))
+        };
+        assert_eq!(said(500, "etcd is away"), "etcd is away");
+        assert_eq!(
+            said(FORBIDDEN, "pods is forbidden: User \"a\" cannot list resource \"pods\""),
+            "pods is forbidden: User \"a\" cannot list resource \"pods\"; the account needs the verbs list and watch"
+        );
+    }
 
     #[test]
     fn tries_become_rarer_and_start_over_after_success() {
