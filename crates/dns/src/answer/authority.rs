@@ -1,7 +1,6 @@
 //! Records of the zone itself.
 
 use std::collections::BTreeSet;
-use std::net::IpAddr;
 
 use super::Follower;
 use super::write::{Subject, address_record};
@@ -51,8 +50,7 @@ pub(super) fn name_servers(from: Follower<'_>, subject: &Subject<'_>, reply: &mu
         reply.record(Section::Answer, &[&subject.owner()], kind::NS, subject.ttl, &[name, &apex]);
     }
     for (name, address) in &servers {
-        let kind = if matches!(address, IpAddr::V4(_)) { kind::A } else { kind::AAAA };
-        address_record(Section::Additional, (kind, subject.ttl), &[name, &apex], *address, reply);
+        address_record(Section::Additional, &[name, &apex], subject.ttl, *address, reply);
     }
 }
 

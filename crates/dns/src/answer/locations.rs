@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::write::{Subject, address_record, name};
+use super::write::{Subject, address_record, name, put_address};
 use crate::wire::{LAST_POINTED, Reply, Section, kind, pointer};
 use crate::zone::{Filter, Records};
 
@@ -40,16 +40,16 @@ pub(super) fn write(subject: &Subject<'_>, records: &Records, filter: &Filter<'_
         if !location.first {
             continue;
         }
-        let near = at <= LAST_POINTED;
-        let to_target = if near { pointer(at) } else { service };
-        let owner = [if near { &[] } else { label }, &to_target[..]];
         let own = records.v4.iter().copied().map(IpAddr::from);
         let own = own.chain(records.v6.iter().copied().map(IpAddr::from));
         let own = own.filter(|_| location.label.is_none());
         let of_endpoint = location.label.into_iter().flat_map(|label| records.addresses_of(label));
         for address in own.chain(of_endpoint) {
-            let kind = if address.is_ipv4() { kind::A } else { kind::AAAA };
-            address_record(Section::Additional, (kind, subject.ttl), &owner, address, reply);
+            if at <= LAST_POINTED {
+                put_address(Section::Additional, pointer(at), subject.ttl, address, reply);
+            } else {
+                address_record(Section::Additional, &[label, &service], subject.ttl, address, reply);
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! From what a name means to records.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::{Follower, authority, locations};
 use crate::wire::{LONGEST_NAME, Name, Reply, Section, kind, pointer, rcode};
@@ -49,7 +49,9 @@ impl Subject<'_> {
 
     fn addresses(&self, kind: u16, addresses: impl Iterator<Item = IpAddr>, reply: &mut Reply<'_>) {
         for address in addresses {
-            address_record(Section::Answer, (kind, self.ttl), &[&self.owner()], address, reply);
+            if kind == address_kind(address) {
+                put_address(Section::Answer, self.owner(), self.ttl, address, reply);
+            }
         }
     }
 }
@@ -141,17 +143,36 @@ pub(super) fn name<'a>(label: &'a [u8], key: &'a [u8], domain: &'a [u8]) -> Opti
     (parts.iter().map(|part| part.len()).sum::<usize>() <= LONGEST_NAME).then_some(parts)
 }
 
-/// Writes an address if it is of the type asked for, with how long it may be remembered.
-pub(super) fn address_record(
+/// The type of an address' record.
+pub(super) fn address_kind(address: IpAddr) -> u16 {
+    if address.is_ipv4() { kind::A } else { kind::AAAA }
+}
+
+/// Writes an address under a name that stands elsewhere, with how long it may be remembered.
+pub(super) fn put_address(
     section: Section,
-    (kind, ttl): (u16, u32),
-    owner: &[&[u8]],
+    owner: [u8; 2],
+    ttl: u32,
     address: IpAddr,
     reply: &mut Reply<'_>,
-) {
-    match (kind, address) {
-        (kind::A, IpAddr::V4(v4)) => reply.record(section, owner, kind, ttl, &[&Ipv4Addr::octets(&v4)]),
-        (kind::AAAA, IpAddr::V6(v6)) => reply.record(section, owner, kind, ttl, &[&Ipv6Addr::octets(&v6)]),
-        _ => return,
-    };
+) -> bool {
+    match address {
+        IpAddr::V4(v4) => reply.address(section, owner, (kind::A, ttl), v4.octets()),
+        IpAddr::V6(v6) => reply.address(section, owner, (kind::AAAA, ttl), v6.octets()),
+    }
+}
+
+/// Writes an address under a name given in parts.
+pub(super) fn address_record(
+    section: Section,
+    owner: &[&[u8]],
+    ttl: u32,
+    address: IpAddr,
+    reply: &mut Reply<'_>,
+) -> bool {
+    let kind = address_kind(address);
+    match address {
+        IpAddr::V4(v4) => reply.record(section, owner, kind, ttl, &[&v4.octets()]),
+        IpAddr::V6(v6) => reply.record(section, owner, kind, ttl, &[&v6.octets()]),
+    }
 }
