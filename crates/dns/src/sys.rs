@@ -117,6 +117,12 @@ impl Batch {
         Some((datagram, reply))
     }
 
+    /// A datagram that came, and the reply that was written.
+    pub(crate) fn exchange(&self, at: usize) -> (&[u8], &[u8]) {
+        let length = (self.headers[at].msg_len as usize).min(ROOM);
+        (&self.packets[at][..length], &self.replies[at])
+    }
+
     /// Has the reply that was written for a datagram sent with the others, from the address it was sent to.
     pub(crate) fn queue(&mut self, at: usize) {
         let reply = &mut self.replies[at];

@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::plan::{Next, Shared};
+use super::plan::{Next, Outcome, Shared};
 use super::{Client, Transport};
-use crate::sys::{Batch, Origin};
+use crate::sys::{BATCH, Batch, Origin};
 
 /// How long to wait when the socket cannot be read, so as not to turn in circles.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -68,6 +68,7 @@ impl Drop for Worker {
 /// known are answered on the spot, without a lock, without memory of their own and without a task.
 fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle, told: bool) {
     let mut batch = Batch::new(told);
+    let mut answered: Vec<(usize, Outcome, Client)> = Vec::with_capacity(BATCH);
     let places = Arc::new(Semaphore::new(WAITING));
     let (mut plan, mut generation) = (shared.plan(), shared.generation());
     loop {
@@ -84,22 +85,18 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
         if shared.generation() != generation {
             (generation, plan) = (shared.generation(), shared.plan());
         }
-        let counts = plan.counts();
-        let mut last = counts.then(Instant::now);
+        let begun = plan.counts().then(Instant::now);
+        answered.clear();
         for at in 0..count {
             let Some((datagram, reply)) = batch.datagram(at) else { continue };
             let client = Client::of(datagram.client, Transport::Udp);
             let outcome = plan.begin(datagram.packet, client, reply);
-            if let Some(begun) = &mut last {
-                let now = Instant::now();
-                let took = now - std::mem::replace(begun, now);
-                if outcome.next == Next::Reply {
-                    plan.count(number, &outcome, client, (datagram.packet, reply), took);
-                }
-            }
             match outcome.next {
                 Next::Silence => {}
-                Next::Reply => batch.queue(at),
+                Next::Reply => {
+                    batch.queue(at);
+                    answered.push((at, outcome, client));
+                }
                 Next::Later => {
                     let Ok(place) = places.clone().try_acquire_owned() else { continue };
                     let packet = datagram.packet.to_vec();
@@ -112,6 +109,13 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
                         drop(place);
                     });
                 }
+            }
+        }
+        if let Some(begun) = begun.filter(|_| !answered.is_empty()) {
+            // A look at the clock is no small part of an answer, so each has its share of the batch's time.
+            let took = begun.elapsed() / answered.len() as u32;
+            for (at, outcome, client) in &answered {
+                plan.count(number, outcome, *client, batch.exchange(*at), took);
             }
         }
         batch.send(socket.as_fd());

@@ -50,7 +50,8 @@ impl View {
             (b"svc" | b"pod" | b"dns", 0) => Found::Empty,
             (b"pod", 1 | 2) if self.pods == PodRecords::Disabled => Found::Missing,
             (b"svc" | b"pod", 1) if self.shows(reading, name.span(0, 1)) => Found::Empty,
-            (b"svc", 2..=4) if self.shows(reading, name.span(front - 1, front)) => {
+            // Where every namespace is shown, that of a Service is.
+            (b"svc", 2..=4) if self.shows_all() || self.shows(reading, name.span(front - 1, front)) => {
                 self.service_name(reading, name, front)
             }
             (b"pod", 2) if self.shows(reading, name.span(1, 2)) => self.pod(reading, name),

@@ -161,7 +161,7 @@ impl View {
     }
 
     /// Whether every namespace is shown.
-    fn shows_all(&self) -> bool {
+    pub(super) fn shows_all(&self) -> bool {
         self.namespaces.is_empty() && !self.selected
     }
 
