@@ -1,7 +1,7 @@
 //! The manifests of `deploy/` on a real API server, and whether their accounts have the rights that the programs need.
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -14,12 +14,12 @@ use crate::dns::servers::{self, Source};
 use crate::dns::upstream;
 use crate::generate::NODE;
 use crate::peers::Peers;
-use crate::process::{Process, last_words};
+use crate::process::{Process, is_well, last_words};
 
 /// How long the proxy may take for its first rules.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Where the proxy tells its health.
-const HEALTH: &str = "127.0.0.1:10256";
+const HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 10256);
 /// The role that kubeadm gives to the account of CoreDNS, and its bindings; the proxy's role is Kubernetes' own.
 const KUBEADM: &str = r#"{"apiVersion": "v1", "kind": "List", "items": [
   {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "coredns", "namespace": "kube-system"}},
@@ -89,23 +89,10 @@ fn proxy(portolan: &Path, kubeconfig: &Path, folder: &Path) -> anyhow::Result<()
     command.arg("proxy").arg("--kubeconfig").arg(kubeconfig).args(["--hostname-override", NODE]);
     let mut process = Process::start(&mut command, &log)?;
     let begin = Instant::now();
-    while !is_healthy() {
+    while !is_well(HEALTH, "/healthz") {
         let late = process.has_ended() || begin.elapsed() > PATIENCE;
         ensure!(!late, "portolan proxy is not healthy: {}", last_words(&log));
         std::thread::sleep(Duration::from_millis(100));
     }
     Ok(())
-}
-
-fn is_healthy() -> bool {
-    use std::io::{Read, Write};
-    let ask = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect(HEALTH)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /healthz HTTP/1.0\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    };
-    ask().is_ok_and(|text| text.split(' ').nth(1) == Some("200"))
 }

@@ -1,8 +1,7 @@
 //! Starting one server or the other with a Corefile.
 
 use std::fs;
-use std::io::{Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -10,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, bail};
 
 use crate::dns::corefile::{Case, Places};
-use crate::process::{Process, last_words};
+use crate::process::{Process, is_well, last_words};
 
 /// How long a server may take to be ready.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -86,7 +85,7 @@ fn start(
     let log = file.with_extension("log");
     let mut process = Process::start(command.arg(flag).arg(corefile), &log)?;
     let begin = Instant::now();
-    while !(is_ready(ready) || says_ready(&log)) {
+    while !(is_well(ready, "/ready") || says_ready(&log)) {
         if process.has_ended() || begin.elapsed() > PATIENCE {
             bail!("{} is not ready: {}", file.display(), last_words(&log));
         }
@@ -98,19 +97,6 @@ fn start(
 /// Whether it printed so, as ours does.
 fn says_ready(log: &Path) -> bool {
     fs::read_to_string(log).is_ok_and(|text| text.lines().any(|line| line == "ready"))
-}
-
-/// Whether the `ready` plugin says so.
-fn is_ready(address: SocketAddr) -> bool {
-    let told = || -> std::io::Result<String> {
-        let mut stream = TcpStream::connect_timeout(&address, STEP)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(b"GET /ready HTTP/1.0\r\n\r\n")?;
-        let mut text = String::new();
-        stream.read_to_string(&mut text)?;
-        Ok(text)
-    };
-    told().is_ok_and(|text| text.split(' ').nth(1) == Some("200"))
 }
 
 /// A port that is free for UDP and TCP. It is none that the system gives to clients, which may hold theirs a while.

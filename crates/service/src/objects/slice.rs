@@ -187,35 +187,27 @@ pub struct PodNamedSlice(pub EndpointSlice);
 #[serde(from = "RawSlice")]
 pub struct ImportedSlice(pub EndpointSlice);
 
-impl Object for PodNamedSlice {
-    const KIND: &'static str = EndpointSlice::KIND;
-    const GROUP: &'static str = EndpointSlice::GROUP;
-    const VERSION: &'static str = EndpointSlice::VERSION;
-    const PLURAL: &'static str = EndpointSlice::PLURAL;
+/// Objects that are EndpointSlices for the API server.
+macro_rules! are_slices {
+    ($($slice:ident),*) => {$(
+        impl Object for $slice {
+            const KIND: &'static str = EndpointSlice::KIND;
+            const GROUP: &'static str = EndpointSlice::GROUP;
+            const VERSION: &'static str = EndpointSlice::VERSION;
+            const PLURAL: &'static str = EndpointSlice::PLURAL;
 
-    fn metadata(&self) -> &Metadata {
-        &self.0.metadata
-    }
+            fn metadata(&self) -> &Metadata {
+                &self.0.metadata
+            }
 
-    fn unreadable(metadata: Metadata, why: &str) -> Option<Self> {
-        EndpointSlice::unreadable(metadata, why).map(Self)
-    }
+            fn unreadable(metadata: Metadata, why: &str) -> Option<Self> {
+                EndpointSlice::unreadable(metadata, why).map(Self)
+            }
+        }
+    )*};
 }
 
-impl Object for ImportedSlice {
-    const KIND: &'static str = EndpointSlice::KIND;
-    const GROUP: &'static str = EndpointSlice::GROUP;
-    const VERSION: &'static str = EndpointSlice::VERSION;
-    const PLURAL: &'static str = EndpointSlice::PLURAL;
-
-    fn metadata(&self) -> &Metadata {
-        &self.0.metadata
-    }
-
-    fn unreadable(metadata: Metadata, why: &str) -> Option<Self> {
-        EndpointSlice::unreadable(metadata, why).map(Self)
-    }
-}
+are_slices!(PodNamedSlice, ImportedSlice);
 
 impl From<RawSlice> for PodNamedSlice {
     fn from(mut raw: RawSlice) -> Self {
