@@ -63,7 +63,7 @@ impl Services {
         let change = |key: Key| match self.services.get(&key) {
             Some(Entry { front: Some(front), slices }) => {
                 let groups = slices.iter().map(|(_, group)| group);
-                Change::Put(Arc::new(Records::of(key, front, groups, naming)))
+                Change::Put(Box::new(Records::of(key, front, groups, naming)))
             }
             _ => Change::Remove(key),
         };

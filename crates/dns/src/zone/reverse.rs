@@ -2,7 +2,6 @@
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::sync::Arc;
 
 use papaya::Guard;
 
@@ -114,8 +113,8 @@ impl Reverse {
     }
 
     /// Removes the addresses of a Service that it no longer has.
-    pub(super) fn remove(&self, old: &Records, new: Option<&Arc<Records>>, guard: &impl Guard) {
-        let kept: BTreeSet<_> = new.into_iter().flat_map(|new| addresses(new)).collect();
+    pub(super) fn remove(&self, old: &Records, new: Option<&Records>, guard: &impl Guard) {
+        let kept: BTreeSet<_> = new.into_iter().flat_map(addresses).collect();
         for (address, role) in addresses(old).filter(|place| !kept.contains(place)) {
             match address {
                 IpAddr::V4(v4) => self.v4.remove(v4.into(), role, &old.key, guard),

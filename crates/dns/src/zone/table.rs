@@ -36,7 +36,8 @@ impl Maps {
 #[derive(Debug)]
 pub(crate) struct Table {
     collector: Arc<Collector>,
-    services: Map<MapKey, Arc<Records>>,
+    /// In place, beside their keys: each step to another place in memory is a tenth of an answer.
+    services: Map<MapKey, Records>,
     namespaces: Map<Box<[u8]>, Presence>,
     pub(super) reverse: Reverse,
     pods: Map<IpAddr, Box<[Box<[u8]>]>>,
@@ -56,7 +57,7 @@ struct Presence {
 #[derive(Debug)]
 pub(crate) enum Change {
     /// A Service has these records now.
-    Put(Arc<Records>),
+    Put(Box<Records>),
     /// There is no such Service any more.
     Remove(Key),
     /// A namespace is there, or not.
@@ -93,7 +94,7 @@ impl Table {
     pub(crate) fn apply(&self, change: Change, now: u64) {
         let guard = self.collector.enter();
         match change {
-            Change::Put(records) => self.put(records, &guard),
+            Change::Put(records) => self.put(*records, &guard),
             Change::Remove(key) => self.remove(&key, &guard),
             Change::Namespace(name, there) => {
                 self.presence(&label(&name), |presence| presence.declared = there, &guard);
@@ -111,16 +112,19 @@ impl Table {
         self.serial.store(now as u32, Ordering::Relaxed);
     }
 
-    fn put(&self, records: Arc<Records>, guard: &impl Guard) {
+    fn put(&self, records: Records, guard: &impl Guard) {
+        let key = records.key.clone();
         // A Service is found only in a namespace that is there, so this comes first.
-        let old = self.services.get(&*records.key, guard);
+        let old = self.services.get(&*key, guard);
         if old.is_none() {
-            self.presence(namespace(&records.key), |presence| presence.services += 1, guard);
+            self.presence(namespace(&key), |presence| presence.services += 1, guard);
         }
-        self.services.insert(MapKey::from(&records.key), records.clone(), guard);
-        self.reverse.add(&records, guard);
+        self.services.insert(MapKey::from(&key), records, guard);
+        // Nobody else writes, so it is there.
+        let Some(new) = self.services.get(&*key, guard) else { return };
+        self.reverse.add(new, guard);
         if let Some(old) = old {
-            self.reverse.remove(old, Some(&records), guard);
+            self.reverse.remove(old, Some(new), guard);
         }
     }
 
@@ -161,12 +165,12 @@ pub(crate) struct Reading<'a> {
 impl Reading<'_> {
     /// The records of a Service.
     pub(crate) fn service(&self, key: &[u8]) -> Option<&Records> {
-        self.table.services.get(key, &self.guard).map(|records| &**records)
+        self.table.services.get(key, &self.guard)
     }
 
     /// All Services, in no order.
     pub(crate) fn services(&self) -> impl Iterator<Item = &Records> {
-        self.table.services.iter(&self.guard).map(|(_, records)| &**records)
+        self.table.services.iter(&self.guard).map(|(_, records)| records)
     }
 
     /// Whether a namespace, as a label in wire form, is there.
