@@ -149,6 +149,33 @@ mod tests {
     }
 
     #[test]
+    fn whatever_can_be_read_is_copied_as_it_was_read() {
+        let soa = [&name("ns.x.example")[..], &name("me.x.example"), &[0; 20]].concat();
+        let whole = copied(
+            "a.example",
+            &[
+                record("a.example", kind::CNAME, &name("b.example")),
+                record("b.example", kind::SRV, &[&[0; 6][..], &name("web-0.b.example")].concat()),
+                record("b.example", kind::MX, &[&[0; 2][..], &name("b.example")].concat()),
+                record("x.example", kind::SOA, &soa),
+            ],
+        );
+        let read = |packet: &[u8]| {
+            let records = Message::read(packet)?.records()?;
+            Ok::<Vec<_>, crate::wire::Malformed>(records.into_iter().map(|(_, record)| record).collect())
+        };
+        let (mut readable, bits) = (0, whole.len() * 8);
+        for bit in HEADER * 8..bits {
+            let mut flipped = whole.clone();
+            flipped[bit / 8] ^= 1 << (bit % 8);
+            let Ok(records) = read(&flipped) else { continue };
+            readable += 1;
+            assert_eq!(read(&copied("a.example", &records)).unwrap(), records, "bit {bit}");
+        }
+        assert!(readable > bits / 4, "{readable} of {bits}");
+    }
+
+    #[test]
     fn letters_of_data_stay_and_the_clients_name_has_the_clients() {
         let target: &[u8] = b"\x03WWW\x07Example\0";
         let records =
