@@ -97,14 +97,29 @@ impl Cache {
             return Hit::Miss;
         }
         let key = self.key((query.name.wire(), query.kind, query.class), Manner::of(query));
-        let (success, denial) = (self.success.read(), self.denial.read());
         let known = |kept: &&Kept| kept.entry.question.is_that_of(query);
+        let tell = |choice, out| self.tell(choice, (query, limit), now, stale, out);
+        let success = self.success.read();
         let positive = success.get(key).filter(known);
-        let chosen = match positive.filter(|kept| kept.left(now).is_some()) {
-            Some(kept) => Some(Choice { kept, exists: true, failing: false }),
-            None => self.choose(positive, denial.get(key).filter(known), now, stale),
-        };
-        let Some(Choice { kept, exists, failing }) = chosen else { return Hit::Miss };
+        if let Some(kept) = positive.filter(|kept| kept.left(now).is_some()) {
+            return tell(Choice { kept, exists: true, failing: false }, out);
+        }
+        let denial = self.denial.read();
+        match self.choose(positive, denial.get(key).filter(known), now, stale) {
+            Some(choice) => tell(choice, out),
+            None => Hit::Miss,
+        }
+    }
+
+    /// Writes a reply that was chosen.
+    fn tell(
+        &self,
+        Choice { kept, exists, failing }: Choice<'_>,
+        (query, limit): (&Query<'_>, usize),
+        now: Instant,
+        stale: Stale,
+        out: &mut Vec<u8>,
+    ) -> Hit {
         // Otherwise it was counted as a query that had to be asked.
         if stale == Stale::AsConfigured {
             if exists { &self.meters.success } else { &self.meters.denial }.inc();
