@@ -59,7 +59,9 @@ install_kubectl() {
 
 # systemd-resolved is unpacked beside the builds and not installed: its package would take over resolv.conf.
 unpack_resolved() {
-    [ -x /lib/systemd/systemd-resolved ] || [ -x target/resolved/lib/systemd/systemd-resolved ] && return
+    for place in / target/resolved/ target/resolved/usr/; do
+        [ -x "${place}lib/systemd/systemd-resolved" ] && return
+    done
     command -v apt-get >/dev/null 2>&1 || return
     echo "unpacking Debian's systemd-resolved to target/resolved"
     new=$(mktemp -d)

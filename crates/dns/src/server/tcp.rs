@@ -139,27 +139,30 @@ async fn read_queries(
         }
         let begun = Instant::now();
         let outcome = plan.begin(&packet, client, &mut reply);
-        if outcome.next == Next::Reply {
-            plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
-        }
+        // Whoever does not read replies is as good as silent.
+        drop(working);
         match outcome.next {
             Next::Silence => {}
-            // When writing fails it says why itself.
-            Next::Reply if replies.send(reply).await.is_err() => return Ok(()),
-            Next::Reply => {}
+            Next::Reply => {
+                plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
+                // When writing fails it says why itself.
+                if replies.send(reply).await.is_err() {
+                    return Ok(());
+                }
+            }
             Next::Later => {
                 if waiting.len() >= REPLIES {
                     waiting.join_next().await;
                 }
-                let (packet, replies) = (packet.clone(), replies.clone());
+                let (working, packet, replies) = (seat.work(), packet.clone(), replies.clone());
                 waiting.spawn(async move {
                     let mut reply = Vec::new();
                     plan.finish(&packet, client, &mut reply).await;
                     plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
+                    drop(working);
                     if !reply.is_empty() {
                         drop(replies.send(reply).await);
                     }
-                    drop(working);
                 });
             }
         }

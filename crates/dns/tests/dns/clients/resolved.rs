@@ -33,8 +33,9 @@ done
 
 /// Where the program is, installed or unpacked by `scripts/need.sh`; `None` with a word if it does not run here.
 fn program() -> Option<PathBuf> {
-    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/resolved/lib/systemd/systemd-resolved");
-    let places = ["/lib/systemd/systemd-resolved", unpacked].map(PathBuf::from);
+    let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/resolved");
+    let places = ["/", unpacked, &format!("{unpacked}/usr")];
+    let places = places.map(|place| PathBuf::from(place).join("lib/systemd/systemd-resolved"));
     let runs = |path: &PathBuf| {
         std::process::Command::new(path).arg("--version").output().is_ok_and(|output| output.status.success())
     };
