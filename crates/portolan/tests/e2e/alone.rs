@@ -127,9 +127,13 @@ impl Ground {
         let manifest = ground.folder.path().join("objects.yaml");
         std::fs::write(&manifest, OBJECTS).unwrap();
         ground.kubectl(&["apply", "-f", manifest.to_str().unwrap()]).good();
-        let status = r#"{"status":{"addresses":[{"type":"InternalIP","address":"192.0.2.1"}]}}"#;
-        ground.kubectl(&["patch", "node", "n1", "--subresource=status", "--type=merge", "-p", status]).good();
+        ground.node_addresses(&format!(r#"[{{"type":"InternalIP","address":"{NODE}"}}]"#));
         ground
+    }
+
+    fn node_addresses(&self, list: &str) {
+        let status = format!(r#"{{"status":{{"addresses":{list}}}}}"#);
+        self.kubectl(&["patch", "node", "n1", "--subresource=status", "--type=merge", "-p", &status]).good();
     }
 
     fn kubeconfig(&self) -> PathBuf {
@@ -205,11 +209,24 @@ fn the_proxy_stands_in_for_kube_proxy_and_outlives_its_restarts() {
     }
     assert!(body("http://127.0.0.1:10249/proxyMode").ends_with("nftables"));
     assert!(body("http://127.0.0.1:10249/configz").contains("kubeproxy.config.k8s.io"));
-    let health = body(&format!("http://{NODE}:30999/"));
-    assert!(
-        health.contains("200 OK") && health.replace(' ', "").contains("\"localEndpoints\":1"),
-        "{health}"
-    );
+    let serves_at = |address: &str| {
+        eventually("load balancers are told at a node's addresses", || {
+            let health = ground.curl(&format!("http://{address}:30999/"));
+            let good =
+                health.out.contains("200 OK") && health.out.replace(' ', "").contains("\"localEndpoints\":1");
+            if good { Ok(()) } else { Err(format!("{address}: {}{}", health.out, health.err)) }
+        });
+    };
+    serves_at(NODE);
+    // Any address is that of a node which has none, so the port is taken when the node has one again.
+    ground.node_addresses("null");
+    serves_at("127.0.0.1");
+    ground.node_addresses(&format!(r#"[{{"type":"InternalIP","address":"{NODE}"}}]"#));
+    eventually("load balancers are told nowhere else", || {
+        let elsewhere = ground.curl("http://127.0.0.1:30999/");
+        if elsewhere.ok { Err(elsewhere.out) } else { Ok(()) }
+    });
+    serves_at(NODE);
 
     let mut lasting = ground.connect().unwrap();
     assert!(ping(&mut lasting));

@@ -4,11 +4,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
 
 use service::objects::Service;
 use service::{Family, ServiceName};
 use tokio::net::{TcpListener, TcpSocket};
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 use super::reporter::Reporter;
 use crate::health::Health;
@@ -18,6 +19,8 @@ use pages::Reply;
 
 /// How many clients may wait to be let in.
 const BACKLOG: u32 = 64;
+/// How long to wait before an address that is taken is tried again.
+const RETRY: Duration = Duration::from_secs(1);
 
 /// The servers of all Services.
 pub(super) struct HealthChecks {
@@ -26,19 +29,12 @@ pub(super) struct HealthChecks {
     reporter: Reporter,
 }
 
-/// The server of one Service; it ends when dropped.
+/// The server of one Service; it ends when dropped, and has let go of its addresses after `tasks.shutdown()`.
 struct Server {
-    port: u16,
     addresses: Vec<SocketAddr>,
     /// Local endpoints that are ready.
     endpoints: Arc<AtomicUsize>,
-    tasks: Vec<JoinHandle<()>>,
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
+    tasks: JoinSet<()>,
 }
 
 impl HealthChecks {
@@ -51,58 +47,50 @@ impl HealthChecks {
         self.reporter = reporter;
     }
 
-    /// Starts, stops and informs the servers of the Services that were touched.
+    /// Starts, stops and informs the servers of the Services that were touched. Those that stop let go of their
+    /// addresses before others start, as these may have the same port.
     pub(super) async fn follow(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) {
-        if matches!(touched, Touched::Everything) {
-            let known: BTreeSet<_> = sight.cluster.names().collect();
-            self.servers.retain(|name, _| known.contains(name));
+        let names = touched.names(sight);
+        let everything = matches!(touched, Touched::Everything);
+        let wanted: BTreeMap<&ServiceName, (&Service, Vec<SocketAddr>)> = names
+            .iter()
+            .filter_map(|name| {
+                let service = sight.cluster.service(name).filter(|service| service.proxied())?;
+                let port = service.health_check_node_port?;
+                Some((name, (service, addresses(sight, port))))
+            })
+            .collect();
+        let ends = |name: &ServiceName, server: &mut Server| {
+            let stays = wanted.get(name).is_some_and(|(_, addresses)| *addresses == server.addresses);
+            (everything || names.contains(name)) && !stays
+        };
+        for (_, mut server) in self.servers.extract_if(.., ends) {
+            server.tasks.shutdown().await;
         }
-        for name in touched.names(sight) {
-            let service = sight.cluster.service(&name).filter(|service| service.proxied());
-            let port = service.and_then(|service| service.health_check_node_port);
-            let (Some(service), Some(port)) = (service, port) else {
-                self.servers.remove(&name);
-                continue;
-            };
-            let addresses = addresses(sight, port);
-            let same = |server: &Server| {
-                server.port == port && server.addresses == addresses && !server.tasks.is_empty()
-            };
-            if !self.servers.get(&name).is_some_and(same) {
-                // The old one lets go of the port first.
-                self.servers.remove(&name);
-                let server = self.start(service, port, addresses).await;
+        for (name, (service, addresses)) in wanted {
+            if !self.servers.contains_key(name) {
+                let server = self.start(service, addresses);
                 self.servers.insert(name.clone(), server);
             }
-            if let Some(server) = self.servers.get(&name) {
-                server.endpoints.store(local_ready(sight, &name), Ordering::Relaxed);
-            }
+            self.servers[name].endpoints.store(local_ready(sight, name), Ordering::Relaxed);
         }
     }
 
-    async fn start(&self, service: &Service, port: u16, addresses: Vec<SocketAddr>) -> Server {
+    fn start(&self, service: &Service, addresses: Vec<SocketAddr>) -> Server {
         let endpoints = Arc::new(AtomicUsize::new(0));
-        let mut tasks = Vec::new();
-        for address in &addresses {
-            match listen(*address) {
-                Ok(listener) => tasks.push(tokio::spawn(serve(
-                    listener,
-                    service.name(),
-                    endpoints.clone(),
-                    self.health.clone(),
-                ))),
-                Err(error) => {
-                    let note = format!("cannot listen on {address} for health checks: {error}");
-                    tracing::error!(service = %service.name(), "{note}");
-                    self.reporter.event::<Service>(
-                        &service.metadata,
-                        "FailedToStartServiceHealthcheck",
-                        note,
-                    );
-                }
+        let mut tasks = JoinSet::new();
+        for address in addresses.iter().copied() {
+            let opened = listen(address);
+            if let Err(error) = &opened {
+                let note =
+                    format!("cannot listen on {address} for health checks: {error}; it is tried again");
+                tracing::error!(service = %service.name(), "{note}");
+                self.reporter.event::<Service>(&service.metadata, "FailedToStartServiceHealthcheck", note);
             }
+            let answers = serve(opened.ok(), address, service.name(), endpoints.clone(), self.health.clone());
+            tasks.spawn(answers);
         }
-        Server { port, addresses, endpoints, tasks }
+        Server { addresses, endpoints, tasks }
     }
 }
 
@@ -142,7 +130,22 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-async fn serve(listener: TcpListener, name: ServiceName, endpoints: Arc<AtomicUsize>, health: Arc<Health>) {
+/// Answers at an address, from when it is free if it could not be opened.
+async fn serve(
+    opened: Option<TcpListener>,
+    address: SocketAddr,
+    name: ServiceName,
+    endpoints: Arc<AtomicUsize>,
+    health: Arc<Health>,
+) {
+    let mut opened = opened;
+    let listener = loop {
+        if let Some(listener) = opened {
+            break listener;
+        }
+        tokio::time::sleep(RETRY).await;
+        opened = listen(address).ok();
+    };
     pages::serve(listener, move |_| {
         let count = endpoints.load(Ordering::Relaxed);
         let reply = reply(&name, count, health.healthy());

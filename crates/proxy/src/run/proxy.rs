@@ -266,8 +266,8 @@ impl Proxy {
         let took = since.elapsed();
         self.metrics.synced(&report, took, &std::mem::take(&mut self.triggers));
         self.metrics.rules(&self.mode.rule_counts());
-        self.health.updated();
         self.health_checks.follow(&sight, &touched).await;
+        self.health.updated();
         if self.config.mode == ModeName::Nftables {
             self.localhost.follow(&sight, &touched);
         }
