@@ -135,8 +135,8 @@ impl Ports {
         let opened = match self.fixed {
             true => Vec::new(),
             false => {
-                let new = Sockets::only(config, |port| !self.ports.iter().any(|(open, _)| open == port))?;
-                self.listen(new)?
+                let held: Vec<Port> = self.ports.iter().map(|(port, _)| *port).collect();
+                self.listen(Sockets::beside(config, &held)?)?
             }
         };
         let ports: BTreeSet<Port> = self.ports.iter().chain(&opened).map(|(port, _)| *port).collect();

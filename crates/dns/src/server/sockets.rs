@@ -40,25 +40,29 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`] with the address that cannot be had.
     pub fn open(config: &Config) -> Result<Self, Error> {
-        Self::only(config, |_| true)
+        Self::beside(config, &[])
     }
 
-    /// Opens what a configuration listens on as far as `wanted` says so.
-    pub(crate) fn only(
-        config: &Config,
-        wanted: impl Fn(&(Listen, SocketAddr)) -> bool,
-    ) -> Result<Self, Error> {
+    /// Opens what a configuration listens on and this process does not have yet. `held` is what it has.
+    ///
+    /// # Errors
+    /// As [`Sockets::open`].
+    pub(crate) fn beside(config: &Config, held: &[(Listen, SocketAddr)]) -> Result<Self, Error> {
         let mut open: Vec<Open> = Vec::new();
         for block in &config.blocks {
             for served in &block.served {
                 let count = block.plugins.sockets.unwrap_or_else(processors);
                 for address in addresses(&block.bind, served.port) {
-                    let known =
-                        open.iter().any(|open| (open.listen, open.address) == (served.listen, address));
-                    if known || !wanted(&(served.listen, address)) {
+                    let opened = open.iter().map(|open| (open.listen, open.address));
+                    let ours: Vec<_> = held.iter().copied().chain(opened).collect();
+                    if ours.contains(&(served.listen, address)) {
                         continue;
                     }
-                    match one(served.listen, address, count, Anywhere::of(address)) {
+                    let port = match ours.iter().any(|(_, ours)| ours.port() == address.port()) {
+                        true => Port::Ours,
+                        false => Port::New,
+                    };
+                    match one(served.listen, address, count, Anywhere::of(address), port) {
                         Ok(one) => open.push(one),
                         // A machine may be without IPv6.
                         Err(error) if block.bind.is_empty() && address.is_ipv6() && no_family(&error) => {}
@@ -86,7 +90,7 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`] when the address cannot be had; `EPERM` without `CAP_NET_ADMIN`.
     pub fn of_service(address: SocketAddr) -> Result<Self, Error> {
-        let open = one(Listen::Dns, address, processors(), Anywhere::Yes)
+        let open = one(Listen::Dns, address, processors(), Anywhere::Yes, Port::New)
             .map_err(|source| Error::Bind { address, source })?;
         Ok(Self { open: vec![open], fixed: true })
     }
@@ -139,8 +143,17 @@ impl Anywhere {
     }
 }
 
-/// Opens the sockets of an address.
-fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere) -> io::Result<Open> {
+/// Whether this process has sockets at the port, with another address. One of them may include the other, as
+/// 0.0.0.0 does 127.0.0.1, before a reload closes it or for good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Port {
+    New,
+    Ours,
+}
+
+/// Opens the sockets of an address. That of another process is no place to be beside: it would take some of the
+/// queries.
+fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere, port: Port) -> io::Result<Open> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let open = |kind| -> io::Result<_> {
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
@@ -155,6 +168,7 @@ fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere) -> i
     };
     let tcp = open(SocketType::STREAM)?;
     set_socket_reuseaddr(&tcp, true)?;
+    set_socket_reuseport(&tcp, port == Port::Ours)?;
     bind(&tcp, &address)?;
     let mut udp = Vec::new();
     let datagrams = if kind == Listen::Dns { count } else { 0 };
@@ -170,5 +184,7 @@ fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere) -> i
         udp.push(UdpSocket::from(socket));
     }
     listen(&tcp, BACKLOG)?;
+    // From now on our own may be beside it.
+    set_socket_reuseport(&tcp, true)?;
     Ok(Open { listen: kind, address, udp, tcp: TcpListener::from(tcp) })
 }

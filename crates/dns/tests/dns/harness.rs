@@ -35,9 +35,22 @@ impl Server {
     /// Starts a server that does what a Corefile says, and looks at the file again if there is one.
     pub(crate) async fn following(text: &str, corefile: Option<&Path>) -> Self {
         let config = Config::from_corefile(text, Path::new("/")).unwrap();
-        let mut server = Self::of(sockets(), config, corefile.map(Path::to_path_buf));
-        tokio::time::timeout(Duration::from_secs(5), &mut server.ready).await.unwrap().unwrap();
-        server
+        let server = Self::of(sockets(), config, corefile.map(Path::to_path_buf));
+        server.when_ready().await
+    }
+
+    /// Starts a server that listens where a Corefile says, at a port of its own.
+    pub(crate) async fn listening(corefile: &Path, port: u16) -> Self {
+        let config =
+            Config::from_corefile(&std::fs::read_to_string(corefile).unwrap(), Path::new("/")).unwrap();
+        let sockets = Sockets::open(&config).unwrap();
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        Self::on(sockets, address, config, Some(corefile.to_path_buf())).when_ready().await
+    }
+
+    async fn when_ready(mut self) -> Self {
+        tokio::time::timeout(Duration::from_secs(5), &mut self.ready).await.unwrap().unwrap();
+        self
     }
 
     /// Starts a server on other sockets, under another configuration.
@@ -47,16 +60,15 @@ impl Server {
 
     fn of((udp, tcp): (UdpSocket, TcpListener), config: Config, corefile: Option<PathBuf>) -> Self {
         let address = udp.local_addr().unwrap();
+        Self::on(Sockets::of(udp, tcp).unwrap(), address, config, corefile)
+    }
+
+    fn on(sockets: Sockets, address: SocketAddr, config: Config, corefile: Option<PathBuf>) -> Self {
         let (inputs, events) = mpsc::unbounded_channel();
         let (tell, ready) = oneshot::channel();
         let events = futures::stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
         let task = tokio::spawn(async move {
-            let setup = Setup {
-                config,
-                corefile,
-                source: Source::events(events),
-                sockets: Sockets::of(udp, tcp).unwrap(),
-            };
+            let setup = Setup { config, corefile, source: Source::events(events), sockets };
             dns::run(setup, tell, std::future::pending()).await.unwrap();
         });
         Self { address, inputs, ready, task }
@@ -94,14 +106,7 @@ impl Server {
 
     /// What `dig` prints for these arguments.
     pub(crate) async fn dig(&self, arguments: &str) -> String {
-        let port = self.address.port().to_string();
-        let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
-        let dig = move || {
-            let fixed = ["@127.0.0.1", "-p", &port, "+time=5", "+tries=1"];
-            Command::new("dig").args(fixed).args(arguments).output()
-        };
-        let output = tokio::task::spawn_blocking(dig).await.unwrap();
-        String::from_utf8(output.expect("dig is part of the package dnsutils").stdout).unwrap()
+        dig(self.address, arguments).await
     }
 
     /// The lines of `dig +short`, in order.
@@ -111,6 +116,18 @@ impl Server {
         lines.sort();
         lines
     }
+}
+
+/// What `dig` prints for these arguments when it asks at an address.
+pub(crate) async fn dig(at: SocketAddr, arguments: &str) -> String {
+    let (server, port) = (format!("@{}", at.ip()), at.port().to_string());
+    let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();
+    let dig = move || {
+        let fixed = [&server, "-p", &port, "+time=5", "+tries=1"];
+        Command::new("dig").args(fixed).args(arguments).output()
+    };
+    let output = tokio::task::spawn_blocking(dig).await.unwrap();
+    String::from_utf8(output.expect("dig is part of the package dnsutils").stdout).unwrap()
 }
 
 /// A datagram socket and a listener on the same port of loopback.

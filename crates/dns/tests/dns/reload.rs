@@ -1,8 +1,12 @@
 //! A Corefile that changes while queries are answered.
 
+use std::net::SocketAddr;
+use std::path::Path;
 use std::time::Duration;
 
-use crate::harness::Server;
+use dns::{Config, Sockets};
+
+use crate::harness::{Server, dig, sockets};
 
 fn corefile(hosts: &str) -> String {
     format!(".:53 {{\n reload 2s\n {hosts}\n}}\n")
@@ -46,4 +50,34 @@ async fn a_change_of_an_imported_file_counts_too() {
     assert!(answers(&server, "192.0.2.1").await);
     std::fs::write(&imported, "hosts {\n 192.0.2.2 a.example\n}").unwrap();
     assert!(answers(&server, "192.0.2.2").await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn addresses_may_become_those_that_include_them_and_back() {
+    let port = sockets().0.local_addr().unwrap().port();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("Corefile");
+    let corefile =
+        |bind: &str| format!(".:{port} {{\n reload 2s\n {bind}\n hosts {{\n 192.0.2.1 a.example\n }}\n}}\n");
+    std::fs::write(&path, corefile("bind 127.0.0.1")).unwrap();
+    let server = Server::listening(&path, port).await;
+    let elsewhere = SocketAddr::from(([127, 0, 0, 2], port));
+    let other = Config::from_corefile(&corefile("bind 127.0.0.1"), Path::new("/")).unwrap();
+    for (bind, also_elsewhere) in [("", true), ("bind 127.0.0.1", false), ("", true)] {
+        std::fs::write(&path, corefile(bind)).unwrap();
+        for transport in ["+notcp", "+tcp"] {
+            let mut answered = !also_elsewhere;
+            for _ in 0..50 {
+                assert_eq!(server.short(&format!("{transport} a.example")).await, ["192.0.2.1"]);
+                let said = dig(elsewhere, &format!("+short +time=1 {transport} a.example")).await;
+                answered = said == "192.0.2.1\n";
+                if answered == also_elsewhere {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+            assert_eq!(answered, also_elsewhere, "{transport} with {bind:?}");
+        }
+        assert!(Sockets::open(&other).is_err(), "what is open is not shared with others");
+    }
 }
