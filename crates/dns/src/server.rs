@@ -4,7 +4,6 @@ pub(crate) mod certificate;
 pub(crate) mod chain;
 mod https;
 pub(crate) mod plan;
-mod seats;
 pub(crate) mod sockets;
 pub(crate) mod tcp;
 pub(crate) mod udp;

@@ -1,8 +1,8 @@
 //! The node agent as a whole: starts its parts in order, and ends them in the reverse order.
 
-use std::{fs, sync::Arc, time::Duration};
+use std::{fs, pin::pin, sync::Arc, time::Duration};
 
-use futures::{FutureExt, StreamExt};
+use futures::{FutureExt, StreamExt, future::OptionFuture};
 use k8s_openapi::api::core::v1::Node;
 use kube::{Client, Resource};
 use service::Cidr;
@@ -15,7 +15,8 @@ use crate::{
     Config, Error,
     containerd::{Containerd, Paths},
     cri::{
-        self, events,
+        self,
+        events::{self, Heard},
         messages::{StatusRequest, VersionRequest},
     },
     image::{self, Imported},
@@ -111,7 +112,7 @@ async fn serve(
     });
     tasks.spawn(events.map(Ok));
     tasks.spawn(relay(context.clone()).map(Ok));
-    tasks.spawn(pod::manage(context.clone()));
+    tasks.spawn(pod::manage(context.clone()).map(Ok));
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
     let identity = Identity { object: watch::Sender::new(node.clone()), pod_cidr, deleted: Arc::default() };
@@ -174,14 +175,32 @@ async fn supervise(config: &Config, containerd: &mut Option<Containerd>) -> Resu
 
 /// Passes the runtime's events on to the workers, for ever.
 async fn relay(context: Arc<Context>) {
+    let tell = |news| {
+        // No worker is no mistake.
+        let _ = context.news.send(news);
+    };
     loop {
-        let mut events = events::subscribe(&context.runtime);
-        while let Some(event) = events.next().await {
-            // No worker is no mistake.
-            let _ = context.news.send(News::Event(event));
+        let mut told = events::subscribe(&context.runtime);
+        let mut again = pin!(OptionFuture::default());
+        loop {
+            tokio::select! {
+                heard = told.next() => match heard {
+                    Some(Heard::Event(event)) => tell(News::Event(event)),
+                    Some(Heard::Listening) => {
+                        tell(News::Resync);
+                        again.set(Some(tokio::time::sleep(RESTART)).into());
+                    }
+                    None => break,
+                },
+                // The lists may have been behind.
+                Some(()) = &mut again => {
+                    again.set(None.into());
+                    tell(News::Resync);
+                }
+            }
         }
         tokio::time::sleep(RESTART).await;
-        let _ = context.news.send(News::Resync);
+        tell(News::Resync);
     }
 }
 

@@ -173,17 +173,26 @@ fn set_default_namespace(value: &mut Value) {
     }
 }
 
-/// The values of a text. One that begins as JSON does is read as JSON, which is quicker for large clusters.
-fn documents(text: &str) -> Box<dyn Iterator<Item = Result<Value, String>> + '_> {
-    if text.trim_start().starts_with(['{', '[']) {
-        let values = serde_json::Deserializer::from_str(text).into_iter::<Value>();
-        return Box::new(values.map(|value| value.map_err(|error| format!("no JSON: {error}"))));
-    }
-    Box::new(yaml_documents(text).map(|document| {
-        // The text is the user's own, so its size is no attack.
-        let options = serde_saphyr::options! { budget: None };
-        serde_saphyr::from_str_with_options(document, options).map_err(|error| format!("no YAML: {error}"))
-    }))
+/// The values of a text.
+fn documents(text: &str) -> impl Iterator<Item = Result<Value, String>> + '_ {
+    yaml_documents(text).flat_map(|document| match document.trim_start().starts_with(['{', '[']) {
+        true => json_values(document).unwrap_or_else(|error| {
+            // YAML may begin so, too.
+            vec![yaml_value(document).map_err(|_| format!("no JSON: {error}"))]
+        }),
+        false => vec![yaml_value(document).map_err(|error| format!("no YAML: {error}"))],
+    })
+}
+
+/// What begins as JSON does is read as JSON first, which is quicker for large clusters. Values may follow each other.
+fn json_values(document: &str) -> Result<Vec<Result<Value, String>>, serde_json::Error> {
+    serde_json::Deserializer::from_str(document).into_iter::<Value>().map(|value| value.map(Ok)).collect()
+}
+
+fn yaml_value(document: &str) -> Result<Value, serde_saphyr::Error> {
+    // The text is the user's own, so its size is no attack.
+    let options = serde_saphyr::options! { budget: None };
+    serde_saphyr::from_str_with_options(document, options)
 }
 
 /// The documents of a YAML stream that hold anything: a line that begins with `---` starts the next (YAML 1.2,

@@ -13,11 +13,11 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
+use pages::Seat;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::Client;
 use super::plan::{Next, Shared};
-use super::seats::Seat;
 use crate::wire::{LARGEST_TCP, Message};
 
 /// The one path that queries have.

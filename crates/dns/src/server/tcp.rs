@@ -4,6 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use pages::{Seat, Seats};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -13,11 +14,12 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use super::plan::{Next, Shared};
-use super::seats::{SEATS, Seat, Seats};
 use super::{Client, Transport};
 use crate::config::Listen;
 use crate::rate::Rate;
 
+/// How many connections a listener serves at a time.
+const CONNECTIONS: usize = 1024;
 /// How long a connection may say nothing while nobody else needs its place (RFC 7766, 6.2.3).
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
 /// How long a client may take to read what it asked for.
@@ -44,7 +46,7 @@ pub(crate) async fn serve(
     listen: Listen,
     certificate: watch::Receiver<Option<Arc<ServerConfig>>>,
 ) {
-    let (mut seats, rate) = (Seats::new(), Rate::new(Instant::now()));
+    let (mut seats, rate) = (Seats::new(CONNECTIONS), Rate::new(Instant::now()));
     let mut connections = JoinSet::new();
     loop {
         let (stream, client) = match listener.accept().await {
@@ -60,7 +62,7 @@ pub(crate) async fn serve(
         if let Some(suppressed) = crowded.then(|| rate.admit(Instant::now())).flatten() {
             tracing::warn!(
                 %client, suppressed,
-                "more than {SEATS} DNS connections are open; for each new one that which was silent longest is closed"
+                "more than {CONNECTIONS} DNS connections are open; for each new one that which was silent longest is closed"
             );
         }
         let (shared, certificate) = (shared.clone(), certificate.borrow().clone());
@@ -204,4 +206,36 @@ pub(crate) async fn read_message(
 pub(crate) fn put_message(message: &[u8], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&(message.len() as u16).to_be_bytes());
     bytes.extend_from_slice(message);
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::super::plan::Plan;
+    use super::*;
+
+    /// RFC 7766, 6.2.3.
+    #[tokio::test]
+    async fn who_reads_no_replies_leaves_for_a_new_connection_as_who_says_nothing() {
+        let shared = Arc::new(Shared::new(Arc::new(Plan::new(Vec::new()))));
+        let from = Client::of((Ipv4Addr::LOCALHOST, 1).into(), Transport::Tcp);
+        let mut seats = Seats::new(1);
+        let (seat, _) = seats.take().await;
+        let (mut client, server) = tokio::io::duplex(64);
+        let conversation = tokio::spawn(async move {
+            let (read, write) = tokio::io::split(server);
+            tokio::select! {
+                ended = converse(shared, from, read, write, &seat) => ended.map(|()| "it ended by itself"),
+                () = seat.needed() => Ok("it left"),
+            }
+        });
+        let mut query = Vec::new();
+        put_message(b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01", &mut query);
+        // Until nothing more is taken in, as no reply is taken out.
+        while timeout(Duration::from_millis(50), client.write_all(&query)).await.is_ok() {}
+        let (_seat, crowded) = timeout(Duration::from_secs(5), seats.take()).await.unwrap();
+        assert!(crowded);
+        assert_eq!(conversation.await.unwrap().unwrap(), "it left");
+    }
 }

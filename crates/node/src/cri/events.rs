@@ -3,13 +3,15 @@
 //! containerd publishes them on its own event service, in every version and on the same socket, and says how
 //! a process ended. Other runtimes offer the CRI's `GetContainerEvents` (evented PLEG, KEP-3386).
 
+use std::time::Duration;
+
 use futures::{
     Stream, StreamExt,
     stream::{self, BoxStream},
 };
 use http::uri::PathAndQuery;
 use prost::Message;
-use tonic::{Request, metadata::MetadataValue};
+use tonic::{Request, metadata::MetadataValue, transport::Channel};
 use tonic_prost::ProstCodec;
 
 use super::{
@@ -19,6 +21,20 @@ use super::{
 
 /// The containerd namespace in which its CRI plugin keeps everything.
 pub const CONTAINERD_NAMESPACE: &str = "k8s.io";
+/// The topic of events that mean nothing but that they are told.
+const MARKER: &str = "/portolan/marker";
+/// How long to wait for a marker before another one is made.
+const MARKER_STEP: Duration = Duration::from_millis(20);
+
+/// What a subscription brings.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Heard {
+    /// From here on every event is told. What happened before may have been missed, so compare with the runtime's
+    /// lists, which may themselves be a moment behind the last event before this.
+    Listening,
+    /// Something happened.
+    Event(Event),
+}
 
 /// Something that happened to a container or to the process that holds a sandbox.
 #[derive(Clone, Debug, PartialEq)]
@@ -48,16 +64,15 @@ pub struct Exit {
 }
 
 /// Subscribes to the runtime's events. The request goes out when the stream is first polled. The stream ends
-/// when the runtime goes away; subscribe again then, and compare with the runtime's lists, as events may
-/// have been missed.
-pub fn subscribe(client: &Client) -> BoxStream<'static, Event> {
+/// when the runtime goes away; subscribe again then.
+pub fn subscribe(client: &Client) -> BoxStream<'static, Heard> {
     let client = client.clone();
-    // containerd answers a subscription only with its first event, so nothing waits for the answer.
     stream::once(async move {
         match containerd_events(&client).await {
             Err(error) if error.is_unimplemented() => cri_events(&client).await,
             answer => answer,
         }
+        .map(|events| stream::iter([Heard::Listening]).chain(events.map(Heard::Event)).boxed())
         .unwrap_or_else(|error| {
             tracing::warn!("cannot watch the container runtime's events: {error}");
             stream::empty().boxed()
@@ -80,14 +95,56 @@ async fn cri_events(client: &Client) -> Result<BoxStream<'static, Event>, Runtim
         .boxed())
 }
 
+/// containerd answers a subscription only with its first event. So that it is known from when on events are told,
+/// some are made until one of them comes back.
 async fn containerd_events(client: &Client) -> Result<BoxStream<'static, Event>, RuntimeError> {
-    let path = PathAndQuery::from_static("/containerd.services.events.v1.Events/Subscribe");
-    let filters = ["/tasks/exit", "/tasks/oom"]
-        .map(|topic| format!("namespace==\"{CONTAINERD_NAMESPACE}\",topic==\"{topic}\""));
-    let mut request = Request::new(SubscribeRequest { filters: filters.to_vec() });
-    request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(CONTAINERD_NAMESPACE));
-    let envelopes = server_streaming::<_, Envelope>(client, path, request).await?;
+    let subscribed = async {
+        let filters = ["/tasks/exit", "/tasks/oom", MARKER]
+            .map(|topic| format!("namespace==\"{CONTAINERD_NAMESPACE}\",topic==\"{topic}\""));
+        let request = of_containerd(SubscribeRequest { filters: filters.to_vec() });
+        let path = PathAndQuery::from_static("/containerd.services.events.v1.Events/Subscribe");
+        let mut envelopes = server_streaming::<_, Envelope>(client, path, request).await?.boxed();
+        let first = envelopes.next().await;
+        Ok::<_, RuntimeError>(stream::iter(first).chain(envelopes))
+    };
+    let marking = async {
+        loop {
+            if let Err(error) = publish_marker(client).await {
+                tracing::debug!("no marker among the container runtime's events: {error}");
+            }
+            tokio::time::sleep(MARKER_STEP).await;
+        }
+    };
+    let envelopes = tokio::select! {
+        subscribed = subscribed => subscribed?,
+        () = marking => unreachable!("it goes on until the first event"),
+    };
     Ok(envelopes.filter_map(|envelope| async move { decode(&envelope) }).boxed())
+}
+
+/// Makes an event that means nothing.
+async fn publish_marker(client: &Client) -> Result<(), RuntimeError> {
+    let event = Any { type_url: "portolan.dev/Marker".to_owned(), value: Vec::new() };
+    let request = of_containerd(PublishRequest { topic: MARKER.to_owned(), event: Some(event) });
+    let path = PathAndQuery::from_static("/containerd.services.events.v1.Events/Publish");
+    let mut grpc = ready(client).await?;
+    grpc.unary(request, path, ProstCodec::<PublishRequest, Empty>::default()).await?;
+    Ok(())
+}
+
+/// A request to a service of containerd itself.
+fn of_containerd<Q>(message: Q) -> Request<Q> {
+    let mut request = Request::new(message);
+    request.metadata_mut().insert("containerd-namespace", MetadataValue::from_static(CONTAINERD_NAMESPACE));
+    request
+}
+
+async fn ready(client: &Client) -> Result<tonic::client::Grpc<Channel>, RuntimeError> {
+    let mut grpc = client.grpc();
+    grpc.ready().await.map_err(|error| {
+        tonic::Status::unavailable(format!("the container runtime cannot be reached: {error}"))
+    })?;
+    Ok(grpc)
 }
 
 async fn server_streaming<Q, A>(
@@ -99,10 +156,7 @@ where
     Q: Message + Send + Sync + 'static,
     A: Message + Default + Send + Sync + 'static,
 {
-    let mut grpc = client.grpc();
-    grpc.ready().await.map_err(|error| {
-        tonic::Status::unavailable(format!("the container runtime cannot be reached: {error}"))
-    })?;
+    let mut grpc = ready(client).await?;
     let answer = grpc.server_streaming(request, path, ProstCodec::<Q, A>::default()).await?.into_inner();
     Ok(answer.take_while(|item| std::future::ready(item.is_ok())).filter_map(|item| async { item.ok() }))
 }
@@ -137,6 +191,19 @@ struct SubscribeRequest {
     filters: Vec<String>,
 }
 
+/// `containerd.services.events.v1.PublishRequest`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct PublishRequest {
+    #[prost(string, tag = "1")]
+    topic: String,
+    #[prost(message, optional, tag = "2")]
+    event: Option<Any>,
+}
+
+/// `google.protobuf.Empty`.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Empty {}
+
 /// `containerd.types.Envelope`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Envelope {
@@ -151,6 +218,8 @@ struct Envelope {
 /// `google.protobuf.Any`.
 #[derive(Clone, PartialEq, prost::Message)]
 struct Any {
+    #[prost(string, tag = "1")]
+    type_url: String,
     #[prost(bytes = "vec", tag = "2")]
     value: Vec<u8>,
 }
@@ -198,7 +267,7 @@ mod tests {
         Envelope {
             namespace: CONTAINERD_NAMESPACE.into(),
             topic: "/tasks/exit".into(),
-            event: Some(Any { value: exit.encode_to_vec() }),
+            event: Some(Any { type_url: "containerd.events.TaskExit".into(), value: exit.encode_to_vec() }),
         }
     }
 

@@ -4,6 +4,7 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
     sync::Arc,
+    time::Duration,
 };
 
 use futures::{StreamExt, pin_mut};
@@ -24,7 +25,7 @@ use super::{
     worker::{Wish, Worker},
 };
 use crate::{
-    Config, Error, cni,
+    Config, cni,
     cri::{
         self, RuntimeError,
         events::Event,
@@ -34,6 +35,9 @@ use crate::{
     machine::Machine,
     recorder::{Kind, Recorder},
 };
+
+/// How long to wait before a runtime that does not answer is asked again.
+const AGAIN: Duration = Duration::from_millis(200);
 
 /// What the runtime tells about containers.
 #[derive(Clone, Debug)]
@@ -92,11 +96,9 @@ impl Context {
     }
 }
 
-/// Watches the pods of this node and keeps a worker for each. Adopts what the runtime has at start. Ends only
-/// with an error.
-pub(crate) async fn manage(context: Arc<Context>) -> Result<(), Error> {
-    let unusable = |source: RuntimeError| Error::Runtime { socket: context.config.runtime_socket(), source };
-    let mut left = observed::list_all(&context.runtime).await.map_err(unusable)?;
+/// Watches the pods of this node and keeps a worker for each, for ever. Adopts what the runtime has at start.
+pub(crate) async fn manage(context: Arc<Context>) {
+    let mut left = what_is_there(&context.runtime).await;
     free_addresses(&context.config, &left);
     let selector = format!("spec.nodeName={}", context.config.name);
     let pods = watcher(Api::<Pod>::all(context.client.clone()), watcher::Config::default().fields(&selector));
@@ -138,8 +140,21 @@ pub(crate) async fn manage(context: Arc<Context>) -> Result<(), Error> {
                 }
             }
             Some(Err(error)) => tracing::debug!("the watch of pods was interrupted: {error}"),
-            None => return Ok(()),
+            None => return,
         }
+    }
+}
+
+/// What the runtime has, as soon as it says so: it may just be starting again.
+async fn what_is_there(runtime: &cri::Client) -> Lists {
+    loop {
+        match observed::list_all(runtime).await {
+            Ok(lists) => return lists,
+            Err(error) => {
+                tracing::warn!("cannot ask the container runtime for its pods, trying again: {error}");
+            }
+        }
+        tokio::time::sleep(AGAIN).await;
     }
 }
 

@@ -6,7 +6,11 @@ use futures::StreamExt;
 use node::{
     cni,
     containerd::{Containerd, Paths},
-    cri::{Client, events, messages::*},
+    cri::{
+        Client,
+        events::{self, Heard},
+        messages::*,
+    },
     image,
 };
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -32,8 +36,8 @@ pub(crate) fn a_pod_is_run_reached_watched_and_removed() {
         let imported = image::import_all(&config, &client).await.unwrap();
         assert!(imported.contains("httpd"));
         let mut events = events::subscribe(&client);
-        let mut next_event = Box::pin(events.next());
-        assert!(futures::poll!(next_event.as_mut()).is_pending());
+        let listening = tokio::time::timeout(Duration::from_secs(5), events.next()).await;
+        assert_eq!(listening.unwrap(), Some(Heard::Listening), "before anything has happened");
 
         let sandbox_config = PodSandboxConfig {
             metadata: Some(PodSandboxMetadata {
@@ -87,16 +91,24 @@ pub(crate) fn a_pod_is_run_reached_watched_and_removed() {
         assert_eq!((ran.exit_code, ran.stdout.as_slice()), (0, &b"index.html\n"[..]));
         let kill = ["kill", "1"].map(String::from);
         client.exec_sync(&container_id, &kill, Duration::from_secs(5)).await.unwrap();
-        let event = tokio::time::timeout(Duration::from_secs(5), next_event).await.unwrap().unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(5), events.next()).await.unwrap();
+        let Some(Heard::Event(event)) = heard else { panic!("{heard:?}") };
         assert_eq!(event.container_id, container_id);
         assert!(matches!(event.kind, events::EventKind::Exited(Some(exit)) if exit.code == 0), "{event:?}");
 
         let log = fs::read_to_string(place.path("logs/httpd/0.log")).unwrap();
         assert!(log.contains("response:200"), "{log}");
-        client
-            .stop_pod_sandbox(StopPodSandboxRequest { pod_sandbox_id: pod_sandbox_id.clone() })
-            .await
-            .unwrap();
+        // containerd 1.6 may fail while the shim of the container that ended goes away.
+        let mut stopped = Err(String::new());
+        for _ in 0..100 {
+            let request = StopPodSandboxRequest { pod_sandbox_id: pod_sandbox_id.clone() };
+            stopped = client.stop_pod_sandbox(request).await.map_err(|error| error.to_string());
+            if stopped.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        stopped.unwrap();
         client.remove_pod_sandbox(RemovePodSandboxRequest { pod_sandbox_id }).await.unwrap();
         containerd.stop().await;
     });

@@ -43,6 +43,15 @@ fn endpoints_count_when_no_slice_speaks_for_their_service() {
 }
 
 #[test]
+fn json_may_stand_in_several_values_and_beside_yaml_which_may_begin_like_it() {
+    let service = |name: &str| format!("{{\"kind\":\"Service\",\"metadata\":{{\"name\":\"{name}\"}}}}\n");
+    let flow = "{kind: Service, metadata: {name: d}} # in flow style\n";
+    let text = format!("{}{}---\n{}---\n{flow}---\n{SERVICE}", service("a"), service("b"), service("c"));
+    let names: Vec<_> = read(&text).services.iter().map(|service| service.name().name.to_string()).collect();
+    assert_eq!(names, ["a", "b", "c", "d", "web"]);
+}
+
+#[test]
 fn what_is_no_manifest_is_refused_with_its_place() {
     let refused = |text: &str| Objects::default().read(text).unwrap_err();
     assert_eq!(refused(&format!("{SERVICE}---\nfoo: bar\n")).document, 2);

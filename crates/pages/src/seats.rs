@@ -8,14 +8,13 @@ use std::time::{Duration, Instant};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::timeout;
 
-/// How many connections a listener serves at a time.
-pub(super) const SEATS: usize = 1024;
 /// When a place is looked for again while all connections work.
 const AGAIN: Duration = Duration::from_millis(10);
 
 /// Places for connections.
 #[derive(Debug)]
-pub(super) struct Seats {
+pub struct Seats {
+    count: usize,
     places: Arc<Semaphore>,
     /// Those that were taken, with since when they were silent at that time: more or less in that order.
     taken: VecDeque<(u64, Weak<Seat>)>,
@@ -23,8 +22,8 @@ pub(super) struct Seats {
 
 /// The place of a connection.
 #[derive(Debug)]
-pub(super) struct Seat {
-    /// How many of its queries are being answered.
+pub struct Seat {
+    /// How many of its questions are being answered.
     working: AtomicU32,
     /// Since when none is, in microseconds from some moment on.
     silent_since: AtomicU64,
@@ -32,19 +31,19 @@ pub(super) struct Seat {
     _place: OwnedSemaphorePermit,
 }
 
-/// A query that is being answered.
+/// A question that is being answered.
 #[derive(Debug)]
-pub(super) struct Working(Arc<Seat>);
+pub struct Working(Arc<Seat>);
 
 impl Seats {
-    /// All of them free.
-    pub(super) fn new() -> Self {
-        Self { places: Arc::new(Semaphore::new(SEATS)), taken: VecDeque::new() }
+    /// So many places, all of them free.
+    pub fn new(count: usize) -> Self {
+        Self { count, places: Arc::new(Semaphore::new(count)), taken: VecDeque::new() }
     }
 
     /// A place for a new connection. If there is none, the connection that was silent longest has to leave; waits
     /// while all of them work. Tells whether there was none.
-    pub(super) async fn take(&mut self) -> (Arc<Seat>, bool) {
+    pub async fn take(&mut self) -> (Arc<Seat>, bool) {
         let mut crowded = false;
         let place = loop {
             if let Ok(place) = self.places.clone().try_acquire_owned() {
@@ -64,7 +63,7 @@ impl Seats {
             _place: place,
         });
         self.taken.push_back((since, Arc::downgrade(&seat)));
-        if self.taken.len() > 2 * SEATS {
+        if self.taken.len() > 2 * self.count {
             self.taken.retain(|(_, seat)| seat.strong_count() > 0);
         }
         (seat, crowded)
@@ -86,14 +85,14 @@ impl Seats {
 }
 
 impl Seat {
-    /// A query is being answered, as long as the value lives.
-    pub(super) fn work(self: &Arc<Self>) -> Working {
+    /// A question is being answered, as long as the value lives.
+    pub fn work(self: &Arc<Self>) -> Working {
         self.working.fetch_add(1, Ordering::AcqRel);
         Working(self.clone())
     }
 
     /// Waits until another connection needs the place.
-    pub(super) async fn needed(&self) {
+    pub async fn needed(&self) {
         self.leave.notified().await;
     }
 }
@@ -116,9 +115,9 @@ mod tests {
 
     #[tokio::test]
     async fn who_was_silent_longest_leaves_and_who_works_stays() {
-        let mut seats = Seats::new();
+        let mut seats = Seats::new(100);
         let mut taken = Vec::new();
-        for _ in 0..SEATS {
+        for _ in 0..100 {
             let (seat, crowded) = seats.take().await;
             assert!(!crowded);
             taken.push(seat);
@@ -131,9 +130,8 @@ mod tests {
         assert!(seats.take().await.1);
         left.await.unwrap();
         drop(working);
-        let remaining = taken.iter().map(|seat| timeout(Duration::from_millis(1), seat.needed()));
-        for seat in futures::future::join_all(remaining).await {
-            assert!(seat.is_err());
+        for seat in &taken {
+            assert!(timeout(Duration::from_millis(1), seat.needed()).await.is_err());
         }
     }
 }
