@@ -1,6 +1,6 @@
 # Two commands set everything up: `make demo` and `make test`. Both say what they install first.
 
-.PHONY: demo test lint bench compat clean
+.PHONY: demo test lint bench compat fuzz clean
 
 demo:
 	@scripts/need.sh root cargo tools
@@ -30,6 +30,11 @@ compat:
 	target/debug/compat proxy
 	target/debug/compat dns --most 2000
 	target/debug/compat deploy
+
+# A minute for each target; `fuzz/run.sh SECONDS TARGET` for longer and for one.
+fuzz:
+	@scripts/need.sh cargo fuzz
+	fuzz/run.sh
 
 clean:
 	cargo clean

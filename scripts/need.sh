@@ -1,7 +1,7 @@
 #!/bin/sh
 # Checks what the words name and installs what is missing; says what it installs before it does,
 # and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [resolvers] [vm] [bench]
-#                [dns-bench]
+#                [dns-bench] [fuzz]
 set -u
 
 KUBECTL_VERSION=v1.36.0
@@ -103,6 +103,8 @@ for word; do
             install_packages $(missing_package qemu-system-x86_64 qemu-system-x86; missing_static_busybox
                 missing_package cpio cpio; missing_package modprobe kmod; missing_package ipvsadm ipvsadm
                 missing_package ipset ipset; missing_package iptables iptables) ;;
+        fuzz)
+            install_packages $(missing_package c++ g++) ;;
         bench)
             install_packages $(missing_package etcd etcd-server) ;;
         dns-bench)

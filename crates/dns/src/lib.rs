@@ -17,6 +17,8 @@ mod config;
 mod corefile;
 mod error;
 mod forward;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod hosts;
 mod interfaces;
 mod limits;

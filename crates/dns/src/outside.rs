@@ -28,7 +28,7 @@ use crate::wire::{Name, Query, rcode};
 
 use cache::{Cache, Hit, Stale};
 use complaints::Complaints;
-use entry::Entry;
+pub(crate) use entry::Entry;
 use flights::{Flights, Landing, Outcome, Waiting};
 pub(crate) use loops::Loops;
 pub(crate) use meters::Meters;

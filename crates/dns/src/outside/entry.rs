@@ -56,6 +56,9 @@ impl Entry {
         if message.is_bare() {
             return Ok(Self::failure(question, message.rcode()));
         }
+        if !message.is_about(question.wire()) {
+            return Err(Flaw::Foreign);
+        }
         let scan = Scan::of(packet, question)?;
         let end = scan.records.last().map_or(scan.start, |spot| usize::from(spot.end));
         Ok(Self {

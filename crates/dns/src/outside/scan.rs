@@ -77,7 +77,7 @@ impl Scan {
         let (mut at, mut answer) = (start, Vec::new());
         'sections: for (place, section) in SECTIONS.into_iter().enumerate() {
             for _ in 0..word(packet, 6 + 2 * place)? {
-                let record = Record::read(packet, at)?;
+                let record = Record::read(packet, at, &scan.records)?;
                 if record.kind == kind::OPT {
                     // One OPT record, in the additional section (RFC 6891, 6.1.1). What is behind it can be spared.
                     if section != Section::Additional {
@@ -195,8 +195,12 @@ struct Record {
 }
 
 impl Record {
-    fn read(packet: &[u8], at: usize) -> Result<Self, Malformed> {
+    /// Reads the record at `at`, behind others.
+    fn read(packet: &[u8], at: usize, before: &[Spot]) -> Result<Self, Malformed> {
         let (owner, head) = Name::read(packet, at)?;
+        let ttl = head + 4;
+        let stays = |at| if stays(packet, at, ttl, before) { Ok(()) } else { Err(Malformed) };
+        stays(at)?;
         let (kind, data) = (word(packet, head)?, head + 10);
         let end = data + usize::from(word(packet, head + 8)?);
         if end > packet.len() {
@@ -213,15 +217,29 @@ impl Record {
         if let Some((before, count)) = names_inside(kind) {
             let mut at = data + before;
             for _ in 0..count {
-                at = Name::read(packet, at)?.1;
+                let name = at;
+                at = Name::read(packet, name)?.1;
+                stays(name)?;
             }
             let rest = if kind == kind::SOA { 20 } else { 0 };
             if at + rest != end {
                 return Err(Malformed);
             }
         }
-        Ok(Self { owner, kind, ttl: head + 4, data, end })
+        Ok(Self { owner, kind, ttl, data, end })
     }
+}
+
+/// Whether the name at `at`, in a record with its TTL at `ttl`, is the same in every copy of the reply: made of bytes
+/// before each of its pointers, so that they are not cut off, of which none is a TTL. Otherwise a name that is none of
+/// [`Scan::keep_own`]'s could come of it later.
+fn stays(packet: &[u8], at: usize, ttl: usize, before: &[Spot]) -> bool {
+    Name::pointers(packet, at).all(|(pointer, bytes)| {
+        let touches = |ttl: usize| ttl < bytes.end && bytes.start < ttl + 4;
+        let next = before.partition_point(|spot| usize::from(spot.ttl) + 4 <= bytes.start);
+        let touches_one = before.get(next).is_some_and(|spot| touches(usize::from(spot.ttl)));
+        bytes.end <= pointer && !touches(ttl) && !touches_one
+    })
 }
 
 #[cfg(test)]
@@ -349,5 +367,26 @@ mod tests {
                 assert!(scan.records.iter().all(|spot| usize::from(spot.end) <= flipped.len()));
             }
         }
+    }
+
+    #[test]
+    fn names_do_not_lean_on_bytes_that_change_or_go() {
+        // An alias with a TTL that reads as the name b, to b; and an address with a name to be found somewhere.
+        let found_at = |place: usize| {
+            let question = Sample::new("a.example", kind::AAAA).question();
+            let mut packet = vec![0, 0, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0];
+            packet.extend_from_slice(question.wire());
+            let alias = packet.len();
+            packet.extend_from_slice(b"\xC0\x0C\0\x05\0\x01\x01b\0\0\0\x03\x01b\0");
+            packet.extend_from_slice(&[0xC0, place as u8, 0, 28, 0, 1]);
+            // A TTL that would end the name that begins with the type of the question.
+            packet.extend_from_slice(&[0, 0, 0, 60, 0, 16]);
+            packet.extend_from_slice(&[0; 16]);
+            (alias, Scan::of(&packet, &question).map(|scan| scan.records.len()))
+        };
+        let alias = found_at(HEADER).0;
+        assert_eq!(found_at(alias + 12).1, Ok(2), "the data of the alias stays");
+        assert_eq!(found_at(alias + 6).1, Err(Flaw::Malformed), "its TTL does not");
+        assert_eq!(found_at(alias - 3).1, Err(Flaw::Malformed), "what is behind the pointer may be cut off");
     }
 }

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::net::IpAddr;
+use std::ops::Range;
 
 use super::{HEADER, LONGEST_NAME, Malformed};
 
@@ -46,7 +47,7 @@ impl Name {
                 self.lower();
                 return Ok(end.unwrap_or(at + 1));
             }
-            let target = usize::from(super::word(packet, at)? & !(u16::from(POINTER) << 8));
+            let target = target(packet, at)?;
             if last & POINTER != POINTER || target >= earliest || target < HEADER {
                 return Err(Malformed);
             }
@@ -94,7 +95,7 @@ impl Name {
         loop {
             let length = usize::from(packet[at]);
             if packet[at] & POINTER == POINTER {
-                at = usize::from(super::word(packet, at)? & !(u16::from(POINTER) << 8));
+                at = target(packet, at)?;
                 continue;
             }
             as_is.extend_from_slice(&packet[at..=at + length]);
@@ -103,6 +104,26 @@ impl Name {
                 return Ok((as_is, end));
             }
         }
+    }
+
+    /// The pointers that a name follows, each by its place and the bytes up to the next one or the end that it leads
+    /// to. The name must have been read before.
+    pub(crate) fn pointers(packet: &[u8], at: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
+        let labels = |mut at: usize| {
+            while (1..=LONGEST_LABEL).contains(&usize::from(packet[at])) {
+                at += 1 + usize::from(packet[at]);
+            }
+            at
+        };
+        let mut last = labels(at);
+        std::iter::from_fn(move || {
+            let place = last;
+            (packet[place] != 0).then(|| {
+                let target = target(packet, place).unwrap_or_default();
+                last = labels(target);
+                (place, target..last + 1)
+            })
+        })
     }
 
     /// The name written in text, with or without the final dot. Knows no escapes; Kubernetes needs none.
@@ -253,6 +274,11 @@ impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{self}")
     }
+}
+
+/// Where the pointer at a place leads.
+fn target(packet: &[u8], at: usize) -> Result<usize, Malformed> {
+    Ok(usize::from(super::word(packet, at)? & !(u16::from(POINTER) << 8)))
 }
 
 #[cfg(test)]

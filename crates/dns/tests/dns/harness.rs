@@ -49,7 +49,7 @@ impl Server {
     }
 
     async fn when_ready(mut self) -> Self {
-        tokio::time::timeout(Duration::from_secs(5), &mut self.ready).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(30), &mut self.ready).await.unwrap().unwrap();
         self
     }
 
@@ -89,7 +89,7 @@ impl Server {
         self.feed(Input::Namespace(Event::Synced));
         self.feed(Input::Service(Event::Synced));
         self.feed(Input::Slice(Event::Synced));
-        tokio::time::timeout(Duration::from_secs(5), &mut self.ready).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(30), &mut self.ready).await.unwrap().unwrap();
     }
 
     pub(crate) fn feed(&self, input: Input) {

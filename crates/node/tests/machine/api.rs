@@ -117,7 +117,7 @@ impl Api {
     /// Waits until the object at `path` is as `wanted` says; the object, or a panic with its last state.
     pub(crate) async fn wait(&self, path: &str, wanted: impl Fn(&Value) -> bool) -> Value {
         let mut last = Value::Null;
-        for _ in 0..1500 {
+        for _ in 0..6000 {
             last = self.get(path).unwrap_or_default();
             if wanted(&last) {
                 return last;

@@ -36,7 +36,7 @@ pub(crate) fn a_pod_is_run_reached_watched_and_removed() {
         let imported = image::import_all(&config, &client).await.unwrap();
         assert!(imported.contains("httpd"));
         let mut events = events::subscribe(&client);
-        let listening = tokio::time::timeout(Duration::from_secs(5), events.next()).await;
+        let listening = tokio::time::timeout(Duration::from_secs(30), events.next()).await;
         assert_eq!(listening.unwrap(), Some(Heard::Listening), "before anything has happened");
 
         let sandbox_config = PodSandboxConfig {
@@ -87,11 +87,11 @@ pub(crate) fn a_pod_is_run_reached_watched_and_removed() {
 
         assert!(get(&address, 80).await.contains("It works!"));
         let ls = ["ls", "/www"].map(String::from);
-        let ran = client.exec_sync(&container_id, &ls, Duration::from_secs(5)).await.unwrap();
+        let ran = client.exec_sync(&container_id, &ls, Duration::from_secs(30)).await.unwrap();
         assert_eq!((ran.exit_code, ran.stdout.as_slice()), (0, &b"index.html\n"[..]));
         let kill = ["kill", "1"].map(String::from);
-        client.exec_sync(&container_id, &kill, Duration::from_secs(5)).await.unwrap();
-        let heard = tokio::time::timeout(Duration::from_secs(5), events.next()).await.unwrap();
+        client.exec_sync(&container_id, &kill, Duration::from_secs(30)).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(30), events.next()).await.unwrap();
         let Some(Heard::Event(event)) = heard else { panic!("{heard:?}") };
         assert_eq!(event.container_id, container_id);
         assert!(matches!(event.kind, events::EventKind::Exited(Some(exit)) if exit.code == 0), "{event:?}");

@@ -47,7 +47,7 @@ impl Running {
 /// Asks until this server answers; returns how long that took.
 pub(crate) fn wait_for(scene: &Scene, front: &str, server: &str) -> Duration {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(10) {
+    while start.elapsed() < Duration::from_secs(60) {
         if ask(&scene.client, front).is_ok_and(|answer| answer.server == server) {
             return start.elapsed();
         }

@@ -19,10 +19,10 @@ fn follow(scene: &Scene, localhost: &mut Localhost) {
     scene.with_sight(|sight| scene.node.run(|| localhost.follow(sight, &Touched::Everything)));
 }
 
-/// Asks until the answer is as wanted, for a second at most.
+/// Asks until the answer is as wanted, for a while.
 fn wait_until(mut is_so: impl FnMut() -> bool) -> bool {
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(1) {
+    while start.elapsed() < Duration::from_secs(30) {
         if is_so() {
             return true;
         }

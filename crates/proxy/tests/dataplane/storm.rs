@@ -175,7 +175,7 @@ fn others_go_on(scene: Option<Scene>, at_start: bool) {
 fn wait_for_event(api: &Api, object: &str, said: &str) -> bool {
     let start = Instant::now();
     let there = || api.events().iter().any(|(name, message)| name == object && message.contains(said));
-    while !there() && start.elapsed() < Duration::from_secs(5) {
+    while !there() && start.elapsed() < Duration::from_secs(30) {
         std::thread::sleep(Duration::from_millis(20));
     }
     there()

@@ -1,0 +1,124 @@
+//! What bytes from outside reach, without a socket: the doors by which a fuzzer comes in.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use service::Event;
+use service::manifest::Objects;
+use tokio::runtime::Runtime;
+
+use crate::config::Config;
+use crate::forward::Question;
+use crate::hosts::Hosts;
+use crate::metrics::Metrics;
+use crate::names::{Input, Names};
+use crate::outside::{self, Entry};
+use crate::server::chain::{Chain, Parts};
+use crate::server::plan::{self, Next, Plan};
+use crate::server::{Client, Transport};
+use crate::wire::{Copier, Message, Name, Query, Record, Reply, Section};
+use crate::zone::{Table, View};
+
+/// A server that is handed packets.
+#[derive(Debug)]
+pub struct Server {
+    plan: Plan,
+    runtime: Runtime,
+}
+
+impl Server {
+    /// A server with the first block of a Corefile and with the cluster that a manifest describes.
+    ///
+    /// # Panics
+    /// When one of them cannot be used.
+    pub fn new(corefile: &str, manifest: &str) -> Self {
+        let config = Config::from_corefile(corefile, Path::new("/")).expect("a Corefile");
+        let block = &config.blocks[0];
+        let mut objects = Objects::default();
+        objects.read(manifest).expect("a manifest");
+        let table = Arc::new(Table::new());
+        let mut names = Names::new(Default::default(), true);
+        names.take(inputs(objects.finish())).into_iter().for_each(|change| table.apply(change, 1));
+        let servers = vec!["10.96.0.10".parse().expect("an address")];
+        let cluster =
+            block.plugins.kubernetes.as_ref().map(|kubernetes| View::new(table, kubernetes, servers));
+        let hosts = block.plugins.hosts.clone().map(|hosts| Arc::new(Hosts::new(hosts).expect("its lines")));
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let _inside = runtime.enter();
+        let setup = outside::Setup::of(&block.plugins, &[], "dns://:53");
+        let outside =
+            outside::Outside::new(setup, &outside::Meters::new(&Metrics::new()), &outside::Loops::default());
+        let chain = Arc::new(Chain::new(&block.plugins, Parts { cluster, imports: None, hosts }, outside));
+        let entries = block.served.iter().map(|served| plan::Entry {
+            zone: served.zone.clone(),
+            chain: chain.clone(),
+            counts: None,
+            log: None,
+        });
+        let plan = Plan::new(entries.collect());
+        drop(_inside);
+        Self { plan, runtime }
+    }
+
+    /// The reply to a packet, if it gets one.
+    pub fn reply(&self, packet: &[u8], tcp: bool) -> Option<Vec<u8>> {
+        let transport = if tcp { Transport::Tcp } else { Transport::Udp };
+        let client = Client { address: [10, 244, 1, 9].into(), port: 4711, transport };
+        let mut reply = Vec::new();
+        if tcp && let Some(messages) = self.plan.transfer(packet, client) {
+            return messages.into_iter().next();
+        }
+        match self.plan.begin(packet, client, &mut reply).next {
+            Next::Reply => {}
+            Next::Silence => return None,
+            Next::Later => {
+                reply.clear();
+                self.runtime.block_on(self.plan.finish(packet, client, &mut reply));
+            }
+        }
+        Some(reply).filter(|reply| !reply.is_empty())
+    }
+}
+
+/// A list of everything that the objects are.
+fn inputs(objects: Objects) -> Vec<Input> {
+    let namespaces = objects.namespaces.into_iter().map(Event::Apply).chain([Event::Synced]);
+    let services = objects.services.into_iter().map(Event::Apply).chain([Event::Synced]);
+    let slices = objects.slices.into_iter().map(Event::Apply).chain([Event::Synced]);
+    let pods = objects.pods.into_iter().map(Event::Apply).chain([Event::Synced]);
+    let first = namespaces.map(Input::Namespace).chain(services.map(Input::Service));
+    first.chain(slices.map(Input::Slice)).chain(pods.map(Input::Pod)).collect()
+}
+
+/// What a client is told, in `limit` bytes at most, after a resolver replied so to its query; `None` if the reply is
+/// not believed, or the query cannot be read.
+pub fn repeated(query: &[u8], reply: &[u8], limit: usize, ttl: Option<u32>) -> Option<Vec<u8>> {
+    let query = Query::decode(query).ok()?;
+    let entry = Entry::read(reply, &Question::of(&query)).ok()?;
+    let mut out = Vec::new();
+    entry.write(&query, limit, ttl, &mut out);
+    Some(out)
+}
+
+/// A reply with the records of another one, whatever is in it, and how many of them fit; `None` if it cannot be read.
+pub fn copied(query: &[u8], reply: &[u8], limit: usize) -> Option<(Vec<u8>, usize)> {
+    let query = Query::decode(query).ok()?;
+    let records = Message::read(reply).and_then(Message::records).ok()?;
+    let mut out = Vec::new();
+    let mut made = Reply::to(&query, limit, &mut out);
+    let mut copier = Copier::new(&mut made, &query.name);
+    let fit = records.iter().take_while(|(_, record)| copier.record(Section::Answer, record)).count();
+    made.finish(0);
+    Some((out, fit))
+}
+
+/// The records of a reply, as text that is equal when they are; `None` if it cannot be read.
+pub fn records(reply: &[u8]) -> Option<Vec<String>> {
+    let records = Message::read(reply).and_then(Message::records).ok()?;
+    let text = |(_, record): (Section, Record)| {
+        let Record { name, kind, ttl, data } = record;
+        let owner = Name::read(&name, 0).map(|(name, _)| name.to_string());
+        format!("{owner:?} {kind} {ttl} {data:?}")
+    };
+    Some(records.into_iter().map(text).collect())
+}
