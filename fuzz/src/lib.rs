@@ -1,6 +1,7 @@
 //! Targets for a fuzzer: functions that are given any bytes and panic when a rule is broken.
 
 mod clients;
+mod requests;
 mod resolvers;
 mod texts;
 
@@ -24,6 +25,8 @@ const TARGETS: &[Target] = &[
     Target { name: "records", run: resolvers::copy, seeds: resolvers::seeds },
     Target { name: "corefile", run: texts::corefile, seeds: texts::corefiles },
     Target { name: "manifest", run: texts::manifest, seeds: texts::manifests },
+    Target { name: "object", run: requests::object, seeds: requests::objects },
+    Target { name: "patch", run: requests::patch, seeds: requests::patches },
 ];
 
 /// The names of all targets.
