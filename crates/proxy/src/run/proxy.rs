@@ -22,6 +22,10 @@ use crate::metrics::{ChangeOf, Metrics};
 use crate::mode::{Mode, Report, Touched};
 use crate::sight::{NodeFacts, Sight};
 
+/// How long the first rules wait to know the node's addresses. Without, node ports would be open at all of them for a
+/// moment; but a node that may not be read is better served late than never.
+const NODE_PATIENCE: Duration = Duration::from_secs(1);
+
 /// Model and mode of one node.
 pub(super) struct Proxy {
     cluster: Cluster,
@@ -50,6 +54,10 @@ pub(super) struct Proxy {
     pub(super) behind: bool,
     /// When the mode looked after its rules last.
     tended: Instant,
+    /// When this began.
+    begun: Instant,
+    /// Whether the API server has said what it knows of this node.
+    node_listed: bool,
     /// When rules were loaded last.
     loaded: Option<Instant>,
     room: Room,
@@ -86,6 +94,8 @@ impl Proxy {
             all: true,
             behind: false,
             tended: Instant::now(),
+            begun: Instant::now(),
+            node_listed: false,
             loaded: None,
             room: Room::default(),
             waits: false,
@@ -97,10 +107,13 @@ impl Proxy {
         self.waits.then(|| self.rest())
     }
 
-    /// How much is left of the time between two loads.
+    /// How much is left of the time between two loads, or of that for the node to be known before the first.
     fn rest(&self) -> Duration {
-        let passed = self.loaded.map_or(Duration::MAX, |at| at.elapsed());
-        self.config.min_sync_period.saturating_sub(passed)
+        match self.loaded {
+            Some(loaded) => self.config.min_sync_period.saturating_sub(loaded.elapsed()),
+            None if self.node_listed => Duration::ZERO,
+            None => NODE_PATIENCE.saturating_sub(self.begun.elapsed()),
+        }
     }
 
     /// In how long the mode wants to look after its rules, whatever else happens meanwhile.
@@ -165,6 +178,10 @@ impl Proxy {
             Event::Apply(node) if node.metadata.name == self.node.viewpoint.node => node,
             Event::Delete(node) if node.metadata.name == self.node.viewpoint.node => {
                 self.health.node_is(false);
+                return;
+            }
+            Event::Synced => {
+                self.node_listed = true;
                 return;
             }
             _ => return,

@@ -21,6 +21,8 @@ struct State {
     refused: usize,
     /// Events that were posted.
     events: Vec<Value>,
+    /// Kinds of which no list is given for now.
+    held: Vec<&'static str>,
 }
 
 /// A server for the rest of the process.
@@ -82,6 +84,18 @@ impl Api {
         changed.notify_all();
     }
 
+    /// Gives no list of a kind until [`Api::release`].
+    pub(crate) fn hold(&self, plural: &'static str) {
+        self.state.0.lock().unwrap().held.push(plural);
+    }
+
+    /// Gives lists of all kinds.
+    pub(crate) fn release(&self) {
+        let (state, changed) = &*self.state;
+        state.lock().unwrap().held.clear();
+        changed.notify_all();
+    }
+
     /// How many watches were refused.
     pub(crate) fn refused(&self) -> usize {
         self.state.0.lock().unwrap().refused
@@ -125,7 +139,9 @@ impl Api {
     }
 
     fn list(&self, stream: TcpStream, plural: &str) -> io::Result<()> {
-        let state = self.state.0.lock().unwrap();
+        let (state, changed) = &*self.state;
+        let held = |state: &mut State| state.held.contains(&plural);
+        let state = changed.wait_while(state.lock().unwrap(), held).unwrap();
         let items: Vec<_> =
             state.objects.iter().filter(|(other, _)| *other == plural).map(|(_, object)| object).collect();
         let version = state.history.len().to_string();

@@ -81,3 +81,29 @@ fn the_rules_follow_the_api_server_even_over_a_lost_and_an_outdated_watch() {
     proxy.stop();
     assert_eq!(ask(&scene.client, VIP).unwrap().server, "pod2", "the rules stay when the proxy stops");
 }
+
+#[test]
+fn the_first_rules_wait_for_the_nodes_addresses_but_not_for_ever() {
+    let api = Api::start();
+    api.put(service("web", "10.96.0.20", json!({})));
+    api.put(slice("web-1", "web", &[(POD1, "node")]));
+    let first_rules = |scene: Scene| {
+        let start = Instant::now();
+        let proxy = Running::start(&scene, &api, Duties::none());
+        while !scene.nft("list ruleset").contains("10.96.0.20") {
+            assert!(start.elapsed() < Duration::from_secs(60), "there are no rules");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let took = start.elapsed();
+        proxy.stop();
+        took
+    };
+    api.hold("nodes");
+    let Some(scene) = Scene::new() else { return };
+    let without = first_rules(scene);
+    assert!(without >= Duration::from_secs(1), "they came without them after {without:?}");
+    api.release();
+    let scenes = std::iter::from_fn(Scene::new).take(5);
+    let with: Vec<_> = scenes.map(first_rules).take(5).collect();
+    assert!(with.iter().any(|took| *took < Duration::from_secs(1)), "they wait for more: {with:?}");
+}
