@@ -44,10 +44,11 @@ impl Server {
             block.plugins.kubernetes.as_ref().map(|kubernetes| View::new(table, kubernetes, servers));
         let hosts = block.plugins.hosts.clone().map(|hosts| Arc::new(Hosts::new(hosts).expect("its lines")));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let _inside = runtime.enter();
-        let setup = outside::Setup::of(&block.plugins, &[], "dns://:53");
-        let outside =
-            outside::Outside::new(setup, &outside::Meters::new(&Metrics::new()), &outside::Loops::default());
+        let outside = {
+            let _tasks_belong_to = runtime.enter();
+            let setup = outside::Setup::of(&block.plugins, &[], "dns://:53");
+            outside::Outside::new(setup, &outside::Meters::new(&Metrics::new()), &outside::Loops::default())
+        };
         let chain = Arc::new(Chain::new(&block.plugins, Parts { cluster, imports: None, hosts }, outside));
         let entries = block.served.iter().map(|served| plan::Entry {
             zone: served.zone.clone(),
@@ -55,9 +56,7 @@ impl Server {
             counts: None,
             log: None,
         });
-        let plan = Plan::new(entries.collect());
-        drop(_inside);
-        Self { plan, runtime }
+        Self { plan: Plan::new(entries.collect()), runtime }
     }
 
     /// The reply to a packet, if it gets one.
