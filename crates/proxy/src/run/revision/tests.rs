@@ -39,8 +39,8 @@ async fn started(config: &Config, duties: &Duties) -> (Proxy, Arc<Mutex<Vec<Stri
     let reporter = Reporter::start(kube::Client::try_from(api).unwrap(), &config.node_name);
     let mode = Box::new(Notebook(notes.clone()));
     let mut proxy = Proxy::new(config.clone(), mode, health, metrics, reporter, observers);
-    let listed = vec![Input::Service(Event::Synced), Input::Slice(Event::Synced)];
-    proxy.take(listed).await.unwrap();
+    let listed = [Input::Service(Event::Synced), Input::Slice(Event::Synced), Input::Node(Event::Synced)];
+    proxy.take(listed.into()).await.unwrap();
     assert!(proxy.started);
     notes.lock().unwrap().clear();
     (proxy, notes)
