@@ -53,7 +53,7 @@ pub async fn run(
     let metrics = Metrics::new();
     let mut server = Server {
         feeds: Feeds::new(source, metrics.clone()),
-        ports: Ports::new(sockets, metrics.clone())?,
+        ports: Ports::new(sockets, metrics.clone()),
         status: Status::new(metrics.clone()),
     };
     let mut reload = Reload::new(corefile, &config);

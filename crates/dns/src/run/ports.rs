@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::feed::Feeds;
@@ -32,6 +32,8 @@ type Port = (Listen, SocketAddr);
 pub(super) struct Ports {
     /// An address may be there more than once, in different network namespaces.
     ports: Vec<(Port, Listening)>,
+    /// Sockets of which nothing is read before it is known what to answer.
+    waiting: Vec<Open>,
     /// Sockets that were handed over and are used whatever the configuration listens on.
     fixed: bool,
     refresh: Vec<Task>,
@@ -52,8 +54,12 @@ struct Listening {
     shared: Arc<Shared>,
     certificate: watch::Sender<Option<Arc<rustls::ServerConfig>>>,
     _workers: Vec<Worker>,
-    _tcp: Task,
+    /// Connections are accepted as long as this is there.
+    _accepts: oneshot::Sender<()>,
 }
+
+/// What answers on a port, ready to be exchanged for what did, with the certificate if it has one.
+type Ready = (Arc<Plan>, Option<Arc<rustls::ServerConfig>>);
 
 /// What a configuration makes of the ports, before any of it counts.
 #[derive(Debug, Default)]
@@ -88,10 +94,11 @@ impl Drop for Task {
 }
 
 impl Ports {
-    /// Begins to take in queries on sockets; they are refused until [`Ports::answer`].
-    pub(super) fn new(sockets: Sockets, metrics: Metrics) -> Result<Self, Error> {
-        let mut ports = Self {
+    /// Takes over sockets. What comes in there waits for [`Ports::answer`].
+    pub(super) fn new(sockets: Sockets, metrics: Metrics) -> Self {
+        Self {
             ports: Vec::new(),
+            waiting: sockets.open,
             fixed: sockets.fixed,
             refresh: Vec::new(),
             meters: outside::Meters::new(&metrics),
@@ -100,30 +107,7 @@ impl Ports {
             loops: outside::Loops::default(),
             lines: None,
             threads: 0,
-        };
-        ports.ports = ports.listen(sockets)?;
-        Ok(ports)
-    }
-
-    /// Begins to take in queries on sockets; they are refused so far.
-    fn listen(&mut self, sockets: Sockets) -> Result<Vec<(Port, Listening)>, Error> {
-        let mut opened = Vec::new();
-        for Open { listen, address, udp, tcp } in sockets.open {
-            let shared = Arc::new(Shared::new(Arc::new(Plan::new(Vec::new()))));
-            let mut workers = Vec::new();
-            for socket in udp {
-                self.threads += 1;
-                let tasks = tokio::runtime::Handle::current();
-                let worker = Worker::start(socket, self.threads, shared.clone(), tasks);
-                workers.push(worker.map_err(Error::Socket)?);
-            }
-            let (certificate, held) = watch::channel(None);
-            let tcp = tcp::serve(shared.clone(), tcp::open(tcp).map_err(Error::Socket)?, listen, held);
-            let listening =
-                Listening { shared, certificate, _workers: workers, _tcp: Task(tokio::spawn(tcp)) };
-            opened.push(((listen, address), listening));
         }
-        Ok(opened)
     }
 
     /// Answers as a configuration says from now on. Ports that it adds are opened, those that it leaves out are
@@ -132,30 +116,36 @@ impl Ports {
     /// # Errors
     /// When something that it needs is not there; then everything is as it was.
     pub(super) fn answer(&mut self, config: &Config, feeds: &Feeds) -> Result<(), Error> {
-        let opened = match self.fixed {
-            true => Vec::new(),
-            false => {
-                let held: Vec<Port> = self.ports.iter().map(|(port, _)| *port).collect();
-                self.listen(Sockets::beside(config, &held)?)?
-            }
-        };
-        let ports: BTreeSet<Port> = self.ports.iter().chain(&opened).map(|(port, _)| *port).collect();
-        let next = self.prepare(config, feeds, &ports)?;
-        self.ports.extend(opened);
-        self.ports.retain(|(port, _)| next.plans.contains_key(port));
-        self.metrics.disable_all();
+        let mut opened = std::mem::take(&mut self.waiting);
+        let known = self.ports.iter().map(|(port, _)| *port);
+        let mut ports: Vec<Port> = known.chain(opened.iter().map(Open::port)).collect();
+        if !self.fixed {
+            let new = Sockets::beside(config, &ports)?.open;
+            ports.extend(new.iter().map(Open::port));
+            opened.extend(new);
+        }
+        let first_thread = self.threads + 1;
+        self.threads += opened.iter().map(|open| open.udp.len()).sum::<usize>();
+        let next = self.prepare(config, feeds, &ports.into_iter().collect())?;
+        let (mut plans, mut enabled) = (BTreeMap::new(), Vec::new());
         for (port, Answers { blocks, certificate }) in next.plans {
-            for entry in &blocks {
-                let names = &entry.directives;
-                self.metrics.enable(&server_name(port), &entry.entry.zone.to_string(), names);
-            }
+            let names = blocks.iter().map(|block| (block.entry.zone.to_string(), block.directives.clone()));
+            enabled.extend(names.map(|(zone, directives)| (server_name(port), zone, directives)));
             let plan = Arc::new(Plan::new(blocks.into_iter().map(|block| block.entry).collect()));
-            for (_, listening) in self.ports.iter().filter(|(open, _)| *open == port) {
-                if certificate.is_some() {
-                    listening.certificate.send_replace(certificate.clone());
-                }
-                listening.shared.exchange(plan.clone());
+            plans.insert(port, (plan, certificate));
+        }
+        self.ports.extend(listen(opened, &plans, first_thread)?);
+        self.ports.retain(|(port, _)| plans.contains_key(port));
+        for (port, listening) in &self.ports {
+            let (plan, certificate) = &plans[port];
+            if certificate.is_some() {
+                listening.certificate.send_replace(certificate.clone());
             }
+            listening.shared.exchange(plan.clone());
+        }
+        self.metrics.disable_all();
+        for (server, zone, directives) in &enabled {
+            self.metrics.enable(server, zone, directives);
         }
         self.refresh = next.refresh;
         let before = std::mem::replace(&mut self.outsides, next.outsides);
@@ -248,6 +238,32 @@ impl Ports {
         next.outsides.push(outside.clone());
         outside
     }
+}
+
+/// Begins to answer on sockets by these plans, on threads numbered from `first_thread` on.
+fn listen(
+    sockets: Vec<Open>,
+    plans: &BTreeMap<Port, Ready>,
+    first_thread: usize,
+) -> Result<Vec<(Port, Listening)>, Error> {
+    let (mut listening, mut threads) = (Vec::new(), first_thread..);
+    for open in sockets {
+        let port = open.port();
+        let Some((plan, certificate)) = plans.get(&port) else { continue };
+        let shared = Arc::new(Shared::new(plan.clone()));
+        let mut workers = Vec::new();
+        for (socket, number) in open.udp.into_iter().zip(&mut threads) {
+            let worker = Worker::start(socket, number, shared.clone(), tokio::runtime::Handle::current());
+            workers.push(worker.map_err(Error::Socket)?);
+        }
+        let (certificate, held) = watch::channel(certificate.clone());
+        let (accepts, closing) = oneshot::channel();
+        let listener = tcp::open(open.tcp).map_err(Error::Socket)?;
+        let closing = async { drop(closing.await) };
+        tokio::spawn(tcp::serve(shared.clone(), listener, open.listen, held, closing));
+        listening.push((port, Listening { shared, certificate, _workers: workers, _accepts: accepts }));
+    }
+    Ok(listening)
 }
 
 /// What metrics call the server of a port.

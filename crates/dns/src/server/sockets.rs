@@ -26,6 +26,13 @@ pub(crate) struct Open {
     pub(crate) tcp: TcpListener,
 }
 
+impl Open {
+    /// Where queries come in.
+    pub(crate) fn port(&self) -> (Listen, SocketAddr) {
+        (self.listen, self.address)
+    }
+}
+
 /// The sockets of a configuration, open in the network namespace in which [`Sockets::open`] was called.
 #[derive(Debug)]
 pub struct Sockets {

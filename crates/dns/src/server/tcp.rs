@@ -1,6 +1,7 @@
 //! Queries on connections (RFC 7766).
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -22,6 +23,8 @@ use crate::rate::Rate;
 const CONNECTIONS: usize = 1024;
 /// How long a connection may say nothing while nobody else needs its place (RFC 7766, 6.2.3).
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
+/// How long connections go on when the listener is closed.
+const CLOSING: Duration = Duration::from_secs(10);
 /// How long a client may take to read what it asked for.
 const WRITE: Duration = Duration::from_secs(10);
 /// How many replies of a connection may wait to be written; a client that does not read is not read either.
@@ -38,18 +41,27 @@ pub(crate) fn open(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 /// How long a client may take to agree on keys.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// Answers for ever, a bounded number of connections at a time, which come in as `listen` says: where there are too
-/// many, the one that was silent longest is closed. Those under TLS are refused as long as there is no certificate.
+/// Answers until `closing`, a bounded number of connections at a time, which come in as `listen` says: where there are
+/// too many, the one that was silent longest is closed. Those under TLS are refused as long as there is no certificate.
+/// Connections that are open when it closes have a while to end.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     listener: TcpListener,
     listen: Listen,
     certificate: watch::Receiver<Option<Arc<ServerConfig>>>,
+    closing: impl Future<Output = ()>,
 ) {
+    let mut closing = pin!(closing);
     let (mut seats, rate) = (Seats::new(CONNECTIONS), Rate::new(Instant::now()));
     let mut connections = JoinSet::new();
     loop {
-        let (stream, client) = match listener.accept().await {
+        let accepted = tokio::select! {
+            biased;
+            // Those that the kernel has taken in already come before the end.
+            accepted = listener.accept() => accepted,
+            () = &mut closing => break,
+        };
+        let (stream, client) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 tracing::warn!(%error, "a DNS connection could not be accepted");
@@ -78,6 +90,9 @@ pub(crate) async fn serve(
             }
         });
     }
+    drop(listener);
+    let ended = async { while connections.join_next().await.is_some() {} };
+    let _ = timeout(CLOSING, ended).await;
 }
 
 async fn connection(

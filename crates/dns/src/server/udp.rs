@@ -1,6 +1,6 @@
 //! Queries in datagrams.
 
-use std::net::UdpSocket;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -53,10 +53,19 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Ends the thread after what it is about to send.
+    /// Ends the thread after what has come in. From its first line on, what comes goes to other sockets that fit, such
+    /// as one for all addresses beside this one: this one takes its own datagrams only.
     fn drop(&mut self) {
+        let _ = self.socket.local_addr().and_then(|own| {
+            let own = match own.ip() {
+                IpAddr::V4(any) if any.is_unspecified() => (Ipv4Addr::LOCALHOST, own.port()).into(),
+                IpAddr::V6(any) if any.is_unspecified() => (Ipv6Addr::LOCALHOST, own.port()).into(),
+                _ => own,
+            };
+            self.socket.connect(own)
+        });
         // Not connected, says the kernel, and yet wakes whoever waits.
-        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both);
+        let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Read);
         if let Some(thread) = self.thread.take() {
             // A thread that panicked has said so itself.
             let _ = thread.join();

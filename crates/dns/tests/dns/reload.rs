@@ -2,6 +2,9 @@
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use dns::{Config, Sockets};
@@ -66,6 +69,7 @@ async fn addresses_may_become_those_that_include_them_and_back() {
         |bind: &str| format!(".:{port} {{\n reload 2s\n {bind}\n hosts {{\n 192.0.2.1 a.example\n }}\n}}\n");
     std::fs::write(&path, corefile("bind 127.0.0.1")).unwrap();
     let server = Server::listening(&path, port).await;
+    let (stop, asking) = ask_without_pause(server.address);
     let elsewhere = SocketAddr::from(([127, 0, 0, 2], port));
     let other = Config::from_corefile(&corefile("bind 127.0.0.1"), Path::new("/")).unwrap();
     for (bind, also_elsewhere) in [("", true), ("bind 127.0.0.1", false), ("", true)] {
@@ -85,4 +89,28 @@ async fn addresses_may_become_those_that_include_them_and_back() {
         }
         assert!(Sockets::open(&other).is_err(), "what is open is not shared with others");
     }
+    stop.store(true, Ordering::Relaxed);
+    let (asked, unanswered) = asking.join().unwrap();
+    println!("{asked} datagrams asked meanwhile");
+    assert!(asked > 100 && unanswered == 0, "{unanswered} of {asked} were not answered");
+}
+
+/// Asks in one datagram after another until told to stop; counts them, and those that were not answered.
+fn ask_without_pause(server: SocketAddr) -> (Arc<AtomicBool>, JoinHandle<(usize, usize)>) {
+    let stop = Arc::new(AtomicBool::new(false));
+    let ends = stop.clone();
+    let asking = std::thread::spawn(move || {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let (mut asked, mut unanswered) = (0, 0);
+        while !ends.load(Ordering::Relaxed) {
+            asked += 1;
+            socket.send_to(b"\0\x07\x01\0\0\x01\0\0\0\0\0\0\x01a\x07example\0\0\x01\0\x01", server).unwrap();
+            let mut reply = [0; 512];
+            let answered = socket.recv(&mut reply).is_ok() && reply[3] & 0xF == 0;
+            unanswered += usize::from(!answered);
+        }
+        (asked, unanswered)
+    });
+    (stop, asking)
 }
