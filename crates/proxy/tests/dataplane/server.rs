@@ -125,6 +125,11 @@ impl Asker {
         Self(socket)
     }
 
+    /// Asks as clients of UDP do, who go on sending: a datagram may be lost while its way changes.
+    pub(crate) fn ask_on(&self) -> io::Result<Answer> {
+        self.ask().or_else(|_| self.ask())
+    }
+
     pub(crate) fn ask(&self) -> io::Result<Answer> {
         self.0.send(b"?")?;
         let mut buffer = [0; 64];
