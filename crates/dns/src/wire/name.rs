@@ -11,6 +11,9 @@ use super::{HEADER, LONGEST_NAME, Malformed};
 const LONGEST_LABEL: usize = 63;
 /// Room for a name, in whole words.
 const ROOM: usize = LONGEST_NAME.next_multiple_of(8);
+/// How many pointers a name may follow: as many as a name can have labels. Without a bound a long reply in which each
+/// name follows thousands takes a processor for itself.
+const MOST_POINTERS: usize = LONGEST_NAME / 2;
 /// The two bits that make a length byte a compression pointer (RFC 1035, 4.1.4).
 const POINTER: u8 = 0xC0;
 
@@ -40,7 +43,7 @@ impl Name {
     #[inline]
     pub(super) fn fill(&mut self, packet: &[u8], at: usize) -> Result<usize, Malformed> {
         let (mut at, mut earliest, mut end) = (at, at, None);
-        loop {
+        for _ in 0..=MOST_POINTERS {
             at = self.fill_labels(packet, at)?;
             let last = packet[at];
             if last == 0 {
@@ -54,6 +57,7 @@ impl Name {
             end.get_or_insert(at + 2);
             (at, earliest) = (target, target);
         }
+        Err(Malformed)
     }
 
     /// Appends the labels at `at` as they are, up to a byte that is no length of a label, and returns its place.
@@ -332,5 +336,20 @@ mod tests {
         assert_eq!(labels("cluster.local"), Some(0));
         assert_eq!(labels("mycluster.local"), None);
         assert_eq!(labels("local"), None);
+    }
+
+    #[test]
+    fn a_name_follows_no_more_pointers_than_it_can_have_labels() {
+        let chain = |pointers: usize| {
+            let mut packet = vec![0; HEADER];
+            packet.extend_from_slice(b"\x01a\0\xC0\x0C");
+            for _ in 1..pointers {
+                let last = packet.len() - 2;
+                packet.extend_from_slice(&[0xC0 | (last >> 8) as u8, last as u8]);
+            }
+            Name::read(&packet, packet.len() - 2).map(|(name, _)| name.to_string())
+        };
+        assert_eq!(chain(MOST_POINTERS), Ok("a.".to_owned()));
+        assert_eq!(chain(MOST_POINTERS + 1), Err(Malformed));
     }
 }
