@@ -132,13 +132,12 @@ fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 
 /// Answers at an address, from when it is free if it could not be opened.
 async fn serve(
-    opened: Option<TcpListener>,
+    mut opened: Option<TcpListener>,
     address: SocketAddr,
     name: ServiceName,
     endpoints: Arc<AtomicUsize>,
     health: Arc<Health>,
 ) {
-    let mut opened = opened;
     let listener = loop {
         if let Some(listener) = opened {
             break listener;
