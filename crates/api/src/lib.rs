@@ -16,6 +16,7 @@ pub mod openapi;
 pub mod patch;
 pub mod quantity;
 pub mod schema;
+pub mod seconds;
 pub mod selector;
 pub mod status;
 pub mod table;

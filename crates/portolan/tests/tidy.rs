@@ -16,7 +16,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("controllers", &["service"]),
     ("proxy", &["nfnetlink", "pages", "service"]),
     ("dns", &["api", "pages", "service"]),
-    ("node", &["nfnetlink", "service"]),
+    ("node", &["api", "nfnetlink", "service"]),
     ("portolan", &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "service", "testbed"]),
 ];
 
