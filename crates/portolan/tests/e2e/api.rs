@@ -263,7 +263,7 @@ fn a_damaged_store_is_a_sentence() {
     command.args(["apiserver", "--bind", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
     let said = run(&mut command).bad();
     assert!(said.contains("store.redb is damaged"), "{said}");
-    assert!(said.contains("restore it from a backup, or move the file away to start empty"), "{said}");
+    assert!(said.contains("Put back a copy of it; or, to start with an empty cluster, move it"), "{said}");
 }
 
 #[test]
