@@ -96,6 +96,19 @@ pub enum Error {
     /// The certificates cannot be used.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The store is that of a cluster with other addresses.
+    #[error(
+        "the Service kubernetes of this store has the address {found}, and not {wanted} as --service-cidr {range} \
+         has it; start with the range that the store was made with"
+    )]
+    ServiceRange {
+        /// The address that the Service has.
+        found: String,
+        /// The first address of the range.
+        wanted: IpAddr,
+        /// The range that was asked for.
+        range: IpRange,
+    },
     /// The first objects could not be made.
     #[error("the cluster's first objects could not be written: {0}")]
     Bootstrap(Status),
@@ -208,6 +221,12 @@ impl ApiServer {
         let allocator = Allocator::new(config.service_range.clone(), config.node_ports);
         let registry =
             Registry::open(Schema::builtin(), Arc::new(store), allocator).await.map_err(Error::Bootstrap)?;
+        if let Some(found) = bootstrap::service_address(&registry).await.map_err(Error::Bootstrap)? {
+            let (wanted, range) = (config.service_range.first(), config.service_range.clone());
+            if found != wanted.to_string() {
+                return Err(Error::ServiceRange { found, wanted, range });
+            }
+        }
         bootstrap::run(&registry, &config.advertised).await.map_err(Error::Bootstrap)?;
         let domain = &config.cluster_domain;
         let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];

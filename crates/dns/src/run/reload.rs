@@ -97,5 +97,5 @@ async fn asked(requests: &mut Option<mpsc::Receiver<()>>) {
         return;
     }
     *requests = None;
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }

@@ -33,6 +33,28 @@ fn down_without_a_record_removes_nothing_whatever_folder_it_is_given() {
     }
 }
 
+#[test]
+fn an_api_server_of_other_addresses_than_its_store_is_refused() {
+    let folder = tempfile::tempdir().expect("a folder can be made");
+    let data_dir = folder.path().join("data");
+    let apiserver = |range: &str| {
+        let mut command = Command::new(PROGRAM);
+        command
+            .args(["apiserver", "--bind", "127.0.0.1:0", "--service-cidr", range, "--data-dir"])
+            .arg(&data_dir);
+        command
+    };
+    drop(
+        crate::harness::start_ready(&mut apiserver("10.96.0.0/16"), &folder.path().join("log"))
+            .expect("it starts"),
+    );
+    let said = run(&mut apiserver("10.50.0.0/16")).bad();
+    assert!(
+        said.contains("has the address 10.96.0.1, and not 10.50.0.1 as --service-cidr 10.50.0.0/16"),
+        "{said}"
+    );
+}
+
 const THEIRS: &str = "\
 apiVersion: v1
 kind: Config
