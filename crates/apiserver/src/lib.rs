@@ -12,6 +12,7 @@
 //! * Every answer that is no success is a `Status`.
 //! * A stored object is its final JSON; reads hand out those bytes.
 
+mod authorization;
 mod bootstrap;
 mod expiry;
 mod http;

@@ -1,5 +1,6 @@
 //! From a request to the one function that answers it.
 
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -7,6 +8,7 @@ use api::schema::{Kind, Schema};
 use api::status::{Reason, Status};
 use api::{discovery, openapi};
 use bytes::Bytes;
+use futures::FutureExt;
 use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body_util::BodyExt;
@@ -15,11 +17,13 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::accept::{self, View};
+use super::impersonation;
 use super::objects::{Answer, Call};
 use super::path::{self, ResourcePath};
 use super::query::Query;
 use super::respond::{self, Body};
 use crate::Shared;
+use crate::authorization::{self, Attributes, ResourceAttributes};
 use crate::identity::User;
 use crate::registry::Part;
 
@@ -42,18 +46,13 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     if let Some(response) = public(shared, &parts) {
         return response;
     }
-    let Some(user) = user else { return respond::status(&Status::unauthorized()) };
-    let upgrade = parts.extensions.remove::<OnUpgrade>();
     let (method, path) = (parts.method.clone(), parts.uri.path().to_owned());
-    let answer = match timeout(BODY_TIMEOUT, read_body(body)).await {
-        Ok(Ok(body)) => to_completion(shared.clone(), parts, body, upgrade, user).await,
-        Ok(Err(status)) => Err(status),
-        Err(_) => Err(Status::timeout("request did not complete within the allotted timeout")),
-    };
+    let answer = AssertUnwindSafe(answer(shared, parts, body, user)).catch_unwind().await;
+    let answer = answer.unwrap_or_else(|panic| Err(Status::internal(panicked(panic.as_ref()))));
     answer.unwrap_or_else(|status| {
         if status.code >= 500 && status.reason != Reason::Timeout {
             tracing::warn!(%method, path, %status, "request failed");
@@ -62,22 +61,54 @@ where
     })
 }
 
+/// A fault of this program ends one request and nothing else.
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    format!("the server panicked: {}", text.unwrap_or("no reason is known"))
+}
+
+/// What a request asks for, by its path and its query.
+struct Asked {
+    target: Option<ResourcePath>,
+    query: Query,
+}
+
+/// Who it is and whether they may comes before anything is read of the request's body.
+async fn answer<B>(shared: &Arc<Shared>, mut parts: request::Parts, body: B, user: Option<User>) -> Answer
+where
+    B: http_body::Body<Data = Bytes> + Send,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let user = impersonation::effective(user.ok_or_else(Status::unauthorized)?, &parts.headers)?;
+    let asked = Asked { target: path::parse(parts.uri.path()), query: Query::parse(parts.uri.query()) };
+    permit(&user, &parts, &asked)?;
+    let upgrade = parts.extensions.remove::<OnUpgrade>();
+    let body = timeout(BODY_TIMEOUT, read_body(body))
+        .await
+        .unwrap_or_else(|_| Err(Status::timeout("request did not complete within the allotted timeout")))?;
+    to_completion(shared.clone(), parts, asked, body, upgrade, user).await
+}
+
 /// Answers a request; one that changes something is carried out to its end even when its client goes
 /// away meanwhile. Half of it would be worse than nothing: an address that is given back while the
 /// Service with it is being written would be given to another.
 async fn to_completion(
     shared: Arc<Shared>,
     parts: request::Parts,
+    asked: Asked,
     body: Bytes,
     upgrade: Option<OnUpgrade>,
     user: User,
 ) -> Answer {
     let changes = parts.method != Method::GET;
-    let work = async move { route(&shared, &parts, body, upgrade, &user).await };
+    let work = async move { route(&shared, &parts, asked, body, upgrade, &user).await };
     if !changes {
         return work.await;
     }
-    tokio::spawn(work).await.unwrap_or_else(|error| Err(Status::internal(error)))
+    tokio::spawn(work).await.unwrap_or_else(|error| match error.try_into_panic() {
+        Ok(panic) => Err(Status::internal(panicked(panic.as_ref()))),
+        Err(error) => Err(Status::internal(error)),
+    })
 }
 
 async fn read_body<B>(body: B) -> Result<Bytes, Status>
@@ -134,13 +165,14 @@ fn health(parts: &request::Parts, path: &str, serves: bool) -> Response<Body> {
 async fn route(
     shared: &Arc<Shared>,
     parts: &request::Parts,
+    asked: Asked,
     body: Bytes,
     upgrade: Option<OnUpgrade>,
     user: &User,
 ) -> Answer {
     let path = parts.uri.path();
-    if let Some(target) = path::parse(path) {
-        return resource(shared, parts, &target, body, upgrade, user).await;
+    if let Some(target) = &asked.target {
+        return resource(shared, parts, target, asked.query, body, upgrade, user).await;
     }
     if parts.method != Method::GET {
         return Err(Status::resource_not_found());
@@ -242,6 +274,7 @@ async fn resource(
     shared: &Arc<Shared>,
     parts: &request::Parts,
     path: &ResourcePath,
+    query: Query,
     body: Bytes,
     upgrade: Option<OnUpgrade>,
     user: &User,
@@ -252,8 +285,6 @@ async fn resource(
         .resource(&path.group, &path.version, &path.resource)
         .filter(|kind| path.namespace.is_none() || kind.namespaced)
         .ok_or_else(Status::resource_not_found)?;
-    let query = Query::parse(parts.uri.query());
-    user.authorize(verb(&parts.method, path, &query), path)?;
     let call = Call { registry, kind, path, parts, query, body };
     if !kind.stored {
         return call.review(user);
@@ -291,23 +322,46 @@ async fn object(
     }
 }
 
+/// Refuses what the user may not do.
+fn permit(user: &User, parts: &request::Parts, asked: &Asked) -> Result<(), Status> {
+    let Some(target) = &asked.target else {
+        let verb = parts.method.as_str().to_ascii_lowercase();
+        let attributes = Attributes::Path { verb: &verb, path: parts.uri.path() };
+        return authorization::require(user, &attributes);
+    };
+    fn text(field: &Option<String>) -> &str {
+        field.as_deref().unwrap_or_default()
+    }
+    // Upstream counts a namespace as lying in itself.
+    let itself = target.resource == "namespaces" && target.group.is_empty();
+    let attributes = ResourceAttributes {
+        verb: verb(&parts.method, target, &asked.query),
+        namespace: text(if itself { &target.name } else { &target.namespace }),
+        group: &target.group,
+        resource: &target.resource,
+        subresource: text(&target.subresource),
+        name: text(&target.name),
+    };
+    authorization::require(user, &Attributes::Resource(attributes))
+}
+
 /// The request's verb as authorization names it.
 fn verb(method: &Method, path: &ResourcePath, query: &Query) -> &'static str {
     match (method.as_str(), path.name.is_some()) {
-        ("GET", _) if query.flag("watch") => "watch",
-        ("GET", true) => "get",
-        ("GET", false) => "list",
+        ("GET" | "HEAD", _) if query.flag("watch") => "watch",
+        ("GET" | "HEAD", true) => "get",
+        ("GET" | "HEAD", false) => "list",
         ("POST", _) => "create",
         ("PUT", _) => "update",
         ("PATCH", _) => "patch",
         ("DELETE", true) => "delete",
         ("DELETE", false) => "deletecollection",
-        _ => "use",
+        _ => "",
     }
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use std::net::IpAddr;
 
     use http_body_util::Full;
@@ -315,7 +369,7 @@ mod tests {
     use super::*;
     use crate::{ApiServer, Config, DirectDial, PortRange};
 
-    async fn server(folder: &std::path::Path) -> ApiServer {
+    pub(crate) async fn server(folder: &std::path::Path) -> ApiServer {
         let config = Config {
             data_dir: folder.to_owned(),
             service_range: "10.96.0.0/16".parse().unwrap(),
