@@ -173,6 +173,13 @@ impl Status {
         Self::breaks_rules((META_GROUP, kind), &format!("{kind}.{META_GROUP}"), "", errors)
     }
 
+    /// 422: what the request says of a part of an object breaks these rules. `kind` is one of the core group that is no
+    /// object, such as `PodLogOptions`.
+    #[must_use]
+    pub fn invalid_part(kind: &str, name: &str, errors: Vec<FieldError>) -> Self {
+        Self::breaks_rules(("", kind), kind, name, errors)
+    }
+
     fn breaks_rules(
         (group, kind): (&str, &str),
         qualified_kind: &str,

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
+use api::field::FieldError;
 use api::status::Status;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -19,6 +20,7 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::objects::{Answer, Call};
+use super::query::Query;
 use super::respond::{self, Body};
 use crate::object::meta_str;
 
@@ -52,6 +54,9 @@ impl Call<'_> {
         let allowed: &[Method] = if part == "log" { &[Method::GET] } else { &[Method::GET, Method::POST] };
         if !allowed.contains(&self.parts.method) {
             return Err(Status::method_not_allowed());
+        }
+        if part == "log" {
+            check_log(name, &self.query)?;
         }
         let pod = self.registry.get(self.kind, self.namespace(), name).await?;
         let (node, address) = self.agent(&pod).await?;
@@ -138,6 +143,25 @@ fn target(pod: &Value, part: &str, query: Option<&str>) -> Result<String, Status
         }
     }
     Ok(format!("/{verb}/{namespace}/{name}/{container}?{}", relayed.finish()))
+}
+
+/// The rules of the numbers in a request for a log (`pkg/apis/core/validation`, PodLogOptions).
+fn check_log(name: &str, query: &Query) -> Result<(), Status> {
+    let mut errors = Vec::new();
+    for (field, least, detail) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        if let Some(number) = query.number(field)?.filter(|number| *number < least) {
+            errors.push(FieldError::invalid(field, number, detail));
+        }
+    }
+    if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
+        let detail = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::forbidden("", detail));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid_part("PodLogOptions", name, errors)) }
 }
 
 /// The container that is meant: the one named, else the only one, else the pod's default.
@@ -249,6 +273,22 @@ mod tests {
             target(&pod(), "log", Some("container=x")).unwrap_err().message,
             "container x is not valid for pod web"
         );
+    }
+
+    #[test]
+    fn numbers_of_a_log_are_checked_before_the_node_sees_them() {
+        for (query, code) in [
+            ("tailLines=0&limitBytes=1&sinceSeconds=9223372036854775807", None),
+            ("tailLines=18446744073709551615", Some(400)),
+            ("sinceSeconds=1h", Some(400)),
+            ("tailLines=-1", Some(422)),
+            ("limitBytes=0", Some(422)),
+            ("sinceSeconds=0", Some(422)),
+            ("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z", Some(422)),
+        ] {
+            let found = check_log("web", &Query::parse(Some(query)));
+            assert_eq!(found.err().map(|status| status.code), code, "{query}");
+        }
     }
 
     #[test]

@@ -364,6 +364,7 @@ fn verb(method: &Method, path: &ResourcePath, query: &Query) -> &'static str {
 pub(crate) mod tests {
     use std::net::IpAddr;
 
+    use futures::StreamExt;
     use http_body_util::Full;
 
     use super::*;
@@ -429,5 +430,39 @@ pub(crate) mod tests {
         let event: Value = serde_json::from_slice(&body).expect("one event");
         assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)), "{event}");
         assert_eq!(event["object"]["reason"], "Expired");
+    }
+
+    #[tokio::test]
+    async fn a_watch_without_end_is_begun_and_one_whose_number_is_none_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path()).await;
+        for (seconds, code) in
+            [("9223372036854775807", 200), ("18446744073709551615", 400), ("-1", 200), ("1e9", 400)]
+        {
+            let path = format!("/api/v1/namespaces?watch=true&timeoutSeconds={seconds}");
+            let request = Request::get(path).body(Full::<Bytes>::default()).unwrap();
+            let answer = handle(&server.shared, request, Some(User::in_process("test"))).await;
+            assert_eq!(answer.status().as_u16(), code, "{seconds}");
+            if code == 200 {
+                answer.into_body().frame().await.expect("an event").expect("no error");
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered_with_500_and_ends_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path()).await;
+        let broken = futures::stream::once(async { panic!("on purpose") });
+        let broken =
+            http_body_util::StreamBody::new(broken.map(Ok::<hyper::body::Frame<Bytes>, std::io::Error>));
+        let request = Request::post("/api/v1/namespaces").body(broken).unwrap();
+        let answer = handle(&server.shared, request, Some(User::in_process("test"))).await;
+        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let body = answer.into_body().collect().await.unwrap().to_bytes();
+        let status: Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(status["message"], "Internal error occurred: the server panicked: on purpose");
+        let request = Request::get("/api/v1/namespaces").body(Full::<Bytes>::default()).unwrap();
+        assert_eq!(handle(&server.shared, request, Some(User::in_process("test"))).await.status(), 200);
     }
 }

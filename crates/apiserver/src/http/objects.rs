@@ -197,7 +197,7 @@ impl Call<'_> {
                     options[name] = if name == "dryRun" { json!([value]) } else { value.into() };
                 }
             }
-            options["gracePeriodSeconds"] = self.query.number::<i64>("gracePeriodSeconds")?.into();
+            options["gracePeriodSeconds"] = self.query.number("gracePeriodSeconds")?.into();
             if self.query.get("orphanDependents").is_some() {
                 options["orphanDependents"] = self.query.flag("orphanDependents").into();
             }
@@ -219,6 +219,7 @@ impl Call<'_> {
 
     async fn delete_collection(&self) -> Answer {
         let options = self.delete_options()?;
+        super::options::check_list(&self.query)?;
         let selection = Selection::new(self.kind, &self.query, None)?;
         let items =
             self.registry.delete_collection(self.kind, self.namespace(), &selection, &options).await?;
