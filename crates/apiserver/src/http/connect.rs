@@ -6,6 +6,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
 use api::field::FieldError;
 use api::status::Status;
@@ -22,6 +23,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 use super::objects::{Answer, Call};
 use super::query::Query;
 use super::respond::{self, Body};
+use super::seats::{Seat, Working};
 use crate::object::meta_str;
 
 /// A connection to a node's agent, already authenticated.
@@ -92,7 +94,8 @@ impl Call<'_> {
             return relay_answer(response, part).await;
         }
         let upgrade = upgrade.ok_or_else(|| Status::bad_request("this connection cannot be upgraded"))?;
-        Ok(relay_upgrade(response, upgrade))
+        let working = self.parts.extensions.get::<Arc<Seat>>().map(Seat::work);
+        Ok(relay_upgrade(response, upgrade, working))
     }
 
     /// The name and address of the agent of the pod's node.
@@ -219,7 +222,11 @@ async fn relay_answer(response: Response<hyper::body::Incoming>, part: &str) -> 
 }
 
 /// Joins the client's connection with the node's.
-fn relay_upgrade(mut response: Response<hyper::body::Incoming>, client: OnUpgrade) -> Response<Body> {
+fn relay_upgrade(
+    mut response: Response<hyper::body::Incoming>,
+    client: OnUpgrade,
+    working: Option<Working>,
+) -> Response<Body> {
     let node = hyper::upgrade::on(&mut response);
     let mut answer = Response::new(respond::full(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -232,6 +239,7 @@ fn relay_upgrade(mut response: Response<hyper::body::Incoming>, client: OnUpgrad
         if let Err(error) = joined.await {
             tracing::debug!(%error, "a stream to a node ended early");
         }
+        drop(working);
     });
     answer
 }

@@ -182,7 +182,7 @@ mod tests {
     use http_body_util::{BodyExt, Full};
 
     use super::*;
-    use crate::http::dispatch::{handle, tests::server};
+    use crate::http::dispatch::{Client, handle, tests::server};
 
     const AUTHORIZATION: &str = "/apis/authorization.k8s.io/v1";
 
@@ -190,8 +190,8 @@ mod tests {
     async fn ask(server: &crate::ApiServer, user: &str, path: &str, spec: &Value) -> (u16, Value) {
         let request = Request::post(path).header("impersonate-user", user);
         let body = Full::<Bytes>::from(json!({ "spec": spec }).to_string());
-        let answer =
-            handle(&server.shared, request.body(body).unwrap(), Some(User::in_process("admin"))).await;
+        let client = Client::in_process(User::in_process("admin"));
+        let answer = handle(&server.shared, request.body(body).unwrap(), &client).await;
         let code = answer.status().as_u16();
         let body = answer.into_body().collect().await.unwrap().to_bytes();
         (code, serde_json::from_slice(&body).unwrap())
@@ -255,8 +255,8 @@ mod tests {
             let spec: &Value = &spec;
             let request = Request::post(where_to.as_str());
             let body = Full::<Bytes>::from(json!({ "spec": spec }).to_string());
-            let user = Some(User::in_process("agent"));
-            let answer = handle(&server.shared, request.body(body).unwrap(), user).await;
+            let client = Client::in_process(User::in_process("agent"));
+            let answer = handle(&server.shared, request.body(body).unwrap(), &client).await;
             assert_eq!(answer.status().as_u16(), code, "{spec}");
             let body = answer.into_body().collect().await.unwrap().to_bytes();
             let review: Value = serde_json::from_slice(&body).unwrap();

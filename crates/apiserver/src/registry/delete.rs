@@ -1,5 +1,7 @@
 //! Deletion: preconditions, propagation, grace periods, finalizers.
 
+use std::sync::Arc;
+
 use api::field::FieldError;
 use api::schema::Kind;
 use api::seconds::Seconds;
@@ -157,7 +159,7 @@ impl Registry {
         &self,
         kind: &Kind,
         namespace: Option<&str>,
-        selection: &Selection,
+        selection: &Arc<Selection>,
         options: &DeleteOptions,
     ) -> Result<Vec<Bytes>, Status> {
         let listed = self.select(kind, namespace, selection, None).await?;
