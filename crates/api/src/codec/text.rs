@@ -10,6 +10,9 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 /// Objects and lists may nest this deep.
 pub(super) const MAX_DEPTH: usize = 100;
 
+/// Keys that occur twice are told up to this number (upstream's limit): their paths grow with their depth.
+const MAX_DUPLICATES: usize = 100;
+
 /// A value and the paths of the keys that occurred twice in it; the last occurrence counts.
 pub(super) struct Parsed {
     pub(super) value: Value,
@@ -140,7 +143,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             let noticed = self.duplicates.borrow().len();
             let value = entries.next_value_seed(child)?;
             self.complete_paths(noticed, || key.clone());
-            if map.contains_key(&key) {
+            if map.contains_key(&key) && self.duplicates.borrow().len() < MAX_DUPLICATES {
                 self.duplicates.borrow_mut().push(key.clone());
             }
             map.insert(key, value);

@@ -73,10 +73,21 @@ pub(crate) fn status(status: &Status) -> Response<Body> {
     response
 }
 
+/// The warnings of an answer have at most so many bytes together (upstream's limit).
+const MAX_WARNINGS: usize = 4096;
+/// When they have more, each is cut to so many bytes (upstream's limit).
+const MAX_LONG_WARNING: usize = 256;
+
 /// Adds warnings that kubectl shows (RFC 7234, section 5.5; code 299).
 pub(crate) fn with_warnings(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
+    let whole: usize = warnings.iter().map(String::len).sum();
+    let most = if whole > MAX_WARNINGS { MAX_LONG_WARNING } else { MAX_WARNINGS };
+    let mut room = MAX_WARNINGS;
     for warning in warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"");
+        let shown = &warning[..warning.floor_char_boundary(most)];
+        let Some(rest) = room.checked_sub(shown.len()) else { break };
+        room = rest;
+        let quoted = shown.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_str(&format!("299 - \"{quoted}\"")) {
             response.headers_mut().append(WARNING, value);
         }
