@@ -10,6 +10,8 @@ mod alone;
 mod api;
 #[path = "e2e/api_rules.rs"]
 mod api_rules;
+#[path = "e2e/controllers.rs"]
+mod controllers;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/lifecycle.rs"]
