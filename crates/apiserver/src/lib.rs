@@ -12,14 +12,18 @@
 //! * Every answer that is no success is a `Status`.
 //! * A stored object is its final JSON; reads hand out those bytes.
 
+mod authorization;
 mod bootstrap;
 mod expiry;
 mod http;
 mod identity;
+mod memory;
 mod object;
 pub mod pki;
 mod registry;
 mod service;
+mod sys;
+mod workshop;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +43,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub use self::http::connect::{Connection, Nodes};
 pub use self::http::respond::Body;
+use self::http::seats::Seats;
+use self::http::unread::Unread;
 pub use self::identity::User;
 pub use self::service::{IpRange, PortRange, RangeError};
 
@@ -119,6 +125,8 @@ pub enum Error {
 struct Shared {
     registry: Arc<Registry>,
     nodes: Box<dyn Nodes>,
+    seats: Seats,
+    unread: Unread,
     ready: AtomicBool,
 }
 
@@ -244,8 +252,13 @@ impl ApiServer {
         let tls = authority.server_tls(&authority.server(&names, &addresses)?)?;
         let agent = authority.client("kube-apiserver-kubelet-client", identity::MASTERS)?;
         let nodes = TlsNodes { dial, tls: Arc::new(authority.agent_tls(&agent)?) };
-        let shared =
-            Shared { registry: Arc::new(registry), nodes: Box::new(nodes), ready: AtomicBool::new(false) };
+        let shared = Shared {
+            registry: Arc::new(registry),
+            nodes: Box::new(nodes),
+            seats: Seats::default(),
+            unread: Unread::default(),
+            ready: AtomicBool::new(false),
+        };
         let tls = TlsAcceptor::from(Arc::new(tls));
         Ok(Self { shared: Arc::new(shared), authority, tls, advertised: config.advertised })
     }
@@ -279,10 +292,12 @@ impl ApiServer {
             };
             tasks.spawn(self::http::serve::serve(self.shared.clone(), listener, self.tls.clone(), until));
         }
-        let registry = self.shared.registry.clone();
+        let shared = self.shared.clone();
         let upkeep = tokio::spawn(async move {
-            let expiry = async { while expiry::run(&registry).await.is_ok() {} };
-            tokio::join!(expiry, bootstrap::keep(&registry, &self.advertised));
+            let registry = &shared.registry;
+            let expiry = async { while expiry::run(registry).await.is_ok() {} };
+            let addresses = bootstrap::keep(registry, &self.advertised);
+            tokio::join!(expiry, addresses, shared.unread.sweep(), memory::give_back());
         });
         self.shared.ready.store(true, Ordering::Relaxed);
         shutdown.await;

@@ -10,6 +10,8 @@ mod alone;
 mod api;
 #[path = "e2e/api_rules.rs"]
 mod api_rules;
+#[path = "e2e/controllers.rs"]
+mod controllers;
 #[path = "e2e/data.rs"]
 mod data;
 #[path = "e2e/disk.rs"]
