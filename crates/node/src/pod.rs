@@ -5,6 +5,7 @@
 
 mod backoff;
 mod container;
+mod disk;
 mod dns;
 mod downward;
 mod env;

@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     sync::Arc,
     time::Duration,
 };
@@ -19,9 +20,8 @@ use tokio::{
 };
 
 use super::{
-    Registry, names,
+    Registry, disk, names,
     observed::{self, Lists},
-    volumes,
     worker::{Wish, Worker},
 };
 use crate::{
@@ -33,6 +33,7 @@ use crate::{
     },
     image::Imported,
     machine::Machine,
+    mounts,
     recorder::{Kind, Recorder},
 };
 
@@ -100,6 +101,9 @@ impl Context {
 pub(crate) async fn manage(context: Arc<Context>) {
     let mut left = what_is_there(&context.runtime).await;
     free_addresses(&context.config, &left);
+    if let Err(error) = close_files(&context.config) {
+        tracing::error!("the pods' files are not closed to others: {error}");
+    }
     let selector = format!("spec.nodeName={}", context.config.name);
     let pods = watcher(Api::<Pod>::all(context.client.clone()), watcher::Config::default().fields(&selector));
     let pods = pods.default_backoff();
@@ -182,6 +186,13 @@ fn apply(
     });
 }
 
+/// Lets no one but root and its group into the folder of the pods' files, whoever made it.
+fn close_files(config: &Config) -> std::io::Result<()> {
+    let dir = names::all_files(config);
+    disk::make_private(&dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(disk::PRIVATE))
+}
+
 /// Takes back the addresses of sandboxes that the runtime no longer has, as after a boot of the machine.
 fn free_addresses(config: &Config, lists: &Lists) {
     let known: BTreeSet<&str> =
@@ -203,8 +214,13 @@ async fn remove_orphans(context: Arc<Context>, orphans: Lists, wanted: BTreeSet<
             }
         }
     }
+    disk::run(move || remove_unwanted(&context.config, &wanted)).await;
+}
+
+/// Removes the folders of all pods but those with these uids.
+fn remove_unwanted(config: &Config, wanted: &BTreeSet<String>) {
     let is_wanted = |name: &str| wanted.contains(name.rsplit('_').next().unwrap_or(name));
-    for dir in [context.config.pods_dir(), context.config.data_dir.join("pod-files")] {
+    for dir in [config.pods_dir(), names::all_files(config)] {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if !entry.file_name().to_str().is_none_or(is_wanted)
                 && let Err(error) = remove_files(&entry.path())
@@ -215,9 +231,10 @@ async fn remove_orphans(context: Arc<Context>, orphans: Lists, wanted: BTreeSet<
     }
 }
 
-/// Removes a pod's folder with whatever is mounted in its volumes.
+/// Removes a pod's folder, once nothing is mounted in it any more: what a pod has mounted in its volumes is not its
+/// own. What hostPath volumes name stays.
 pub(super) fn remove_files(dir: &std::path::Path) -> std::io::Result<()> {
-    volumes::remove(&dir.join("volumes"))?;
+    mounts::detach_below(dir)?;
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed,

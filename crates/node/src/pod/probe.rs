@@ -2,6 +2,7 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use api::seconds::Seconds;
 use k8s_openapi::{
     api::core::v1::{Container, HTTPGetAction, Pod, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -120,9 +121,7 @@ async fn repeat(
     kind: Kind,
     out: &mpsc::UnboundedSender<Verdict>,
 ) {
-    let seconds = |value: Option<i32>, default: u64| {
-        Duration::from_secs(value.map_or(default, |value| value.max(0) as u64))
-    };
+    let seconds = |value: Option<i32>, default: i32| Seconds::from(value.unwrap_or(default)).duration();
     let mut tally = Tally::of(probe);
     let mut told = None;
     tokio::time::sleep(seconds(probe.initial_delay_seconds, 0)).await;

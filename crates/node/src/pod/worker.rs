@@ -1,11 +1,6 @@
 //! One pod's worker: observes, asks [`plan`] for the next step, takes it, reports the status.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
@@ -14,12 +9,13 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::{
     backoff::Backoff,
+    disk,
     manager::{Context, News, full_name, remove_sandbox},
     names,
     observed::{self, Observed, Run, State},
     plan::{self, Memories, Obstacle, Step},
     probe::{self, Probes, Target, Verdict},
-    sources, status, stop, termination,
+    sources, status, stop, termination, volumes,
     writer::StatusWriter,
 };
 use crate::{
@@ -73,7 +69,7 @@ pub(super) struct Worker {
     observed: watch::Sender<Observed>,
     memories: Memories,
     probes: BTreeMap<String, Probes>,
-    places: Option<BTreeMap<String, PathBuf>>,
+    places: Option<volumes::Places>,
     sources: Option<sources::Watch>,
     writer: StatusWriter,
     last_status: Option<PodStatus>,
@@ -110,7 +106,7 @@ impl Worker {
             async move { observed::observe(&runtime, lists).await }
         })
         .await;
-        self.adopt(seen);
+        self.adopt(seen).await;
         while !self.wishes.borrow().is_stop() {
             let step = plan::next(&self.pod, &self.observed.borrow(), &self.memories, Timestamp::now());
             match step {
@@ -125,8 +121,8 @@ impl Worker {
     }
 
     /// Takes what the runtime has as our own: running containers go on, their probes begin.
-    fn adopt(&mut self, mut seen: Observed) {
-        self.add_messages(&mut seen);
+    async fn adopt(&mut self, mut seen: Observed) {
+        self.add_messages(&mut seen).await;
         let old =
             self.pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default();
         let running: Vec<(String, Run)> =
@@ -207,7 +203,7 @@ impl Worker {
         let (context, pod) = (self.context.clone(), self.pod.clone());
         let address = self.observed.borrow().ips().first().copied();
         tokio::spawn(async move {
-            let deadline = Instant::now() + grace;
+            let deadline = stop::deadline(grace);
             stop::stop_one(&context, &pod, address, &container, id, deadline, why).await;
         });
     }
@@ -240,7 +236,7 @@ impl Worker {
             }
         })
         .await;
-        self.add_messages(&mut seen);
+        self.add_messages(&mut seen).await;
         let ended: Vec<String> = {
             let before = self.observed.borrow();
             let runs = before.running().map(|(name, run)| (name.to_owned(), run.id.clone()));
@@ -269,28 +265,29 @@ impl Worker {
         };
         match event.kind {
             EventKind::OutOfMemory => self.memories.entry(name).or_default().out_of_memory = true,
-            EventKind::Exited(Some(exit)) => self.ended(&name, &id, exit),
+            EventKind::Exited(Some(exit)) => self.ended(&name, &id, exit).await,
             EventKind::Exited(None) => {
                 if let Ok(status) = self.context.runtime.container_status(&id).await {
-                    self.ended(&name, &id, Exit { code: status.exit_code, at: status.finished_at });
+                    self.ended(&name, &id, Exit { code: status.exit_code, at: status.finished_at }).await;
                 }
             }
         }
     }
 
-    fn ended(&mut self, name: &str, id: &str, exit: Exit) {
+    async fn ended(&mut self, name: &str, id: &str, exit: Exit) {
         self.probes.remove(name);
         let memory = self.memories.entry(name.to_owned()).or_default();
         let out_of_memory = std::mem::take(&mut memory.out_of_memory);
         memory.ready = false;
         memory.started = false;
         let delay = memory.restarts.delay_after(plan::time(exit.at));
-        self.observed.send_modify(|observed| {
-            if let Some((_, run)) = observed.find(id) {
-                run.end(exit, out_of_memory);
-            }
-            self.add_messages(observed);
-        });
+        // The end and what the container says of it are seen at once.
+        let mut seen = self.observed.borrow().clone();
+        if let Some((_, run)) = seen.find(id) {
+            run.end(exit, out_of_memory);
+        }
+        self.add_messages(&mut seen).await;
+        self.observed.send_replace(seen);
         if !delay.is_zero() && !self.wishes.borrow().is_stop() {
             let sentence =
                 format!("Back-off restarting failed container {name} in pod {}", full_name(&self.pod));
@@ -299,7 +296,7 @@ impl Worker {
     }
 
     /// Adds what containers have said of their ends.
-    fn add_messages(&self, observed: &mut Observed) {
+    async fn add_messages(&self, observed: &mut Observed) {
         for (name, runs) in &mut observed.runs {
             let Some(container) = self.container(name) else { continue };
             for run in runs {
@@ -307,8 +304,12 @@ impl Worker {
                 if let State::Exited(ended) = &mut run.state
                     && ended.message.is_empty()
                 {
-                    let (config, code) = (&self.context.config, ended.code);
-                    ended.message = termination::message(config, &self.pod, container, attempt, code);
+                    let (context, pod, container) =
+                        (self.context.clone(), self.pod.clone(), container.clone());
+                    let code = ended.code;
+                    let message =
+                        move || termination::message(&context.config, &pod, &container, attempt, code);
+                    ended.message = disk::run(message).await;
                 }
             }
         }
@@ -399,7 +400,7 @@ impl Worker {
                 Ok(status) => Exit { code: status.exit_code, at: status.finished_at },
                 Err(_) => Exit { code: 137, at: now_nanoseconds() },
             };
-            self.ended(&name, &id, exit);
+            self.ended(&name, &id, exit).await;
         }
     }
 

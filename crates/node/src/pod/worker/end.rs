@@ -10,6 +10,7 @@ use kube::{
 
 use super::{FIRST_RETRY, LONGEST_RETRY, Wish, Worker, drop_sandbox, stop_sandbox};
 use crate::pod::{
+    disk,
     manager::{full_name, remove_files},
     names, stop,
 };
@@ -45,7 +46,11 @@ impl Worker {
             drop_sandbox(&self.context, id).await;
         }
         for dir in [names::files_dir(&self.context.config, &names::uid(&self.pod)), self.log_dir()] {
-            if let Err(error) = remove_files(&dir) {
+            let removed = {
+                let dir = dir.clone();
+                disk::run(move || remove_files(&dir)).await
+            };
+            if let Err(error) = removed {
                 tracing::warn!("cannot remove {}: {error}", dir.display());
             }
         }
@@ -69,7 +74,8 @@ impl Worker {
                 return;
             }
             let (context, pod) = (self.context.clone(), self.pod.clone());
-            let stopping = stop::stop(&context, &pod, address, runs, grace.saturating_sub(begun.elapsed()));
+            let deadline = stop::deadline(grace.saturating_sub(begun.elapsed()));
+            let stopping = stop::stop(&context, &pod, address, runs, deadline);
             tokio::pin!(stopping);
             loop {
                 self.publish(true);

@@ -1,18 +1,15 @@
 //! Bringing a pod up: its sandbox, and the runs of its containers.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Duration};
 
-use k8s_openapi::api::core::v1::Container;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{Wish, Worker, drop_sandbox, stop_sandbox};
 use crate::{
+    Config,
     cri::messages::*,
     pod::{
-        container,
+        container, disk,
         downward::Facts,
         env, files, hosts, image, links, names,
         observed::{self, Run},
@@ -34,7 +31,9 @@ impl Worker {
         let config = sandbox::config(&self.pod, &self.context.config, attempt, &self.context.machine_dns);
         let runtime = &self.context.runtime;
         let made = async {
-            fs::create_dir_all(&config.log_directory)
+            let log_dir = config.log_directory.clone();
+            disk::run(move || fs::create_dir_all(log_dir))
+                .await
                 .map_err(|error| format!("{}: {error}", config.log_directory))?;
             let request =
                 RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
@@ -131,39 +130,47 @@ impl Worker {
         }
         let sources =
             files::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
-        let dir = names::files_dir(&self.context.config, &names::uid(&pod));
-        let places = match &self.places {
-            Some(places) => places.clone(),
-            None => match volumes::prepare(&pod, &facts, &sources, &dir.join("volumes")) {
-                Ok(places) => self.places.insert(places).clone(),
-                Err(message) => {
-                    self.context.record(&pod, Kind::Warning, "FailedMount", message.clone());
-                    return Err((plan::MOUNT, message));
-                }
-            },
-        };
+        if self.places.is_none() {
+            let (pod, facts, sources, folders) =
+                (pod.clone(), facts.clone(), sources.clone(), self.volume_folders());
+            let memory = self.context.machine.memory;
+            let made = disk::run(move || volumes::prepare(&pod, &facts, &sources, &folders, memory)).await;
+            if let Err(message) = &made {
+                self.context.record(&self.pod, Kind::Warning, "FailedMount", message.clone());
+            }
+            self.places = Some(made.map_err(|message| (plan::MOUNT, message))?);
+        }
+        let places = self.places.clone().unwrap_or_default();
         let services =
             links::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
         let environment = env::environment(&pod, container, &facts, &sources, links::variables(&services))
             .map_err(|message| (CONFIG, message))?;
-        let hosts = self
-            .write_hosts(&facts)
-            .map_err(|error| (CONFIG, format!("cannot write /etc/hosts: {error}")))?;
-        let mut mounts = volumes::mounts(&pod, container, &places, &environment, &hosts)
-            .map_err(|message| (CONFIG, message))?;
-        let termination = termination::mount(&self.context.config, &pod, container, attempt);
-        mounts.push(
-            termination.map_err(|error| (CREATE, format!("cannot write the termination log: {error}")))?,
-        );
-        let config = container::config(&pod, container, attempt, &image.id, &environment, mounts);
         let (sandbox_id, sandbox_attempt) = match &self.observed.borrow().sandbox {
             Some(sandbox) => (sandbox.id.clone(), sandbox.attempt),
             None => return Ok(()),
         };
         let sandbox_config =
             sandbox::config(&pod, &self.context.config, sandbox_attempt, &self.context.machine_dns);
-        let log_dir = PathBuf::from(&sandbox_config.log_directory).join(&container.name);
-        fs::create_dir_all(&log_dir).map_err(|error| (CREATE, format!("{}: {error}", log_dir.display())))?;
+        let made = {
+            let (context, pod, container) = (self.context.clone(), pod.clone(), container.clone());
+            let (environment, folders) = (environment.clone(), self.volume_folders());
+            let log_dir = PathBuf::from(&sandbox_config.log_directory).join(&container.name);
+            disk::run(move || {
+                let hosts = write_hosts(&context.config, &pod, &facts)
+                    .map_err(|error| (CONFIG, format!("cannot write /etc/hosts: {error}")))?;
+                let mut mounts = volumes::mounts(&pod, &container, &places, &environment, &hosts, &folders)
+                    .map_err(|message| (CONFIG, message))?;
+                let termination = termination::mount(&context.config, &pod, &container, attempt);
+                mounts.push(
+                    termination
+                        .map_err(|error| (CREATE, format!("cannot write the termination log: {error}")))?,
+                );
+                fs::create_dir_all(&log_dir)
+                    .map_err(|error| (CREATE, format!("{}: {error}", log_dir.display())))?;
+                Ok(mounts)
+            })
+        };
+        let config = container::config(&pod, container, attempt, &image.id, &environment, made.await?);
         let request = CreateContainerRequest {
             pod_sandbox_id: sandbox_id.clone(),
             config: Some(config),
@@ -226,7 +233,7 @@ impl Worker {
                     "FailedPostStartHook",
                     sentence,
                 );
-                let deadline = Instant::now() + stop::grace_of(&self.pod);
+                let deadline = stop::deadline(stop::grace_of(&self.pod));
                 let why = "FailedPostStartHook".to_owned();
                 stop::stop_one(&self.context, &self.pod, address, container, run.id, deadline, why).await;
                 return;
@@ -245,17 +252,20 @@ impl Worker {
             tracing::debug!(container = run.id, "cannot remove an old run: {error}");
         }
         let log = self.log_dir().join(names::log_path(name, run.attempt));
-        if let Err(error) = rotate::remove(&log) {
-            tracing::debug!("cannot remove {}: {error}", log.display());
-        }
+        disk::run(move || {
+            if let Err(error) = rotate::remove(&log) {
+                tracing::debug!("cannot remove {}: {error}", log.display());
+            }
+        })
+        .await;
     }
 
     /// Brings the volumes that are made from objects up to date.
     pub(super) async fn refresh_volumes(&self) {
         match files::fetch(&self.context.client, &self.pod).await {
             Ok(sources) => {
-                let dir = names::files_dir(&self.context.config, &names::uid(&self.pod)).join("volumes");
-                volumes::refresh(&self.pod, &self.facts(), &sources, &dir);
+                let (pod, facts, folders) = (self.pod.clone(), self.facts(), self.volume_folders());
+                disk::run(move || volumes::refresh(&pod, &facts, &sources, &folders)).await;
             }
             Err(error) => tracing::warn!("the volumes of a pod are not brought up to date: {error}"),
         }
@@ -272,11 +282,15 @@ impl Worker {
         }
     }
 
-    fn write_hosts(&self, facts: &Facts) -> std::io::Result<PathBuf> {
-        let dir = names::files_dir(&self.context.config, &names::uid(&self.pod));
-        fs::create_dir_all(&dir)?;
-        let path = dir.join("etc-hosts");
-        fs::write(&path, hosts::hosts_file(&self.pod, &facts.pod_ips, &self.context.config.cluster_domain))?;
-        Ok(path)
+    fn volume_folders(&self) -> volumes::Folders {
+        volumes::Folders::new(&names::files_dir(&self.context.config, &names::uid(&self.pod)))
     }
+}
+
+fn write_hosts(config: &Config, pod: &Pod, facts: &Facts) -> std::io::Result<PathBuf> {
+    let dir = names::files_dir(config, &names::uid(pod));
+    disk::make_private(&dir)?;
+    let path = dir.join("etc-hosts");
+    fs::write(&path, hosts::hosts_file(pod, &facts.pod_ips, &config.cluster_domain))?;
+    Ok(path)
 }
