@@ -26,6 +26,7 @@ mod security;
 mod sources;
 mod status;
 mod stop;
+mod supervise;
 mod termination;
 mod volumes;
 mod worker;

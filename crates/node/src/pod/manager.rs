@@ -22,6 +22,7 @@ use tokio::{
 use super::{
     Registry, disk, names,
     observed::{self, Lists},
+    supervise,
     worker::{Wish, Worker},
 };
 use crate::{
@@ -29,7 +30,7 @@ use crate::{
     cri::{
         self, RuntimeError,
         events::Event,
-        messages::{DnsConfig, RemovePodSandboxRequest, StopPodSandboxRequest},
+        messages::{Container, DnsConfig, PodSandbox, RemovePodSandboxRequest, StopPodSandboxRequest},
     },
     image::Imported,
     machine::Machine,
@@ -178,12 +179,37 @@ fn apply(
     }
     let (sender, wishes) = watch::channel(Wish::Present(pod));
     workers.insert(uid.clone(), sender);
-    let worker = Worker::new(context.clone(), wishes);
     let lists = left.remove(&uid).unwrap_or_default();
-    tasks.spawn(async move {
-        worker.run(lists).await;
-        uid
-    });
+    tasks.spawn(work(context.clone(), uid, wishes, lists));
+}
+
+/// Runs a pod's worker to its end, and another in its place should it panic. Returns the pod's uid.
+async fn work(
+    context: Arc<Context>,
+    uid: String,
+    wishes: watch::Receiver<Wish>,
+    lists: (Vec<PodSandbox>, Vec<Container>),
+) -> String {
+    let mut known = Some(lists);
+    let start = || {
+        let (context, wishes, known) = (context.clone(), wishes.clone(), known.take());
+        let uid = uid.clone();
+        async move {
+            let lists = match known {
+                Some(lists) => lists,
+                None => what_is_there(&context.runtime).await.remove(&uid).unwrap_or_default(),
+            };
+            Worker::new(context, wishes).run(lists).await;
+        }
+    };
+    let tell = |panic: &str| {
+        let pod = wishes.borrow().pod().clone();
+        let sentence = format!("The node's work on this pod failed and begins anew: {panic}");
+        tracing::error!(pod = full_name(&pod), "{sentence}");
+        context.record(&pod, Kind::Warning, "WorkerFailed", sentence);
+    };
+    supervise::to_the_end(supervise::FIRST, start, tell).await;
+    uid
 }
 
 /// Lets no one but root and its group into the folder of the pods' files, whoever made it.
