@@ -9,6 +9,7 @@ mod disk;
 mod dns;
 mod downward;
 mod env;
+mod fields;
 mod files;
 mod hosts;
 mod image;

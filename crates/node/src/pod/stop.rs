@@ -112,6 +112,9 @@ pub(super) async fn hook_once(
             }
         };
     }
+    if hook.tcp_socket.is_some() {
+        return Err("tcpSocket is no handler for a hook".into());
+    }
     if let Some(sleep) = &hook.sleep {
         tokio::time::sleep(Seconds::from(sleep.seconds).duration().min(limit)).await;
     }

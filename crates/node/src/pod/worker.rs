@@ -73,6 +73,8 @@ pub(super) struct Worker {
     sources: Option<sources::Watch>,
     writer: StatusWriter,
     last_status: Option<PodStatus>,
+    /// Whether the pod has been active for longer than it may.
+    expired: bool,
 }
 
 impl Worker {
@@ -96,6 +98,7 @@ impl Worker {
             places: None,
             sources: None,
             last_status: None,
+            expired: false,
         }
     }
 
@@ -108,10 +111,20 @@ impl Worker {
         .await;
         self.adopt(seen).await;
         while !self.wishes.borrow().is_stop() {
-            let step = plan::next(&self.pod, &self.observed.borrow(), &self.memories, Timestamp::now());
+            let now = Timestamp::now();
+            let deadline = self.deadline();
+            if !self.expired && deadline.is_some_and(|deadline| deadline <= now) {
+                self.expire().await;
+                continue;
+            }
+            let step = match self.expired {
+                true => plan::finish(&self.observed.borrow()),
+                false => plan::next(&self.pod, &self.observed.borrow(), &self.memories, now),
+            };
             match step {
                 Step::Wait { until } => {
-                    self.publish(false);
+                    self.publish(self.expired);
+                    let until = until.into_iter().chain(deadline.filter(|_| !self.expired)).min();
                     self.wait(until).await;
                 }
                 step => self.take(step).await,
@@ -144,17 +157,28 @@ impl Worker {
         }
     }
 
+    /// When the pod has been active for as long as it may, unless it is over anyway.
+    fn deadline(&self) -> Option<Timestamp> {
+        let spec = self.pod.spec.as_ref()?;
+        if plan::is_over(&self.pod) || plan::is_finished(spec, &self.observed.borrow(), &self.memories) {
+            return None;
+        }
+        let begun = |status: &PodStatus| status.start_time.as_ref().map(|time| time.0);
+        let begun = self.last_status.as_ref().or(self.pod.status.as_ref()).and_then(begun);
+        plan::deadline(&self.pod, begun)
+    }
+
+    /// Ends a pod that has been active for longer than it may: its containers are stopped, and it has failed.
+    async fn expire(&mut self) {
+        self.expired = true;
+        let (reason, message) = status::DEADLINE_EXCEEDED;
+        self.context.record(&self.pod, Kind::Normal, reason, message.into());
+        self.probes.clear();
+        self.stop_containers().await;
+    }
+
     /// Waits for something that may change the plan, until the given time at most.
     async fn wait(&mut self, until: Option<Timestamp>) {
-        let timer = async {
-            match until {
-                Some(until) => {
-                    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
-                    tokio::time::sleep(left).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = self.wishes.changed() => {
                 if changed.is_ok() {
@@ -175,7 +199,7 @@ impl Worker {
             news = self.news.recv() => self.hear(news).await,
             Some(verdict) = self.verdicts.recv() => self.judge(&verdict),
             () = sources::changed(self.sources.as_ref()) => self.take_news_of_sources().await,
-            () = timer => {}
+            () = sleep_until(until) => {}
         }
     }
 
@@ -345,6 +369,7 @@ impl Worker {
             runtime_name: &self.context.runtime_name,
             now: Timestamp::now(),
             stopping,
+            expired: self.expired,
         };
         // Transition times are kept from what was reported last, which the watch may not have brought back yet;
         // what others report is newest in the object.
@@ -440,6 +465,17 @@ impl Worker {
 
     fn container(&self, name: &str) -> Option<&Container> {
         container_of(&self.pod, name)
+    }
+}
+
+/// Sleeps until the given time; for ever without one.
+async fn sleep_until(time: Option<Timestamp>) {
+    match time {
+        Some(time) => {
+            let left = Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
+            tokio::time::sleep(left).await;
+        }
+        None => std::future::pending().await,
     }
 }
 

@@ -63,9 +63,6 @@ fn list(pod: &Pod, volume: &Volume, facts: &Facts, sources: &Sources) -> Result<
         if let Some(downward) = &source.downward_api {
             files.extend(downward_files(pod, facts, downward.items.as_deref(), mode)?);
         }
-        if source.service_account_token.is_some() {
-            tracing::warn!(volume = volume.name, "this node does not write service account tokens");
-        }
     }
     Ok(files)
 }

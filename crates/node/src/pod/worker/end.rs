@@ -61,7 +61,7 @@ impl Worker {
     }
 
     /// Stops all running containers. The status follows each end; a shorter grace period takes effect at once.
-    async fn stop_containers(&mut self) {
+    pub(super) async fn stop_containers(&mut self) {
         let begun = Instant::now();
         let mut grace = stop::grace_of(&self.pod);
         loop {

@@ -4,14 +4,14 @@ use std::{fs, path::PathBuf, time::Duration};
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::{Wish, Worker, drop_sandbox, stop_sandbox};
+use super::{Wish, Worker, drop_sandbox, sleep_until, stop_sandbox};
 use crate::{
     Config,
     cri::messages::*,
     pod::{
         container, disk,
         downward::Facts,
-        env, files, hosts, image, links, names,
+        env, fields, files, hosts, image, links, names,
         observed::{self, Run},
         plan::{self, SANDBOX},
         rotate, sandbox, security, sources, stop, termination, volumes,
@@ -31,6 +31,7 @@ impl Worker {
         let config = sandbox::config(&self.pod, &self.context.config, attempt, &self.context.machine_dns);
         let runtime = &self.context.runtime;
         let made = async {
+            hosts::kernel_name(&self.pod, &self.context.config.cluster_domain)?;
             let log_dir = config.log_directory.clone();
             disk::run(move || fs::create_dir_all(log_dir))
                 .await
@@ -42,6 +43,9 @@ impl Worker {
         };
         match made.await {
             Ok(sandbox) => {
+                for lack in fields::lacks(&self.pod) {
+                    self.context.record(&self.pod, Kind::Warning, "NotCarriedOut", lack);
+                }
                 self.memories.remove(SANDBOX);
                 self.observed.send_modify(|observed| observed.sandbox = Some(sandbox));
             }
@@ -70,16 +74,23 @@ impl Worker {
     pub(super) async fn start(&mut self, name: &str, attempt: u32) {
         let Some(container) = self.container(name).cloned() else { return };
         self.publish(false);
+        if let Some(message) = fields::refusal(&self.pod, &container) {
+            let sentence = format!("Error: {message}");
+            self.context.record_container(&self.pod, name, Kind::Warning, "Failed", sentence);
+            return self.hinder(name, plan::CONFIG, message);
+        }
         let mut wishes = self.wishes.clone();
         let told = (self.context.clone(), self.pod.clone(), name.to_owned());
         let tell = |kind, reason, message| {
             let (context, pod, name) = &told;
             context.record_container(pod, name, kind, reason, message);
         };
-        // A pull may take minutes; a deletion does not wait for it.
+        // A pull may take minutes; neither a deletion nor the pod's deadline waits for it.
+        let deadline = self.deadline();
         let ready = tokio::select! {
             ready = image::ensure(&self.context.runtime, &self.context.imported, &container, &tell) => ready,
             _ = wishes.wait_for(Wish::is_stop) => return,
+            () = sleep_until(deadline) => return,
         };
         let ready = match ready {
             Ok(ready) => ready,
