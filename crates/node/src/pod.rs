@@ -11,6 +11,7 @@ mod downward;
 mod env;
 mod fields;
 mod files;
+mod host_ports;
 mod hosts;
 mod image;
 mod links;
@@ -34,6 +35,7 @@ mod worker;
 mod writer;
 
 pub(crate) use dns::parse as parse_resolv_conf;
+pub(crate) use host_ports::{HostPorts, remove as remove_host_ports};
 pub(crate) use manager::{Context, News, manage};
 pub(crate) use names::log_file;
 pub(crate) use registry::{Entry, Registry};

@@ -17,7 +17,7 @@ use rustix::{
 use crate::{
     Config, Error, cni,
     containerd::{self, Paths},
-    masquerade, mounts, routes,
+    masquerade, mounts, pod, routes,
 };
 
 /// Where the cgroup hierarchies are mounted.
@@ -73,6 +73,7 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
 
 async fn remove_network(node: &str) -> io::Result<()> {
     masquerade::remove(node).map_err(io::Error::other)?;
+    pod::remove_host_ports(node).map_err(io::Error::other)?;
     let handle = cni::netlink()?;
     if cni::delete_bridge(&handle, node).await.map_err(io::Error::other)? {
         routes::remove_all(&handle).await.map_err(io::Error::other)?;

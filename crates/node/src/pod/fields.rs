@@ -97,10 +97,6 @@ const FATES: &[(&str, Fate)] = &[
         "containers[].lifecycle.stopSignal",
         Refused(is_set, "this node stops containers with the signal of their image"),
     ),
-    (
-        "containers[].ports[].hostPort",
-        Refused(|port| port != 0, "this node has no host ports; a NodePort Service or hostNetwork do"),
-    ),
     ("containers[].resources.claims", Refused(is_set, "this node has no devices to claim")),
     (
         "containers[].restartPolicy",
@@ -233,8 +229,7 @@ mod tests {
              readinessProbe startupProbe lifecycle terminationMessagePath terminationMessagePolicy imagePullPolicy \
              securityContext stdin stdinOnce tty",
         ),
-        // hostIP goes with hostPort.
-        ("core/v1.ContainerPort", "name containerPort protocol hostIP"),
+        ("core/v1.ContainerPort", "name hostPort containerPort protocol hostIP"),
         ("core/v1.EnvFromSource", "prefix configMapRef secretRef"),
         ("core/v1.ConfigMapEnvSource", "optional"),
         ("core/v1.SecretEnvSource", "optional"),

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 use super::{
-    Registry, disk, names,
+    HostPorts, Registry, disk, names,
     observed::{self, Lists},
     supervise,
     worker::{Wish, Worker},
@@ -72,6 +72,8 @@ pub(crate) struct Context {
     pub(crate) machine: Machine,
     /// The pods, for the node's API.
     pub(crate) pods: Registry,
+    /// Ports of the node that lead to pods.
+    pub(crate) host_ports: HostPorts,
 }
 
 impl Context {
@@ -240,6 +242,7 @@ async fn remove_orphans(context: Arc<Context>, orphans: Lists, wanted: BTreeSet<
             }
         }
     }
+    context.host_ports.tidy();
     disk::run(move || remove_unwanted(&context.config, &wanted)).await;
 }
 

@@ -140,6 +140,9 @@ impl Worker {
             self.pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default();
         let running: Vec<(String, Run)> =
             seen.running().map(|(name, run)| (name.to_owned(), run.clone())).collect();
+        if seen.sandbox_ready() {
+            self.lead_host_ports(seen.ips());
+        }
         self.observed.send_replace(seen);
         if !running.is_empty() {
             self.sources = sources::Watch::start(&self.context.client, &self.pod);
@@ -402,6 +405,7 @@ impl Worker {
                 let id = self.observed.borrow().sandbox.as_ref().map(|sandbox| sandbox.id.clone());
                 let id = id.unwrap_or_default();
                 stop_sandbox(&self.context, &id).await;
+                self.context.host_ports.release(&names::uid(&self.pod));
                 self.refresh().await;
                 self.observed.send_modify(|observed| {
                     if let Some(sandbox) = &mut observed.sandbox {

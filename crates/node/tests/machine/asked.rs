@@ -8,6 +8,7 @@ use crate::{
     agent::{Agent, is_ready, pod, pod_path, prepare, waiting},
     api::Api,
     place::Place,
+    runtime::get,
 };
 
 /// A pod that says something once: what its command writes is its message.
@@ -56,6 +57,28 @@ pub(crate) fn fields_are_carried_out_or_refused() {
             let ended = &done["status"]["containerStatuses"][0]["state"]["terminated"];
             assert_eq!(ended["message"].as_str().unwrap_or_default().trim(), message, "{name}");
         }
+
+        // A port of the node, from the node and from outside.
+        let ports = json!([{"containerPort": 80, "hostPort": 8080}]);
+        let server = || pod(json!({"containers": [{"name": "c", "image": "httpd", "ports": ports}]}));
+        api.put(&pod_path("port"), server());
+        api.wait(&pod_path("port"), is_ready).await;
+        assert!(get("192.0.2.1", 8080).await.contains("It works!"));
+        let outside = place.outside();
+        assert!(outside.curl("http://192.0.2.1:8080/").contains("It works!"));
+        api.put(&pod_path("second"), server());
+        let taken = "Failed to create pod sandbox: host port 8080 is taken by pod default/port";
+        let is_taken = |event: &Value| event["message"] == taken;
+        while !api.all("/api/v1/namespaces/default/events/").iter().any(is_taken) {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        agent.crash().await;
+        api.delete(&pod_path("second"), 0);
+        let agent = Agent::start(&client, &config).await;
+        assert!(get("192.0.2.1", 8080).await.contains("It works!"), "an adopted pod keeps its port");
+        api.delete(&pod_path("port"), 1);
+        api.wait(&pod_path("port"), Value::is_null).await;
+        assert!(!place.nft(&["list", "ruleset"]).contains("portolan-host-ports"));
 
         let path = pod_path("limited");
         let mut limited = saying("trap 'exit 0' TERM; while true; do sleep 1 & wait; done", json!({"activeDeadlineSeconds": 2}));

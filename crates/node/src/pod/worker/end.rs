@@ -31,6 +31,7 @@ impl Worker {
         for id in &sandboxes {
             stop_sandbox(&self.context, id).await;
         }
+        self.context.host_ports.release(&names::uid(&self.pod));
         self.refresh().await;
         self.observed.send_modify(|observed| {
             if let Some(sandbox) = &mut observed.sandbox {

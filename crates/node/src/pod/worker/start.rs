@@ -32,6 +32,7 @@ impl Worker {
         let runtime = &self.context.runtime;
         let made = async {
             hosts::kernel_name(&self.pod, &self.context.config.cluster_domain)?;
+            self.context.host_ports.claim(&names::uid(&self.pod), &self.pod, &[])?;
             let log_dir = config.log_directory.clone();
             disk::run(move || fs::create_dir_all(log_dir))
                 .await
@@ -39,10 +40,12 @@ impl Worker {
             let request =
                 RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
             let answer = runtime.run_pod_sandbox(request).await.map_err(|error| error.to_string())?;
-            observed::sandbox(runtime, &answer.pod_sandbox_id).await.map_err(|error| error.to_string())
+            let sandbox = observed::sandbox(runtime, &answer.pod_sandbox_id).await;
+            sandbox.map_err(|error| error.to_string())
         };
         match made.await {
             Ok(sandbox) => {
+                self.lead_host_ports(&sandbox.ips);
                 for lack in fields::lacks(&self.pod) {
                     self.context.record(&self.pod, Kind::Warning, "NotCarriedOut", lack);
                 }
@@ -290,6 +293,13 @@ impl Worker {
             host_ip,
             cpus: self.context.machine.cpus as f64,
             memory: self.context.machine.memory as f64,
+        }
+    }
+
+    /// Lets the pod's host ports lead to its addresses. The pod runs without them if that fails.
+    pub(super) fn lead_host_ports(&self, addresses: &[std::net::IpAddr]) {
+        if let Err(error) = self.context.host_ports.claim(&names::uid(&self.pod), &self.pod, addresses) {
+            self.context.record(&self.pod, Kind::Warning, "HostPortFailed", error);
         }
     }
 
