@@ -30,6 +30,7 @@ mod status;
 mod stop;
 mod supervise;
 mod termination;
+mod tokens;
 mod volumes;
 mod worker;
 mod writer;

@@ -64,10 +64,6 @@ const FATES: &[(&str, Fate)] = &[
     ("containers[].securityContext.seLinuxOptions", Without(is_set, "this node sets no SELinux labels")),
     ("containers[].resources.limits", Without(has_other_resources, "this node limits cpu and memory only")),
     (
-        "volumes[].projected.sources[].serviceAccountToken",
-        Without(is_set, "this node does not write service account tokens"),
-    ),
-    (
         "volumes[].emptyDir",
         Without(
             |volume| volume["medium"] != "Memory" && is_set(&volume["sizeLimit"]),
@@ -281,7 +277,8 @@ mod tests {
         ("core/v1.DownwardAPIVolumeFile", "path fieldRef resourceFieldRef mode"),
         ("core/v1.KeyToPath", "key path mode"),
         ("core/v1.ProjectedVolumeSource", "sources defaultMode"),
-        ("core/v1.VolumeProjection", "secret downwardAPI configMap"),
+        ("core/v1.VolumeProjection", "secret downwardAPI configMap serviceAccountToken"),
+        ("core/v1.ServiceAccountTokenProjection", "audience expirationSeconds path"),
         ("core/v1.SecretProjection", "items optional"),
         ("core/v1.ConfigMapProjection", "items optional"),
         ("core/v1.DownwardAPIProjection", "items"),

@@ -15,7 +15,9 @@ use super::{
     observed::{self, Observed, Run, State},
     plan::{self, Memories, Obstacle, Step},
     probe::{self, Probes, Target, Verdict},
-    sources, status, stop, termination, volumes,
+    sources, status, stop, termination,
+    tokens::{Purpose, Tokens},
+    volumes,
     writer::StatusWriter,
 };
 use crate::{
@@ -71,6 +73,7 @@ pub(super) struct Worker {
     probes: BTreeMap<String, Probes>,
     places: Option<volumes::Places>,
     sources: Option<sources::Watch>,
+    tokens: Tokens,
     writer: StatusWriter,
     last_status: Option<PodStatus>,
     /// Whether the pod has been active for longer than it may.
@@ -97,6 +100,7 @@ impl Worker {
             probes: BTreeMap::new(),
             places: None,
             sources: None,
+            tokens: Tokens::default(),
             last_status: None,
             expired: false,
         }
@@ -117,6 +121,9 @@ impl Worker {
                 self.expire().await;
                 continue;
             }
+            if self.tokens.renew_at().is_some_and(|time| time <= now) {
+                self.refresh_volumes().await;
+            }
             let step = match self.expired {
                 true => plan::finish(&self.observed.borrow()),
                 false => plan::next(&self.pod, &self.observed.borrow(), &self.memories, now),
@@ -124,7 +131,8 @@ impl Worker {
             match step {
                 Step::Wait { until } => {
                     self.publish(self.expired);
-                    let until = until.into_iter().chain(deadline.filter(|_| !self.expired)).min();
+                    let times = [until, deadline.filter(|_| !self.expired), self.tokens.renew_at()];
+                    let until = times.into_iter().flatten().min();
                     self.wait(until).await;
                 }
                 step => self.take(step).await,
@@ -146,6 +154,10 @@ impl Worker {
         self.observed.send_replace(seen);
         if !running.is_empty() {
             self.sources = sources::Watch::start(&self.context.client, &self.pod);
+            // What an earlier process knew of the tokens' ends is lost.
+            if !Purpose::all(&self.pod).is_empty() {
+                self.refresh_volumes().await;
+            }
         }
         for (name, run) in running {
             let Some(container) = self.container(&name).cloned() else { continue };

@@ -270,6 +270,37 @@ pub(crate) fn secrets_are_in_memory_and_closed_to_others() {
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
         assert_eq!(fs::metadata(root.join("fast")).unwrap().mode() & 0o7777, 0o777);
 
+        let mounts = json!([{"name": "key", "mountPath": "/key"}, {"name": "token", "mountPath": "/token"},
+            {"name": "disk", "mountPath": "/disk"}, {"name": "fast", "mountPath": "/fast"}]);
+        let token = json!({"serviceAccountToken": {"path": "token", "audience": "vault"}});
+        let volumes = json!([{"name": "key", "secret": {"secretName": "key", "defaultMode": 0o400}},
+            {"name": "token", "projected": {"sources": [token]}},
+            {"name": "disk", "emptyDir": {}}, {"name": "fast", "emptyDir": {"medium": "Memory"}}]);
+        let context = json!({"runAsUser": 1000, "runAsGroup": 3000, "fsGroup": 2000});
+        let spec = json!({"containers": [sleeper("c", mounts)], "volumes": volumes, "securityContext": context,
+            "terminationGracePeriodSeconds": 1});
+        let grouped = pod_path("grouped");
+        api.put(&grouped, pod(spec));
+        api.wait(&grouped, is_ready).await;
+        let of_group = root_of(&api, &grouped, 0);
+        assert_eq!(fs::read_to_string(of_group.join("token/token")).unwrap(), "token for [\"vault\"]");
+        for (file, owner, mode) in [("key/token", 0, 0o440), ("token/token", 1000, 0o640), ("disk", 0, 0o2777),
+            ("fast", 0, 0o2777), ("key", 0, 0o2755)]
+        {
+            let found = fs::metadata(of_group.join(file)).unwrap();
+            assert_eq!((found.uid(), found.gid(), found.mode() & 0o7777), (owner, 2000, mode), "{file}");
+        }
+        let exec = |command: &[&str]| {
+            let mut all = vec!["nsenter", "-t"];
+            let pid = main_process(&api, &grouped, 0).to_string();
+            all.extend([pid.as_str(), "-m", "-S", "1000", "-G", "2000", "--"]);
+            all.extend(command);
+            Command::new(all[0]).args(&all[1..]).output().unwrap().status.success()
+        };
+        assert!(exec(&["cat", "/key/token"]) && exec(&["touch", "/disk/new"]) && !exec(&["touch", "/key/new"]));
+        api.delete(&grouped, 1);
+        api.wait(&grouped, Value::is_null).await;
+
         let nobody = Command::new("find").arg(config.data_dir.join("pod-files")).uid(NOBODY).gid(NOBODY).output();
         let found = String::from_utf8(nobody.unwrap().stdout).unwrap();
         assert!(found.lines().count() <= 1, "nobody finds {found}");

@@ -27,8 +27,8 @@ use std::{
 
 use jiff::Timestamp;
 use rustix::fs::{
-    AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, chown, flock, openat, openat2, renameat,
-    unlinkat,
+    AtFlags, CWD, FlockOperation, Gid, Mode, OFlags, ResolveFlags, Uid, chown, flock, openat, openat2,
+    renameat, unlinkat,
 };
 use serde::{Deserialize, Serialize};
 
@@ -40,11 +40,12 @@ const FOLDER: u32 = 0o755;
 /// What is made in a folder belongs to the folder's group.
 const SET_GROUP: u32 = 0o2000;
 
-/// What a file holds, and its permission bits.
-#[derive(Clone, Debug, PartialEq)]
+/// What a file holds, its permission bits, and the user to whom it belongs if that is not root.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct File {
     pub(super) contents: Vec<u8>,
     pub(super) mode: u32,
+    pub(super) owner: Option<u32>,
 }
 
 /// Files by their path below the volume, which has passed [`inside`].
@@ -228,8 +229,8 @@ fn write_file(dir: &Path, path: &Path, file: &File, group: Option<Gid>) -> io::R
     let path = dir.join(path);
     let mut new = fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&path)?;
     new.write_all(&file.contents)?;
-    if group.is_some() {
-        chown(&path, None, group)?;
+    if group.is_some() || file.owner.is_some() {
+        chown(&path, file.owner.map(Uid::from_raw), group)?;
     }
     new.set_permissions(fs::Permissions::from_mode(file.mode))
 }
@@ -245,6 +246,7 @@ fn digest(files: &Files, group: Option<Gid>) -> String {
     for (path, file) in files {
         part(path.as_os_str().as_encoded_bytes());
         part(&file.mode.to_le_bytes());
+        part(format!("{:?}", file.owner).as_bytes());
         part(&file.contents);
     }
     context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
@@ -272,7 +274,7 @@ mod tests {
     use super::*;
 
     fn files(list: &[(&str, &str)]) -> Files {
-        let file = |text: &str| File { contents: text.as_bytes().to_vec(), mode: 0o644 };
+        let file = |text: &str| File { contents: text.as_bytes().to_vec(), mode: 0o644, owner: None };
         list.iter().map(|(path, text)| (PathBuf::from(path), file(text))).collect()
     }
 
@@ -381,7 +383,7 @@ mod tests {
     #[test]
     fn files_are_closed_to_others_from_their_first_byte() {
         let dir = tempfile::tempdir().unwrap();
-        let file = File { contents: b"key".to_vec(), mode: 0o400 };
+        let file = File { contents: b"key".to_vec(), mode: 0o400, owner: None };
         let volume = Published::open(&dir.path().join("v"), None).unwrap();
         volume.write(Files::from([("d/k".into(), file)]), None).unwrap();
         let mode = |path: &str| fs::metadata(dir.path().join(path)).unwrap().permissions().mode() & 0o7777;

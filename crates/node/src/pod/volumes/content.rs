@@ -8,8 +8,10 @@ use super::{
     super::{
         downward::{self, Facts},
         env::Sources,
+        tokens::Purpose,
     },
     atomic::{self, File, inside},
+    fs_group,
 };
 
 /// Permission bits of files from objects, when a volume names none.
@@ -25,9 +27,27 @@ pub(super) fn files_of(
     facts: &Facts,
     sources: &Sources,
 ) -> Result<atomic::Files, String> {
+    let tokens = &sources.tokens;
     let mut wanted = atomic::Files::new();
     for (path, contents, mode) in list(pod, volume, facts, sources)? {
-        wanted.insert(inside(&path)?.to_owned(), File { contents, mode: mode.cast_unsigned() & 0o777 });
+        let mode = mode.cast_unsigned() & 0o777;
+        wanted.insert(inside(&path)?.to_owned(), File { contents, mode, owner: None });
+    }
+    let sources = volume.projected.iter().flat_map(|projected| projected.sources.iter().flatten());
+    for token in sources.filter_map(|source| source.service_account_token.as_ref()) {
+        let purpose = Purpose::new(token.audience.as_deref(), token.expiration_seconds);
+        let held = tokens.get(&purpose).ok_or("failed to fetch token: there is none")?;
+        let default = volume.projected.as_ref().and_then(|projected| projected.default_mode);
+        let mut file = File {
+            contents: held.clone().into_bytes(),
+            mode: default.unwrap_or(DEFAULT_MODE).cast_unsigned() & 0o777,
+            owner: only_user(pod),
+        };
+        // Nobody else's, once it is known whose it is (KEP-2451).
+        if file.owner.is_some() || fs_group(pod).is_some() {
+            file.mode = 0o600;
+        }
+        wanted.insert(inside(&token.path)?.to_owned(), file);
     }
     Ok(wanted)
 }
@@ -65,6 +85,18 @@ fn list(pod: &Pod, volume: &Volume, facts: &Facts, sources: &Sources) -> Result<
         }
     }
     Ok(files)
+}
+
+/// The user as whom all of the pod's containers run, if they name one and the same.
+fn only_user(pod: &Pod) -> Option<u32> {
+    let spec = pod.spec.as_ref()?;
+    let of_pod = spec.security_context.as_ref().and_then(|context| context.run_as_user);
+    let containers = spec.init_containers.iter().flatten().chain(&spec.containers);
+    let mut users = containers.map(|container| {
+        container.security_context.as_ref().and_then(|context| context.run_as_user).or(of_pod)
+    });
+    let first = users.next()??;
+    users.all(|user| user == Some(first)).then(|| u32::try_from(first).ok())?
 }
 
 type Data = BTreeMap<String, Vec<u8>>;
@@ -161,11 +193,11 @@ mod tests {
     #[test]
     fn config_map_keys_become_files_by_item_path_and_mode() {
         let all = files(json!({"name": "v", "configMap": {"name": "m"}}), &sources()).unwrap();
-        assert_eq!(all[Path::new("a")], File { contents: b"1".to_vec(), mode: 0o644 });
+        assert_eq!(all[Path::new("a")], File { contents: b"1".to_vec(), mode: 0o644, owner: None });
         let items = json!([{"key": "b", "path": "x/y", "mode": 0o600}]);
         let some =
             files(json!({"name": "v", "configMap": {"name": "m", "items": items}}), &sources()).unwrap();
-        assert_eq!(some, [("x/y".into(), File { contents: b"2".to_vec(), mode: 0o600 })].into());
+        assert_eq!(some, [("x/y".into(), File { contents: b"2".to_vec(), mode: 0o600, owner: None })].into());
     }
 
     #[test]
@@ -179,6 +211,29 @@ mod tests {
             let projected = json!({"sources": [{"configMap": {"name": "m"}}]});
             assert!(files(json!({"name": "v", "projected": projected}), &hostile).is_err(), "{path}");
         }
+    }
+
+    #[test]
+    fn a_token_belongs_to_the_user_of_all_containers_and_is_closed_to_others_then() {
+        let purpose = Purpose::new(None, None);
+        let sources = Sources { tokens: [(purpose, "jwt".to_owned())].into(), ..Default::default() };
+        let projected = json!({"sources": [{"serviceAccountToken": {"path": "token"}}]});
+        let volume: Volume = serde_json::from_value(json!({"name": "v", "projected": projected})).unwrap();
+        let file = |context: serde_json::Value, own: serde_json::Value| {
+            let containers = json!([{"name": "a"}, {"name": "b", "securityContext": {"runAsUser": own}}]);
+            let spec = json!({"securityContext": context, "containers": containers});
+            let pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+            let file =
+                files_of(&pod, &volume, &facts(), &sources).unwrap().remove(Path::new("token")).unwrap();
+            assert_eq!(file.contents, b"jwt");
+            (file.mode, file.owner)
+        };
+        assert_eq!(file(json!({}), json!(null)), (0o644, None));
+        assert_eq!(file(json!({"runAsUser": 7}), json!(null)), (0o600, Some(7)));
+        assert_eq!(file(json!({"runAsUser": 7}), json!(8)), (0o644, None));
+        assert_eq!(file(json!({"fsGroup": 9}), json!(null)), (0o600, None));
+        let none = files_of(&Pod::default(), &volume, &facts(), &Sources::default()).unwrap_err();
+        assert!(none.contains("token"), "{none}");
     }
 
     #[test]

@@ -142,8 +142,13 @@ impl Worker {
         if self.sources.is_none() {
             self.sources = sources::Watch::start(&self.context.client, &pod);
         }
-        let sources =
+        let mut sources =
             files::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
+        let tokens = self.tokens.fetch(&self.context.client, &pod).await;
+        sources.tokens = tokens.map_err(|message| {
+            self.context.record(&pod, Kind::Warning, "FailedMount", message.clone());
+            (plan::MOUNT, message)
+        })?;
         if self.places.is_none() {
             let (pod, facts, sources, folders) =
                 (pod.clone(), facts.clone(), sources.clone(), self.volume_folders());
@@ -275,8 +280,14 @@ impl Worker {
     }
 
     /// Brings the volumes that are made from objects up to date.
-    pub(super) async fn refresh_volumes(&self) {
-        match files::fetch(&self.context.client, &self.pod).await {
+    pub(super) async fn refresh_volumes(&mut self) {
+        let sources = async {
+            let mut sources =
+                files::fetch(&self.context.client, &self.pod).await.map_err(|error| error.to_string())?;
+            sources.tokens = self.tokens.fetch(&self.context.client, &self.pod).await?;
+            Ok::<_, String>(sources)
+        };
+        match sources.await {
             Ok(sources) => {
                 let (pod, facts, folders) = (self.pod.clone(), self.facts(), self.volume_folders());
                 disk::run(move || volumes::refresh(&pod, &facts, &sources, &folders)).await;
