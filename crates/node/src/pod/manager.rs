@@ -103,10 +103,14 @@ impl Context {
 /// Watches the pods of this node and keeps a worker for each, for ever. Adopts what the runtime has at start.
 pub(crate) async fn manage(context: Arc<Context>) {
     let mut left = what_is_there(&context.runtime).await;
-    free_addresses(&context.config, &left);
-    if let Err(error) = close_files(&context.config) {
-        tracing::error!("the pods' files are not closed to others: {error}");
-    }
+    let (config, known) = (context.config.clone(), known_sandboxes(&left));
+    disk::run(move || {
+        free_addresses(&config, &known);
+        if let Err(error) = close_files(&config) {
+            tracing::error!("the pods' files are not closed to others: {error}");
+        }
+    })
+    .await;
     let selector = format!("spec.nodeName={}", context.config.name);
     let pods = watcher(Api::<Pod>::all(context.client.clone()), watcher::Config::default().fields(&selector));
     let pods = pods.default_backoff();
@@ -221,10 +225,12 @@ fn close_files(config: &Config) -> std::io::Result<()> {
     fs::set_permissions(dir, fs::Permissions::from_mode(disk::PRIVATE))
 }
 
+fn known_sandboxes(lists: &Lists) -> BTreeSet<String> {
+    lists.values().flat_map(|(sandboxes, _)| sandboxes).map(|sandbox| sandbox.id.clone()).collect()
+}
+
 /// Takes back the addresses of sandboxes that the runtime no longer has, as after a boot of the machine.
-fn free_addresses(config: &Config, lists: &Lists) {
-    let known: BTreeSet<&str> =
-        lists.values().flat_map(|(sandboxes, _)| sandboxes).map(|sandbox| sandbox.id.as_str()).collect();
+fn free_addresses(config: &Config, known: &BTreeSet<String>) {
     let books = fs::read_dir(config.cni_dir().join("ipam")).into_iter().flatten().flatten();
     for book in books {
         let kept = cni::ipam::retain(&book.path(), |container, _| known.contains(container));

@@ -9,7 +9,7 @@ use k8s_openapi::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use super::manager::Context;
+use super::{manager::Context, supervise};
 use crate::recorder::Kind as Tone;
 
 mod grpc;
@@ -102,19 +102,25 @@ pub(super) struct Target {
 /// Starts a run's probes: the startup probe first, then the two others side by side. Verdicts go to `out`.
 pub(super) fn start(context: Arc<Context>, target: Target, out: mpsc::UnboundedSender<Verdict>) -> Probes {
     Probes(tokio::spawn(async move {
-        if let Some(probe) = &target.container.startup_probe {
-            repeat(&context, &target, probe, Kind::Startup, &out).await;
-        }
-        let other = async |probe: &Option<Probe>, kind| {
-            if let Some(probe) = probe {
-                repeat(&context, &target, probe, kind, &out).await;
-            }
-        };
-        tokio::join!(
-            other(&target.container.liveness_probe, Kind::Liveness),
-            other(&target.container.readiness_probe, Kind::Readiness)
-        );
+        let tell =
+            |panic: &str| tracing::error!(container = target.container.name, "probes begin anew: {panic}");
+        supervise::to_the_end(supervise::FIRST, || all(&context, &target, &out), tell).await;
     }))
+}
+
+async fn all(context: &Arc<Context>, target: &Target, out: &mpsc::UnboundedSender<Verdict>) {
+    if let Some(probe) = &target.container.startup_probe {
+        repeat(context, target, probe, Kind::Startup, out).await;
+    }
+    let other = async |probe: &Option<Probe>, kind| {
+        if let Some(probe) = probe {
+            repeat(context, target, probe, kind, out).await;
+        }
+    };
+    tokio::join!(
+        other(&target.container.liveness_probe, Kind::Liveness),
+        other(&target.container.readiness_probe, Kind::Readiness)
+    );
 }
 
 /// When a probe is tried: each period, and until it first succeeds also soon after a failure, so that what needs a
