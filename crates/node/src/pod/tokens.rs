@@ -62,15 +62,12 @@ struct Held {
 #[derive(Debug, Default)]
 pub(super) struct Tokens {
     held: BTreeMap<Purpose, Held>,
-    /// When to ask again for one that could not be had.
-    again: Option<Timestamp>,
 }
 
 impl Tokens {
     /// Every token that the pod's volumes want. One that cannot be renewed is used as long as it lasts; the error is a
     /// sentence about one that cannot be had at all.
     pub(super) async fn fetch(&mut self, client: &Client, pod: &Pod) -> Result<ByPurpose, String> {
-        self.again = None;
         for purpose in Purpose::all(pod) {
             let now = Timestamp::now();
             let later = now.saturating_add(AGAIN).unwrap_or(Timestamp::MAX);
@@ -79,10 +76,7 @@ impl Tokens {
             }
             match (request(client, pod, &purpose).await, self.held.get_mut(&purpose)) {
                 (Ok(held), _) => drop(self.held.insert(purpose, held)),
-                (Err(error), None) => {
-                    self.again = Some(later);
-                    return Err(format!("failed to fetch token: {error}"));
-                }
+                (Err(error), None) => return Err(format!("failed to fetch token: {error}")),
                 (Err(error), Some(held)) => {
                     tracing::warn!(pod = pod.name_any(), "a token is not renewed: {error}");
                     held.renew_at = later;
@@ -94,7 +88,7 @@ impl Tokens {
 
     /// When the first of them is to be renewed.
     pub(super) fn renew_at(&self) -> Option<Timestamp> {
-        self.held.values().map(|held| held.renew_at).chain(self.again).min()
+        self.held.values().map(|held| held.renew_at).min()
     }
 }
 

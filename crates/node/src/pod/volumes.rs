@@ -102,14 +102,34 @@ fn fill(
 
 /// Brings the volumes that are made from objects up to date, as far as [`prepare`] has made them. A volume
 /// whose object is gone keeps what it has.
-pub(super) fn refresh(pod: &Pod, facts: &Facts, sources: &Sources, folders: &Folders) {
+///
+/// # Errors
+/// The system's, from writing: worth another try.
+pub(super) fn refresh(pod: &Pod, facts: &Facts, sources: &Sources, folders: &Folders) -> io::Result<()> {
+    let mut outcome = Ok(());
     for volume in volumes(pod).filter(|volume| is_of_objects(volume)) {
-        if folders.objects().join(&volume.name).exists()
-            && let Err(error) = prepare_one(pod, volume, facts, sources, folders, 0)
-        {
-            tracing::info!(pod = pod.metadata.name, volume = volume.name, "a volume stays as it is: {error}");
+        let home = folders.objects().join(&volume.name);
+        if !home.exists() {
+            continue;
+        }
+        match content::files_of(pod, volume, facts, sources) {
+            Ok(files) => outcome = publish(pod, &home, files).and(outcome),
+            Err(error) => {
+                tracing::info!(
+                    pod = pod.metadata.name,
+                    volume = volume.name,
+                    "a volume stays as it is: {error}"
+                );
+            }
         }
     }
+    outcome
+}
+
+/// Makes the volume at `home` hold these files.
+fn publish(pod: &Pod, home: &Path, files: atomic::Files) -> io::Result<()> {
+    let group = fs_group(pod);
+    Published::open(home, group)?.write(files, group).map(drop)
 }
 
 fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
@@ -151,10 +171,8 @@ fn prepare_one(
         return Ok(Place::Plain(place));
     }
     let files = content::files_of(pod, volume, facts, sources)?;
-    let (home, group) = (folders.objects().join(&volume.name), fs_group(pod));
-    Published::open(&home, group)
-        .and_then(|published| published.write(files, group))
-        .map_err(|error| format!("cannot write {}: {error}", home.display()))?;
+    let home = folders.objects().join(&volume.name);
+    publish(pod, &home, files).map_err(|error| format!("cannot write {}: {error}", home.display()))?;
     Ok(Place::Objects(home))
 }
 
@@ -283,11 +301,11 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let folders = Folders::new(dir.path());
         let pod = pod(json!([{"name": "v", "configMap": {"name": "m"}}, {"name": "e", "emptyDir": {}}]));
-        refresh(&pod, &facts(), &sources("0"), &folders);
+        refresh(&pod, &facts(), &sources("0"), &folders).unwrap();
         assert!(!dir.path().join("objects/v").exists(), "what was not made is not refreshed");
         fill(&pod, &facts(), &sources("1"), &folders, 1).unwrap();
         for (sources, held) in [(sources("2"), "2"), (Sources::default(), "2"), (sources("3"), "3")] {
-            refresh(&pod, &facts(), &sources, &folders);
+            refresh(&pod, &facts(), &sources, &folders).unwrap();
             assert_eq!(fs::read_to_string(dir.path().join("objects/v/shown/a")).unwrap(), held);
         }
     }

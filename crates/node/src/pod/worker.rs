@@ -74,6 +74,8 @@ pub(super) struct Worker {
     places: Option<volumes::Places>,
     sources: Option<sources::Watch>,
     tokens: Tokens,
+    /// When volumes are to be brought up to date next, whatever happens to objects.
+    refresh_at: Option<Timestamp>,
     writer: StatusWriter,
     last_status: Option<PodStatus>,
     /// Whether the pod has been active for longer than it may.
@@ -101,6 +103,7 @@ impl Worker {
             places: None,
             sources: None,
             tokens: Tokens::default(),
+            refresh_at: None,
             last_status: None,
             expired: false,
         }
@@ -121,8 +124,13 @@ impl Worker {
                 self.expire().await;
                 continue;
             }
-            if self.tokens.renew_at().is_some_and(|time| time <= now) {
-                self.refresh_volumes().await;
+            if self.refresh_at.is_some_and(|time| time <= now) {
+                let is_anyone_there = self.observed.borrow().running().next().is_some();
+                match is_anyone_there {
+                    true => self.refresh_volumes().await,
+                    // The next container finds them new.
+                    false => self.refresh_at = None,
+                }
             }
             let step = match self.expired {
                 true => plan::finish(&self.observed.borrow()),
@@ -131,7 +139,7 @@ impl Worker {
             match step {
                 Step::Wait { until } => {
                     self.publish(self.expired);
-                    let times = [until, deadline.filter(|_| !self.expired), self.tokens.renew_at()];
+                    let times = [until, deadline.filter(|_| !self.expired), self.refresh_at];
                     let until = times.into_iter().flatten().min();
                     self.wait(until).await;
                 }
@@ -155,9 +163,7 @@ impl Worker {
         if !running.is_empty() {
             self.sources = sources::Watch::start(&self.context.client, &self.pod);
             // What an earlier process knew of the tokens' ends is lost.
-            if !Purpose::all(&self.pod).is_empty() {
-                self.refresh_volumes().await;
-            }
+            self.refresh_at = (!Purpose::all(&self.pod).is_empty()).then(Timestamp::now);
         }
         for (name, run) in running {
             let Some(container) = self.container(&name).cloned() else { continue };

@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
 use super::{Wish, Worker, drop_sandbox, sleep_until, stop_sandbox};
@@ -21,6 +22,8 @@ use crate::{
 
 /// Runs of a container that are kept, for the last state and `kubectl logs --previous`.
 const KEPT_RUNS: usize = 2;
+/// Volumes that could not be brought up to date are tried again after this long.
+const REFRESH_AGAIN: Duration = Duration::from_secs(30);
 /// A postStart hook may take at least this long.
 const HOOK_LIMIT: Duration = Duration::from_secs(60);
 
@@ -149,6 +152,7 @@ impl Worker {
             self.context.record(&pod, Kind::Warning, "FailedMount", message.clone());
             (plan::MOUNT, message)
         })?;
+        self.refresh_at = self.tokens.renew_at();
         if self.places.is_none() {
             let (pod, facts, sources, folders) =
                 (pod.clone(), facts.clone(), sources.clone(), self.volume_folders());
@@ -279,21 +283,23 @@ impl Worker {
         .await;
     }
 
-    /// Brings the volumes that are made from objects up to date.
+    /// Brings the volumes that are made from objects up to date. What fails is tried again.
     pub(super) async fn refresh_volumes(&mut self) {
-        let sources = async {
+        let refreshed = async {
             let mut sources =
                 files::fetch(&self.context.client, &self.pod).await.map_err(|error| error.to_string())?;
             sources.tokens = self.tokens.fetch(&self.context.client, &self.pod).await?;
-            Ok::<_, String>(sources)
+            let (pod, facts, folders) = (self.pod.clone(), self.facts(), self.volume_folders());
+            let refreshed = disk::run(move || volumes::refresh(&pod, &facts, &sources, &folders)).await;
+            refreshed.map_err(|error| error.to_string())
         };
-        match sources.await {
-            Ok(sources) => {
-                let (pod, facts, folders) = (self.pod.clone(), self.facts(), self.volume_folders());
-                disk::run(move || volumes::refresh(&pod, &facts, &sources, &folders)).await;
+        self.refresh_at = match refreshed.await {
+            Ok(()) => self.tokens.renew_at(),
+            Err(error) => {
+                tracing::warn!("the volumes of a pod are not brought up to date: {error}");
+                Timestamp::now().saturating_add(REFRESH_AGAIN).ok()
             }
-            Err(error) => tracing::warn!("the volumes of a pod are not brought up to date: {error}"),
-        }
+        };
     }
 
     fn facts(&self) -> Facts {
