@@ -22,7 +22,7 @@ use crate::{
     image::{self, Imported},
     machine::Machine,
     neighbours, network,
-    pod::{self, Context, News, Registry},
+    pod::{self, Context, HostPorts, News, Registry},
     recorder::{Kind, Recorder},
     register::{self, Facts},
     server::Server,
@@ -109,6 +109,7 @@ async fn serve(
         machine_dns,
         machine,
         pods: Registry::default(),
+        host_ports: HostPorts::new(&config.name),
     });
     tasks.spawn(events.map(Ok));
     tasks.spawn(relay(context.clone()).map(Ok));

@@ -32,6 +32,7 @@ mod error;
 mod logs;
 mod machine;
 mod masquerade;
+mod mounts;
 mod neighbours;
 mod network;
 mod pod;

@@ -9,7 +9,7 @@ use std::{
 
 use jiff::Timestamp;
 
-use super::{manager::Context, names};
+use super::{disk, manager::Context, names};
 use crate::cri::messages::ReopenContainerLogRequest;
 
 /// A log is set aside when it is larger than this (the kubelet's `containerLogMaxSize`).
@@ -28,7 +28,11 @@ pub(crate) async fn rotate_logs(context: Arc<Context>) {
         ticks.tick().await;
         for (pod, container, run) in context.pods.running() {
             let path = names::log_file(&context.config, &pod, &container, run.attempt);
-            if fs::metadata(&path).is_ok_and(|log| log.len() > MAX_SIZE)
+            let size = {
+                let path = path.clone();
+                disk::run(move || fs::symlink_metadata(path)).await
+            };
+            if size.is_ok_and(|log| log.is_file() && log.len() > MAX_SIZE)
                 && let Err(error) = rotate(&context, &path, run.id).await
             {
                 tracing::warn!("cannot rotate the log {}: {error}", path.display());
@@ -38,18 +42,21 @@ pub(crate) async fn rotate_logs(context: Arc<Context>) {
 }
 
 async fn rotate(context: &Context, path: &Path, container_id: String) -> io::Result<()> {
-    let aside = set_aside(path, Timestamp::now())?;
+    let own = path.to_owned();
+    let aside = disk::run(move || set_aside(&own, Timestamp::now())).await?;
     if let Err(error) = context.runtime.reopen_container_log(ReopenContainerLogRequest { container_id }).await
     {
         // The runtime goes on writing into the old file: it must keep its name.
-        fs::rename(aside, path)?;
+        let own = path.to_owned();
+        disk::run(move || fs::rename(aside, own)).await?;
         return Err(io::Error::other(error));
     }
-    let rotated = rotated(path);
-    for old in &rotated[..rotated.len().saturating_sub(KEPT)] {
-        fs::remove_file(old)?;
-    }
-    Ok(())
+    let own = path.to_owned();
+    disk::run(move || {
+        let rotated = rotated(&own);
+        rotated[..rotated.len().saturating_sub(KEPT)].iter().try_for_each(fs::remove_file)
+    })
+    .await
 }
 
 /// Moves a log away, to its name with the time behind it.

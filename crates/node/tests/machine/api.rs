@@ -147,6 +147,12 @@ impl Api {
                 }
                 None => error(404),
             },
+            Method::POST if path.ends_with("/token") => {
+                let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+                let token = format!("token for {}", body["spec"]["audiences"]);
+                let status = json!({"token": token, "expirationTimestamp": end});
+                reply(StatusCode::CREATED, &json!({"spec": body["spec"], "status": status}))
+            }
             Method::POST => {
                 let target = format!("{target}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
                 match self.get(&target) {
