@@ -1,5 +1,5 @@
-//! The node's own API, with the kubelet's paths: logs, exec, attach, port-forward. Only the API server calls
-//! it, and shows a client certificate for that.
+//! The node's own API, with the kubelet's paths: logs, exec, attach, port-forward. Whoever calls it shows a client
+//! certificate of the cluster, and may do what the API server consents to.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
@@ -18,11 +18,13 @@ use crate::{
     pod::{Context, Entry},
 };
 
+mod access;
 mod logs;
 mod query;
 mod stream;
 mod tls;
 
+use access::{Caller, Gate};
 use query::Query;
 
 /// How long a client may take for the TLS handshake.
@@ -56,6 +58,8 @@ impl Server {
     /// Serves for ever. Dropping the future ends all connections.
     pub(crate) async fn serve(self, context: Arc<Context>) -> Result<(), Error> {
         let mut connections = JoinSet::new();
+        let server = access::Server { client: context.client.clone(), node: context.config.name.clone() };
+        let gate = Arc::new(Gate::new(server));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -63,10 +67,14 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let (tls, context) = (self.tls.clone(), context.clone());
+                    let (tls, context, gate) = (self.tls.clone(), context.clone(), gate.clone());
                     connections.spawn(async move {
                         match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                            Ok(Ok(stream)) => connection(TokioIo::new(stream), context).await,
+                            Ok(Ok(stream)) => {
+                                let shown = stream.get_ref().1.peer_certificates();
+                                let caller = shown.and_then(|chain| Caller::from_certificate(chain.first()?));
+                                connection(TokioIo::new(stream), Visit { context, gate, caller }).await;
+                            }
                             Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
                             Err(_) => tracing::debug!("{peer}: no TLS handshake in time"),
                         }
@@ -81,15 +89,19 @@ impl Server {
     }
 }
 
-async fn connection(
-    io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+/// What the requests of one connection share.
+struct Visit {
     context: Arc<Context>,
-) {
-    let service = service_fn(|request| {
-        let context = context.clone();
-        async move { Ok::<_, Infallible>(answer(&context, request).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(io, service).with_upgrades();
+    gate: Arc<Gate<access::Server>>,
+    /// None who has shown no certificate.
+    caller: Option<Caller>,
+}
+
+async fn connection(io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static, visit: Visit) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(&visit, request).await) });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    // With a clock, a request's head has its usual 30 s to arrive.
+    let served = server.timer(TokioTimer::new()).serve_connection(io, service).with_upgrades();
     if let Err(error) = served.await {
         tracing::debug!("a connection to the node's API ended: {error}");
     }
@@ -98,8 +110,14 @@ async fn connection(
 /// A refusal: status and sentence.
 type Refusal = (StatusCode, String);
 
-async fn answer(context: &Arc<Context>, request: Request<Incoming>) -> Response<Body> {
-    match route(context, request).await {
+async fn answer(visit: &Visit, request: Request<Incoming>) -> Response<Body> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let admitted = visit.gate.admit(visit.caller.as_ref(), &method, &path).await;
+    let answered = match admitted {
+        Ok(()) => route(&visit.context, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    match answered {
         Ok(response) => response,
         Err((status, sentence)) => text(status, sentence),
     }
