@@ -17,8 +17,9 @@ use crate::{
     cri::{
         self,
         events::{self, Heard},
-        messages::{StatusRequest, VersionRequest},
+        messages::VersionRequest,
     },
+    health::{self, Health},
     image::{self, Imported},
     machine::Machine,
     neighbours, network,
@@ -30,10 +31,8 @@ use crate::{
 
 /// Container events that a slow worker may be behind before it must look at the runtime's lists.
 const NEWS: usize = 1024;
-/// How long the runtime may take to notice the network configuration.
+/// How long the runtime may take to notice the network configuration before the cluster is told that it has not.
 const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
-/// The runtime is asked this often meanwhile; it has no event for it.
-const NETWORK_STEP: Duration = Duration::from_millis(20);
 /// How often the node's status is written even when nothing changed, as with the kubelet.
 const HEARTBEAT: Duration = Duration::from_secs(300);
 /// A part that failed is started again after this long.
@@ -98,6 +97,7 @@ async fn serve(
     let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
     let (recorder, events) = Recorder::new(client.clone(), config.name.clone());
     let machine_dns = pod::parse_resolv_conf(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let health = Arc::new(watch::Sender::new(Health::default()));
     let context = Arc::new(Context {
         client: client.clone(),
         runtime: runtime.clone(),
@@ -105,6 +105,7 @@ async fn serve(
         config: config.clone(),
         imported,
         recorder: recorder.clone(),
+        health: health.subscribe(),
         news: broadcast::Sender::new(NEWS),
         machine_dns,
         machine,
@@ -112,6 +113,7 @@ async fn serve(
     });
     tasks.spawn(events.map(Ok));
     tasks.spawn(relay(context.clone()).map(Ok));
+    tasks.spawn(follow_runtime(context.clone(), health.clone()).map(Ok));
     tasks.spawn(pod::manage(context.clone()).map(Ok));
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
@@ -121,7 +123,7 @@ async fn serve(
     tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted).await });
     recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
-        outcome = report(&client, config, &facts, &runtime, &identity, ready) => outcome,
+        outcome = report(&context, &facts, &identity, ready) => outcome,
         Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| {
             Err(Error::Network(format!("a part of the node agent failed: {panic}")))
         }),
@@ -204,26 +206,53 @@ async fn relay(context: Arc<Context>) {
     }
 }
 
-/// Reports the node as ready once runtime and network are, and its heartbeat from then on.
+/// Follows the runtime's health, and has the workers look at it again when it was silent: events may be late or lost.
+async fn follow_runtime(context: Arc<Context>, health: Arc<watch::Sender<Health>>) {
+    let news = context.news.clone();
+    let compare = || {
+        let news = news.clone();
+        tokio::spawn(async move {
+            let _ = news.send(News::Resync);
+            // The lists may have been behind.
+            tokio::time::sleep(RESTART).await;
+            let _ = news.send(News::Resync);
+        });
+    };
+    health::watch_runtime(context.runtime.clone(), &health, compare).await;
+}
+
+/// Reports the node's status: once it is ready, whenever its health changes, and as a heartbeat.
 async fn report(
-    client: &Client,
-    config: &Config,
+    context: &Context,
     facts: &Facts,
-    runtime: &cri::Client,
     identity: &Identity,
     ready: oneshot::Sender<()>,
 ) -> Result<(), Error> {
+    let (client, config) = (&context.client, &context.config);
     let mut ready = Some(ready);
+    let mut told = None;
+    let mut health = context.health.clone();
+    let _ = tokio::time::timeout(NETWORK_TIMEOUT, health.wait_for(Health::is_ready)).await;
     loop {
-        let is_ready = wait_until_ready(runtime).await;
-        match register::report(client, config, facts, is_ready).await {
-            Ok(()) if is_ready => {
-                if let Some(ready) = ready.take() {
+        let now = health.borrow_and_update().clone();
+        match register::report(client, config, facts, &now).await {
+            Ok(()) => {
+                if now.is_ready()
+                    && let Some(ready) = ready.take()
+                {
                     let _ = ready.send(());
                 }
-                let _ = tokio::time::timeout(HEARTBEAT, identity.deleted.notified()).await;
+                if told.replace(now.is_ready()) != Some(now.is_ready()) {
+                    tell_readiness(context, identity, now.is_ready());
+                }
+                tokio::select! {
+                    changed = health.changed() => if changed.is_err() {
+                        std::future::pending::<()>().await;
+                    },
+                    () = identity.deleted.notified() => {}
+                    () = tokio::time::sleep(HEARTBEAT) => {}
+                }
             }
-            Ok(()) => {}
             // Someone deleted the Node object; as long as we run, there is one.
             Err(kube::Error::Api(answer)) if answer.code == 404 => {
                 let node = register::register(client, config, facts, Some(identity.pod_cidr)).await;
@@ -237,18 +266,8 @@ async fn report(
     }
 }
 
-/// Waits until the runtime says that it and the pod network are ready; false when it does not in time.
-async fn wait_until_ready(runtime: &cri::Client) -> bool {
-    let ready = async {
-        loop {
-            if let Ok(answer) = runtime.status(StatusRequest { verbose: false }).await
-                && let Some(status) = answer.status
-                && status.conditions.iter().all(|condition| condition.status)
-            {
-                return;
-            }
-            tokio::time::sleep(NETWORK_STEP).await;
-        }
-    };
-    tokio::time::timeout(NETWORK_TIMEOUT, ready).await.is_ok()
+fn tell_readiness(context: &Context, identity: &Identity, is_ready: bool) {
+    let reason = if is_ready { "NodeReady" } else { "NodeNotReady" };
+    let sentence = format!("Node {} status is now: {reason}", context.config.name);
+    context.recorder.record(&identity.object.borrow().object_ref(&()), Kind::Normal, reason, sentence);
 }

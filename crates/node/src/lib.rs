@@ -29,6 +29,7 @@ pub use remove::remove_all;
 
 mod agent;
 mod error;
+mod health;
 mod logs;
 mod machine;
 mod masquerade;

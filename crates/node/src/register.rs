@@ -25,7 +25,7 @@ use serde_json::json;
 use service::Cidr;
 use tokio::sync::watch;
 
-use crate::{Config, Error, image::ARCHITECTURE, machine::Machine};
+use crate::{Config, Error, health::Health, image::ARCHITECTURE, machine::Machine};
 
 /// The version of Kubernetes whose node agent this one behaves like, and who it is.
 const VERSION: &str = concat!("v1.36.0+portolan.", env!("CARGO_PKG_VERSION"));
@@ -73,7 +73,7 @@ pub(crate) async fn register(
                 pod_cidrs: pod_cidr.map(|cidr| vec![cidr.to_string()]),
                 ..Default::default()
             }),
-            status: Some(status(config, facts, false, &[])),
+            status: Some(status(config, facts, &Health::default(), &[])),
         };
         let made = match nodes.create(&PostParams::default(), &node).await {
             Err(kube::Error::Api(answer)) if answer.code == 409 => {
@@ -90,16 +90,16 @@ pub(crate) async fn register(
     }
 }
 
-/// Writes the node's status. `ready` when runtime and network are.
+/// Writes the node's status.
 pub(crate) async fn report(
     client: &Client,
     config: &Config,
     facts: &Facts,
-    ready: bool,
+    health: &Health,
 ) -> Result<(), kube::Error> {
     let nodes = Api::<Node>::all(client.clone());
     let old = nodes.get(&config.name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
-    let patch = json!({"status": status(config, facts, ready, &old)});
+    let patch = json!({"status": status(config, facts, health, &old)});
     nodes.patch_status(&config.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
@@ -182,7 +182,7 @@ fn labels(config: &Config) -> BTreeMap<String, String> {
     known.into_iter().chain(config.labels.clone()).collect()
 }
 
-fn status(config: &Config, facts: &Facts, ready: bool, old: &[NodeCondition]) -> NodeStatus {
+fn status(config: &Config, facts: &Facts, health: &Health, old: &[NodeCondition]) -> NodeStatus {
     let machine = &facts.machine;
     let resources: BTreeMap<String, Quantity> = [
         ("cpu", machine.cpus.to_string()),
@@ -200,7 +200,7 @@ fn status(config: &Config, facts: &Facts, ready: bool, old: &[NodeCondition]) ->
         ]),
         capacity: Some(resources.clone()),
         allocatable: Some(resources),
-        conditions: Some(conditions(ready, old, Timestamp::now())),
+        conditions: Some(conditions(health.problems().as_deref(), old, Timestamp::now())),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.port) }),
         }),
@@ -221,11 +221,11 @@ fn status(config: &Config, facts: &Facts, ready: bool, old: &[NodeCondition]) ->
     }
 }
 
-fn conditions(ready: bool, old: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
-    let ready = if ready {
-        ("Ready", "True", "KubeletReady", "the node agent is posting ready status")
-    } else {
-        ("Ready", "False", "KubeletNotReady", "the container runtime or the pod network is not ready")
+/// The node's conditions; it is not ready because of `problem`.
+fn conditions(problem: Option<&str>, old: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
+    let ready = match problem {
+        None => ("Ready", "True", "KubeletReady", "the node agent is posting ready status"),
+        Some(problem) => ("Ready", "False", "KubeletNotReady", problem),
     };
     let well = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "the node has sufficient memory available"),
@@ -255,8 +255,9 @@ mod tests {
     #[test]
     fn a_condition_keeps_its_transition_time_while_its_status_stays() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let first = conditions(false, &[], at(1));
-        let second = conditions(true, &first, at(2));
+        let first = conditions(Some("the runtime is down"), &[], at(1));
+        assert_eq!(first.last().unwrap().message.as_deref(), Some("the runtime is down"));
+        let second = conditions(None, &first, at(2));
         let time = |type_: &str| {
             second.iter().find(|condition| condition.type_ == type_).unwrap().last_transition_time.clone()
         };

@@ -142,6 +142,7 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
         }
         (&Method::GET | &Method::POST, ["exec", namespace, pod, rest @ ..]) => {
             stream::check(&request)?;
+            answering(context)?;
             let exec = ExecRequest {
                 container_id: running(&entry(context, namespace, pod)?, rest)?,
                 cmd: query.all("command"),
@@ -155,6 +156,7 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
         }
         (&Method::GET | &Method::POST, ["attach", namespace, pod, rest @ ..]) => {
             stream::check(&request)?;
+            answering(context)?;
             let attach = AttachRequest {
                 container_id: running(&entry(context, namespace, pod)?, rest)?,
                 tty: query.flag(&["tty"]),
@@ -167,6 +169,7 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
         }
         (&Method::GET | &Method::POST, ["portForward", namespace, pod, ..]) => {
             stream::check(&request)?;
+            answering(context)?;
             let sandbox = entry(context, namespace, pod)?.sandbox();
             let pod_sandbox_id =
                 sandbox.ok_or_else(|| (StatusCode::BAD_REQUEST, format!("pod {pod:?} is not running")))?;
@@ -176,6 +179,14 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
             stream::hand_on(request, &url).await
         }
         _ => Err((StatusCode::NOT_FOUND, format!("the node's API has nothing at {path}"))),
+    }
+}
+
+/// Refuses what needs the runtime while that does not answer.
+fn answering(context: &Context) -> Result<(), Refusal> {
+    match &context.health.borrow().runtime {
+        Some(problem) => Err((StatusCode::INTERNAL_SERVER_ERROR, problem.clone())),
+        None => Ok(()),
     }
 }
 

@@ -13,6 +13,8 @@ use super::messages::*;
 
 /// The longest a call may take that only reads or changes the runtime's own books.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// The longest a call may take that only hands out an address, while someone waits at a terminal.
+const ADDRESS_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest a pull may take. Pulls are cancelled by dropping the future, too.
 const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// A list of every container of a busy node can be larger than gRPC's usual 4 MiB.
@@ -137,11 +139,11 @@ calls! {
     /// Every container.
     list_containers(ListContainersRequest) -> ListContainersResponse = "/runtime.v1.RuntimeService/ListContainers", CALL_TIMEOUT;
     /// URL at which a command can be run in a container with streams.
-    exec(ExecRequest) -> ExecResponse = "/runtime.v1.RuntimeService/Exec", CALL_TIMEOUT;
+    exec(ExecRequest) -> ExecResponse = "/runtime.v1.RuntimeService/Exec", ADDRESS_TIMEOUT;
     /// URL at which the streams of a container's main process are served.
-    attach(AttachRequest) -> AttachResponse = "/runtime.v1.RuntimeService/Attach", CALL_TIMEOUT;
+    attach(AttachRequest) -> AttachResponse = "/runtime.v1.RuntimeService/Attach", ADDRESS_TIMEOUT;
     /// URL at which ports of a sandbox are forwarded.
-    port_forward(PortForwardRequest) -> PortForwardResponse = "/runtime.v1.RuntimeService/PortForward", CALL_TIMEOUT;
+    port_forward(PortForwardRequest) -> PortForwardResponse = "/runtime.v1.RuntimeService/PortForward", ADDRESS_TIMEOUT;
     /// Makes the runtime open a container's log file anew, after the old one was moved away.
     reopen_container_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse = "/runtime.v1.RuntimeService/ReopenContainerLog", CALL_TIMEOUT;
     /// Pulls an image from its registry.

@@ -25,6 +25,8 @@ pub const CONTAINERD_NAMESPACE: &str = "k8s.io";
 const MARKER: &str = "/portolan/marker";
 /// How long to wait for a marker before another one is made.
 const MARKER_STEP: Duration = Duration::from_millis(20);
+/// How long the runtime may take to publish one.
+const MARKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a subscription brings.
 #[derive(Clone, Debug, PartialEq)]
@@ -109,7 +111,8 @@ async fn containerd_events(client: &Client) -> Result<BoxStream<'static, Event>,
     };
     let marking = async {
         loop {
-            if let Err(error) = publish_marker(client).await {
+            let published = tokio::time::timeout(MARKER_TIMEOUT, publish_marker(client)).await;
+            if let Ok(Err(error)) = published {
                 tracing::debug!("no marker among the container runtime's events: {error}");
             }
             tokio::time::sleep(MARKER_STEP).await;

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{api::Api, place::Place, runtime::get};
 
-const NODE: &str = "/api/v1/nodes/node1";
+pub(crate) const NODE: &str = "/api/v1/nodes/node1";
 
 pub(crate) fn pod_path(name: &str) -> String {
     format!("/api/v1/namespaces/default/pods/{name}")
@@ -321,13 +321,13 @@ pub(crate) fn a_large_log_is_begun_anew() {
     assert_eq!(place.traces(&config), Vec::<String>::new());
 }
 
-fn containerd_pid(config: &Config) -> i32 {
+pub(crate) fn containerd_pid(config: &Config) -> i32 {
     let pid = std::fs::read_to_string(config.data_dir.join("containerd/containerd.pid")).unwrap();
     pid.trim().parse().unwrap()
 }
 
 /// Asks the node's API from inside the namespace; the answer's text.
-async fn curl(place: &Place, arguments: &[&str]) -> String {
+pub(crate) async fn curl(place: &Place, arguments: &[&str]) -> String {
     let output = tokio::process::Command::new("curl")
         .args(["-sk", "-m", "30", "--cert"])
         .arg(place.path("client.pem"))
@@ -338,7 +338,7 @@ async fn curl(place: &Place, arguments: &[&str]) -> String {
     String::from_utf8_lossy(&output.stdout).into_owned()
 }
 
-fn restarts(pod: &Value) -> i64 {
+pub(crate) fn restarts(pod: &Value) -> i64 {
     pod["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap_or(-1)
 }
 
@@ -347,7 +347,7 @@ fn waiting(pod: &Value) -> &str {
 }
 
 /// Kills the main process of a pod's first container from outside.
-async fn kill(api: &Arc<Api>, path: &str) {
+pub(crate) async fn kill(api: &Arc<Api>, path: &str) {
     let pod = api.get(path).unwrap();
     let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap();
     let id = id.rsplit('/').next().unwrap();

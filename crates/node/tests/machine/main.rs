@@ -6,6 +6,7 @@ use std::{panic, process::ExitCode};
 mod agent;
 mod api;
 mod egress;
+mod faults;
 mod place;
 mod runtime;
 
@@ -13,6 +14,10 @@ mod runtime;
 type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
+    (
+        "a_runtime_that_stands_still_is_told_and_caught_up_with",
+        faults::a_runtime_that_stands_still_is_told_and_caught_up_with,
+    ),
     ("a_large_log_is_begun_anew", agent::a_large_log_is_begun_anew),
     ("crashes_lose_nothing_and_removal_needs_no_one", agent::crashes_lose_nothing_and_removal_needs_no_one),
     ("pods_leave_the_cluster_under_their_nodes_address", egress::pods_leave_under_their_nodes_address),
