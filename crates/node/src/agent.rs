@@ -27,6 +27,7 @@ use crate::{
     recorder::{Kind, Recorder},
     register::{self, Facts},
     server::Server,
+    uplink,
 };
 
 /// Container events that a slow worker may be behind before it must look at the runtime's lists.
@@ -118,9 +119,12 @@ async fn serve(
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
     let identity = Identity { object: watch::Sender::new(node.clone()), pod_cidr, deleted: Arc::default() };
-    tasks.spawn(register::keep_lease(client.clone(), identity.object.subscribe()).map(Ok));
+    let lease = register::keep_lease(client.clone(), identity.object.subscribe(), health.subscribe());
+    tasks.spawn(lease.map(Ok));
     let (nodes_client, name, deleted) = (client.clone(), config.name.clone(), identity.deleted.clone());
-    tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted).await });
+    let (changed, changes) = watch::channel(());
+    tasks.spawn(uplink::follow(config.internal_ip, health.clone(), changed));
+    tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted, changes).await });
     recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
         outcome = report(&context, &facts, &identity, ready) => outcome,

@@ -121,14 +121,22 @@ pub(crate) async fn pod_cidr(client: &Client, name: &str) -> Result<Cidr, Error>
     Err(Error::Network(format!("the watch of node {name} ended before it had a podCIDR")))
 }
 
-/// Renews the Lease of the newest Node object for ever.
-pub(crate) async fn keep_lease(client: Client, node: watch::Receiver<Node>) {
+/// Renews the Lease of the newest Node object for ever, except while the node's link is down: an API server in the same
+/// process must not believe more than one that is reached over that link.
+pub(crate) async fn keep_lease(
+    client: Client,
+    node: watch::Receiver<Node>,
+    mut health: watch::Receiver<Health>,
+) {
     let leases = Api::<Lease>::namespaced(client, LEASE_NAMESPACE);
     let name = node.borrow().name_any();
     let mut ticks = tokio::time::interval(RENEWAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if health.wait_for(|health| health.link.is_none()).await.is_err() {
+            return;
+        }
         let renewed = json!({"spec": {"renewTime": MicroTime(Timestamp::now())}});
         let result = match leases.patch(&name, &PatchParams::default(), &Patch::Merge(renewed)).await {
             Err(kube::Error::Api(answer)) if answer.code == 404 => {

@@ -88,7 +88,7 @@ impl Worker {
         let observed = watch::Sender::new(Observed::default());
         context.pods.put(&pod, observed.subscribe());
         Self {
-            writer: StatusWriter::start(&context.client, &pod),
+            writer: StatusWriter::start(&context.client, &pod, context.health.clone()),
             news: context.news.subscribe(),
             context,
             wishes,
@@ -384,7 +384,7 @@ impl Worker {
         }
         let status = status::status(&pod, &self.observed.borrow(), &around);
         self.last_status = Some(status.clone());
-        self.writer.write(status);
+        self.writer.write(status, self.pod.status.as_ref());
     }
 
     /// Takes a step of the plan. What fails is remembered as an obstacle, with a time to try again.

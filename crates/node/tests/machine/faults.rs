@@ -1,4 +1,6 @@
-//! Faults of what is around the agent: a runtime that stands still.
+//! Faults of what is around the agent: a runtime that stands still, a link that goes down.
+
+use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
@@ -48,6 +50,76 @@ pub(crate) fn a_runtime_that_stands_still_is_told_and_caught_up_with() {
             api.wait(NODE, |node| readiness(node).0 == "True").await;
             api.wait(&path, |pod| is_ready(pod) && restarts(pod) == round).await;
         }
+        agent.stop().await;
+    });
+}
+
+/// A link that was down has its routes back within a second, and the node is ready only while it is up. What is taken
+/// away under the node while the link is up comes back, too.
+pub(crate) fn a_link_that_was_down_has_its_routes_back_within_a_second() {
+    let place = Place::new("link");
+    let config = prepare(&place);
+    place.run(async || {
+        let (api, client) = Api::start().await;
+        let agent = Agent::start(&client, &config).await;
+        let addresses = json!([{"type": "InternalIP", "address": "192.0.2.2"}]);
+        let spec = json!({"podCIDR": "10.244.8.0/24"});
+        api.put("/api/v1/nodes/node2", json!({"spec": spec, "status": {"addresses": addresses}}));
+        place.ip(&["route", "add", "198.51.100.0/24", "via", "192.0.2.253"]);
+        place.ip(&["address", "add", "2001:db8::1/64", "dev", "up0", "nodad"]);
+        place.ip(&["route", "add", "2001:db8:1::/64", "via", "2001:db8::2"]);
+        place.ip(&["route", "add", "default", "via", "2001:db8::2"]);
+        let needed = [
+            "default via 192.0.2.254 dev up0",
+            "10.244.8.0/24 via 192.0.2.2 dev up0",
+            "198.51.100.0/24 via 192.0.2.253 dev up0",
+            "2001:db8:1::/64 via 2001:db8::2 dev up0",
+            "default via 2001:db8::2 dev up0",
+        ];
+        let routes = || place.ip(&["-4", "route"]) + &place.ip(&["-6", "route"]);
+        let all_there = async || {
+            let begun = Instant::now();
+            while let Some(missing) = needed.iter().find(|route| !routes().contains(*route)) {
+                assert!(begun.elapsed() < Duration::from_secs(1), "{missing} is not in\n{}", routes());
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+        };
+        all_there().await;
+        // The agent has seen them.
+        tokio::time::sleep(Duration::from_millis(500)).await;
+
+        for (cable, problem) in
+            [("up0", "network link up0 is down"), ("up1", "network link up0 has no carrier")]
+        {
+            place.ip(&["link", "set", cable, "down"]);
+            let node = api.wait(NODE, |node| readiness(node).0 == "False").await;
+            assert_eq!(readiness(&node).1, problem);
+            place.ip(&["link", "set", cable, "up"]);
+            all_there().await;
+            api.wait(NODE, |node| readiness(node).0 == "True").await;
+        }
+        // Faster than anyone can look.
+        for _ in 0..3 {
+            place.ip(&["link", "set", "up0", "down"]);
+            place.ip(&["link", "set", "up0", "up"]);
+        }
+        all_there().await;
+        place.ip(&["route", "del", "default"]);
+        place.ip(&["route", "del", "10.244.8.0/24"]);
+        all_there().await;
+        place.ip(&["address", "del", "192.0.2.1/24", "dev", "up0"]);
+        let begun = Instant::now();
+        while !place.ip(&["address"]).contains("inet 192.0.2.1/24") || !routes().contains(needed[0]) {
+            assert!(begun.elapsed() < Duration::from_secs(1), "{}", routes());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        place.ip(&["route", "replace", "default", "via", "192.0.2.252"]);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        assert!(
+            routes().contains("default via 192.0.2.252") && !routes().contains(needed[0]),
+            "{}",
+            routes()
+        );
         agent.stop().await;
     });
 }

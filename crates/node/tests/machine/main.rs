@@ -15,6 +15,10 @@ type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
     (
+        "a_link_that_was_down_has_its_routes_back_within_a_second",
+        faults::a_link_that_was_down_has_its_routes_back_within_a_second,
+    ),
+    (
         "a_runtime_that_stands_still_is_told_and_caught_up_with",
         faults::a_runtime_that_stands_still_is_told_and_caught_up_with,
     ),
