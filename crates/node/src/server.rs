@@ -138,7 +138,7 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
             Ok(json_body(&list.to_string()))
         }
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
-            logs::serve(context, &entry(context, namespace, pod)?, container, &query)
+            logs::serve(context, &entry(context, namespace, pod)?, container, &query).await
         }
         (&Method::GET | &Method::POST, ["exec", namespace, pod, rest @ ..]) => {
             stream::check(&request)?;
