@@ -41,5 +41,6 @@ mod register;
 mod remove;
 mod routes;
 mod server;
+mod spdy;
 mod sys;
 mod uplink;

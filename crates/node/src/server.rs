@@ -14,11 +14,12 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Config, Error,
-    cri::messages::{AttachRequest, ExecRequest, PortForwardRequest},
+    cri::messages::{AttachRequest, ExecRequest},
     pod::{Context, Entry},
 };
 
 mod access;
+mod forward;
 mod logs;
 mod query;
 mod stream;
@@ -170,13 +171,25 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
         (&Method::GET | &Method::POST, ["portForward", namespace, pod, ..]) => {
             stream::check(&request)?;
             answering(context)?;
-            let sandbox = entry(context, namespace, pod)?.sandbox();
-            let pod_sandbox_id =
+            let entry = entry(context, namespace, pod)?;
+            let sandbox = entry.sandbox();
+            let sandbox =
                 sandbox.ok_or_else(|| (StatusCode::BAD_REQUEST, format!("pod {pod:?} is not running")))?;
-            let port = query.all("port").iter().filter_map(|port| port.parse().ok()).collect();
-            let forward = PortForwardRequest { pod_sandbox_id, port };
-            let url = runtime.port_forward(forward).await.map_err(failed)?.url;
-            stream::hand_on(request, &url).await
+            let spec = entry.pod.spec.as_ref();
+            let on_node = spec.is_some_and(|spec| spec.host_network == Some(true));
+            let inside = if on_node {
+                None
+            } else {
+                let silent = "the container runtime does not tell the pod's network namespace";
+                let told = runtime.network_namespace(&sandbox).await.map_err(failed)?;
+                Some(told.ok_or_else(|| (StatusCode::INTERNAL_SERVER_ERROR, silent.to_owned()))?)
+            };
+            let target = forward::Target {
+                pod: format!("{pod}_{namespace}"),
+                uid: entry.pod.metadata.uid.clone().unwrap_or_default(),
+                namespace: inside,
+            };
+            forward::serve(request, target)
         }
         _ => Err((StatusCode::NOT_FOUND, format!("the node's API has nothing at {path}"))),
     }

@@ -1,4 +1,4 @@
-//! Exec, attach and port-forward: the client's upgraded connection is handed on to the runtime's streaming
+//! Exec and attach: the client's upgraded connection is handed on to the runtime's streaming
 //! server, byte for byte. Nothing here understands SPDY.
 
 use std::time::Duration;
