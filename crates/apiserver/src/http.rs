@@ -3,6 +3,7 @@
 pub(crate) mod accept;
 pub(crate) mod connect;
 pub(crate) mod dispatch;
+pub(crate) mod health;
 pub(crate) mod in_process;
 pub(crate) mod objects;
 pub(crate) mod options;

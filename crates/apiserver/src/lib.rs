@@ -236,14 +236,12 @@ impl ApiServer {
         &self.authority
     }
 
-    /// A kubeconfig by which its holder may do everything, for the server at `address`.
+    /// A certificate by which its holder may do everything.
     ///
     /// # Errors
-    /// The client certificate cannot be made.
-    pub fn admin_kubeconfig(&self, address: SocketAddr) -> Result<String, PkiError> {
-        let Leaf { certificate_pem, key_pem } =
-            self.authority.client("kubernetes-admin", identity::MASTERS)?;
-        Ok(kubeconfig(address, &self.authority.certificate_pem, &certificate_pem, &key_pem))
+    /// The certificate cannot be made.
+    pub fn administrator(&self) -> Result<Leaf, PkiError> {
+        self.authority.client("kubernetes-admin", identity::MASTERS)
     }
 
     /// The way into this server for parts of the same process.
@@ -273,32 +271,4 @@ impl ApiServer {
         stop.send_replace(true);
         while tasks.join_next().await.is_some() {}
     }
-}
-
-fn kubeconfig(address: SocketAddr, authority: &str, certificate: &str, key: &str) -> String {
-    use base64::Engine as _;
-    let data = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
-    format!(
-        "apiVersion: v1\n\
-         kind: Config\n\
-         clusters:\n\
-         - name: portolan\n\
-         \x20 cluster:\n\
-         \x20   server: https://{address}\n\
-         \x20   certificate-authority-data: {}\n\
-         users:\n\
-         - name: kubernetes-admin\n\
-         \x20 user:\n\
-         \x20   client-certificate-data: {}\n\
-         \x20   client-key-data: {}\n\
-         contexts:\n\
-         - name: portolan\n\
-         \x20 context:\n\
-         \x20   cluster: portolan\n\
-         \x20   user: kubernetes-admin\n\
-         current-context: portolan\n",
-        data(authority),
-        data(certificate),
-        data(key)
-    )
 }

@@ -3,17 +3,19 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer,
     KeyPair, KeyUsagePurpose, SanType,
 };
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
 /// How long the authority is valid.
@@ -128,6 +130,23 @@ impl Authority {
         self.sign(params)
     }
 
+    /// Whether this authority has signed the client certificate `pem`, and it is valid from now on for `days`.
+    pub fn vouches_for(&self, pem: &str, days: u64) -> bool {
+        let Ok(certificate) = CertificateDer::from_pem_slice(pem.as_bytes()) else { return false };
+        let Ok(verifier) = self.client_verifier() else { return false };
+        let now = UnixTime::now();
+        let later = UnixTime::since_unix_epoch(Duration::from_secs(now.as_secs() + days * 24 * 60 * 60));
+        [now, later].into_iter().all(|time| verifier.verify_client_cert(&certificate, &[], time).is_ok())
+    }
+
+    fn client_verifier(&self) -> Result<Arc<dyn ClientCertVerifier>, PkiError> {
+        let provider = Arc::new(rustls::crypto::ring::default_provider());
+        WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider)
+            .allow_unauthenticated()
+            .build()
+            .map_err(|error| PkiError::Tls(error.to_string()))
+    }
+
     fn sign(&self, params: CertificateParams) -> Result<Leaf, PkiError> {
         let key = KeyPair::generate()?;
         let certificate_pem = params.signed_by(&key, &self.issuer)?.pem();
@@ -139,12 +158,8 @@ impl Authority {
     /// # Errors
     /// TLS refuses the certificate.
     pub(crate) fn server_tls(&self, leaf: &Leaf) -> Result<ServerConfig, PkiError> {
-        let roots = Arc::new(self.roots()?);
+        let verifier = self.client_verifier()?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let verifier = WebPkiClientVerifier::builder_with_provider(roots, provider.clone())
-            .allow_unauthenticated()
-            .build()
-            .map_err(|error| PkiError::Tls(error.to_string()))?;
         let (chain, key) = leaf.read()?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
@@ -224,7 +239,7 @@ fn read(file: &Path) -> Result<Option<String>, PkiError> {
 pub fn write_private(file: &Path, text: &str) -> Result<(), PkiError> {
     let failed = |source| PkiError::File { file: file.to_owned(), source };
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        fs::create_dir_all(folder).map_err(failed)?;
+        create_private_dir(folder).map_err(failed)?;
     }
     let mut partial = file.as_os_str().to_owned();
     partial.push(format!(".{}", std::process::id()));
@@ -235,6 +250,14 @@ pub fn write_private(file: &Path, text: &str) -> Result<(), PkiError> {
     out.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
     out.sync_all().map_err(failed)?;
     fs::rename(&partial, file).map_err(failed)
+}
+
+/// Makes a folder that only its owner may enter, and those above it, where they are not there.
+///
+/// # Errors
+/// The folder cannot be made.
+pub fn create_private_dir(folder: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)
 }
 
 /// Accepts any certificate of a node's agent.
@@ -302,6 +325,18 @@ mod tests {
         assert!(error.contains("is damaged"), "{error}");
         fs::remove_file(folder.path().join("ca.key")).unwrap();
         assert!(Authority::open(folder.path()).unwrap_err().to_string().contains("ca.key is missing"));
+    }
+
+    #[test]
+    fn the_authority_vouches_for_its_own_certificates_while_they_last() {
+        let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let authority = Authority::open(folder.path()).unwrap();
+        let leaf = authority.client("jane", "system:masters").unwrap();
+        assert!(authority.vouches_for(&leaf.certificate_pem, 30));
+        assert!(!authority.vouches_for(&leaf.certificate_pem, LEAF_DAYS as u64 + 1));
+        assert!(!authority.vouches_for("no certificate", 30));
+        let stranger = Authority::open(other.path()).unwrap().client("jane", "system:masters").unwrap();
+        assert!(!authority.vouches_for(&stranger.certificate_pem, 30));
     }
 
     #[test]

@@ -12,4 +12,4 @@ pub(crate) use archive::ARCHITECTURE;
 pub use archive::{File, Image};
 pub use import::{Imported, import_all};
 pub use reference::normalize;
-pub use stand_ins::write_stand_ins;
+pub use stand_ins::{STAND_INS, write_stand_ins};

@@ -5,31 +5,36 @@
 //! They meet at the API server alone, through clients that need no socket.
 
 mod control;
+mod data_dir;
 mod dial;
 mod egress;
 mod node_thread;
 pub(crate) mod notify;
 mod options;
-mod record;
+pub(crate) mod record;
 mod remove;
+pub(crate) mod shape;
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use apiserver::{Dial, DirectDial};
+use apiserver::{Dial, DirectDial, IpRange};
+use controllers::PodNetwork;
 use testbed::Sandbox;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
+use crate::commands::apiserver::Place;
 use crate::host;
 use crate::shutdown::{self, Signal, Trigger};
 use dial::SandboxDial;
 use node_thread::NodeThread;
 pub(crate) use options::Options;
 use record::{Record, RecordedNode};
-pub(crate) use remove::remove;
+pub(crate) use remove::{Removed, remove};
+use shape::Shape;
 
 /// The cluster that commands mean when none is named.
 pub(crate) const DEFAULT_NAME: &str = "portolan";
@@ -137,11 +142,15 @@ impl Cluster {
     /// A part cannot start; what had been started stops.
     pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
         let data_dir = options.data_dir()?;
+        let recorded = Record::in_data_dir(&data_dir)?;
+        let shape = options.asked().settle(&options.name, recorded.as_ref().and_then(|r| r.shape.as_ref()))?;
+        shape.check(&machines(options)?)?;
         let listener = options.api.listen().await?;
         refuse_running(&options.name)?;
+        data_dir::claim(&data_dir, &options.name)?;
         let is_new = !Sandbox::exists(&options.name);
         let ground = Ground::prepare(options)?;
-        let started = Self::start_on(options, &data_dir, ground, listener).await;
+        let started = Self::start_on(options, &data_dir, recorded.as_ref(), shape, ground, listener).await;
         if started.is_err() && is_new {
             for error in Sandbox::remove(&options.name) {
                 tracing::warn!(%error, "what was begun could not be removed");
@@ -153,29 +162,45 @@ impl Cluster {
     async fn start_on(
         options: &Options,
         data_dir: &Path,
+        recorded: Option<&Record>,
+        shape: Shape,
         ground: Ground,
         listener: TcpListener,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
+        let kubeconfig = options.api.kubeconfig(data_dir)?;
+        let mut nodes: Vec<RecordedNode> = ground
+            .nodes
+            .iter()
+            .map(|(name, ip)| RecordedNode { name: name.clone(), address: *ip })
+            .collect();
+        let before = recorded.iter().flat_map(|record| &record.nodes);
+        nodes.extend(before.filter(|node| !ground.nodes.iter().any(|(name, _)| *name == node.name)).cloned());
         let record = Record {
+            name: options.name.clone(),
             pid: std::process::id(),
             data_dir: data_dir.to_owned(),
             sandbox: ground.sandbox.is_some(),
-            nodes: ground
-                .nodes
-                .iter()
-                .map(|(name, ip)| RecordedNode { name: name.clone(), address: *ip })
-                .collect(),
+            nodes,
             runtime_endpoint: options.container_runtime_endpoint.clone(),
+            kubeconfig: Some(kubeconfig.clone()),
+            shape: Some(shape.clone()),
         };
+        record.write()?;
         let advertised = SocketAddr::new(ground.control_address, API_PORT);
         let mut listeners = vec![listener];
         if address != advertised && !(address.ip().is_unspecified() && address.port() == API_PORT) {
             listeners.push(listen_inside(&ground, advertised, "the API for pods and nodes")?);
         }
-        let (server, kubeconfig) =
-            options.api.open(data_dir.to_owned(), address, vec![advertised], ground.dial()).await?;
-        record.write(&options.name)?;
+        let place = Place {
+            data_dir: data_dir.to_owned(),
+            kubeconfig: kubeconfig.clone(),
+            shape: shape.clone(),
+            address,
+            advertised: vec![advertised],
+            dial: ground.dial(),
+        };
+        let server = options.api.open(&options.name, place).await?;
         let (failures, failed) = mpsc::unbounded_channel();
         let mut cluster = Self {
             kubeconfig,
@@ -184,7 +209,7 @@ impl Cluster {
             parts: Vec::new(),
             failures: tokio::sync::Mutex::new(failed),
         };
-        let started = cluster.start_parts(options, data_dir, ground, server, listeners, failures).await;
+        let started = cluster.start_parts(options, data_dir, &shape, ground, server, listeners, failures).await;
         if let Err(error) = started {
             cluster.stop().await;
             return Err(error);
@@ -196,6 +221,7 @@ impl Cluster {
         &mut self,
         options: &Options,
         data_dir: &Path,
+        shape: &Shape,
         ground: Ground,
         server: apiserver::ApiServer,
         listeners: Vec<TcpListener>,
@@ -203,9 +229,12 @@ impl Cluster {
     ) -> anyhow::Result<()> {
         let api = server.in_process();
         let authority = server.authority().certificate_pem.clone();
+        let cluster_cidr: PodNetwork = shape.cluster_cidr.parse()?;
+        // The address of the cluster's DNS is the tenth of the Services' range, as everywhere.
+        let dns_address = shape.service_cidr.parse::<IpRange>()?.at(10);
         self.part(|stop| server.serve(listeners, stop.wait()));
         let config =
-            controllers::Config { cluster_cidr: options.cluster_cidr, root_ca: Some(authority.clone()) };
+            controllers::Config { cluster_cidr, root_ca: Some(authority.clone()) };
         let client = api.client("system:kube-controller-manager");
         let failed = failures.clone();
         self.part(|stop| async move {
@@ -228,16 +257,16 @@ impl Cluster {
                     sandbox.nodes.iter().find(|n| n.namespace.name() == name).map(|n| n.namespace.clone())
                 }),
                 api: api.clone(),
-                node: node_config(options, data_dir, name, *address, &authority, proxy)?,
-                cluster_cidr: options.cluster_cidr,
-                dns_address: options.api.dns_address(),
+                node: node_config(options, data_dir, shape, dns_address, (name, *address), &authority, proxy)?,
+                cluster_cidr,
+                dns_address,
                 failures: failures.clone(),
             };
             let (thread, is_ready) = NodeThread::start(setup)?;
             self.nodes.push(thread);
             ready.push(is_ready);
         }
-        let dns = control::Dns::open(&ground, &options.api)?;
+        let dns = control::Dns::open(&ground, dns_address, &shape.cluster_domain)?;
         let (dns_ready, is_dns_ready) = tokio::sync::oneshot::channel();
         let client = api.client("system:kube-dns");
         control::publish_dns(&client, &dns).await?;
@@ -295,6 +324,15 @@ impl Cluster {
     }
 }
 
+/// The networks of the machines on which the cluster will be, with the words for them.
+fn machines(options: &Options) -> anyhow::Result<Vec<(String, service::Cidr)>> {
+    if options.sandbox.is_some() {
+        let network = Sandbox::network();
+        return Ok(vec![(format!("the sandbox's network {network}"), network.parse()?)]);
+    }
+    Ok(vec![shape::machine(options.node_ip.map_or_else(host::own_address, Ok)?)])
+}
+
 /// Listens where the control plane's sockets belong.
 fn listen_inside(ground: &Ground, address: SocketAddr, what: &str) -> anyhow::Result<TcpListener> {
     let listener = ground
@@ -307,15 +345,15 @@ fn listen_inside(ground: &Ground, address: SocketAddr, what: &str) -> anyhow::Re
 fn node_config(
     options: &Options,
     data_dir: &Path,
-    name: &str,
-    internal_ip: IpAddr,
+    shape: &Shape,
+    dns_address: IpAddr,
+    (name, internal_ip): (&str, IpAddr),
     authority: &str,
     proxy: Option<SocketAddr>,
 ) -> anyhow::Result<node::Config> {
     let environment = |proxy| {
-        let ranges = [options.cluster_cidr.to_string(), options.api.service_cidr.to_string()];
-        let machines = testbed::Sandbox::network();
-        egress::environment(proxy, &[&ranges[..], &[machines]].concat(), &options.api.cluster_domain)
+        let inside = [shape.cluster_cidr.clone(), shape.service_cidr.clone(), Sandbox::network()];
+        egress::environment(proxy, &inside, &shape.cluster_domain)
     };
     Ok(node::Config {
         runtime_environment: proxy.map(environment).unwrap_or_default(),
@@ -324,8 +362,8 @@ fn node_config(
         data_dir: data_dir.join("nodes").join(name),
         runtime_endpoint: options.container_runtime_endpoint.clone(),
         images_dir: data_dir.join("images"),
-        cluster_dns: vec![options.api.dns_address()],
-        cluster_domain: options.api.cluster_domain.clone(),
+        cluster_dns: vec![dns_address],
+        cluster_domain: shape.cluster_domain.clone(),
         client_ca_pem: authority.to_owned(),
         program: std::env::current_exe()?,
         labels: std::collections::BTreeMap::new(),

@@ -3,6 +3,7 @@
 mod cluster;
 mod commands;
 mod host;
+mod kubeconfig;
 mod log;
 mod shutdown;
 

@@ -70,7 +70,23 @@ pub enum CommitError {
     },
     /// The write could not be made durable. It did not happen as far as any reader can tell.
     #[error("the store could not write: {0}")]
-    Unavailable(String),
+    Unavailable(#[from] Trouble),
+}
+
+/// What keeps a store from taking every write. Reads are answered meanwhile.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Trouble {
+    /// Only deletes and changes that need no more room than what they replace are taken.
+    #[error(
+        "the disk is full; objects can be deleted, and be changed as long as they do not grow. Delete objects, or make room on the disk"
+    )]
+    DiskFull,
+    /// No write is taken; the file is opened again and again until it can be used.
+    #[error("its file cannot be written: {0}")]
+    File(String),
+    /// The engine has stopped.
+    #[error("it has stopped")]
+    Stopped,
 }
 
 /// Why a read could not be answered.
@@ -159,6 +175,12 @@ pub trait Store: Send + Sync + 'static {
 
     /// Makes one write and waits until it is durable. Dropping the future does not undo the write.
     fn commit(&self, write: Write) -> BoxFuture<'_, Result<Commit, CommitError>>;
+
+    /// Whether every write would be taken now.
+    ///
+    /// # Errors
+    /// What keeps the store from it.
+    fn health(&self) -> Result<(), Trouble>;
 
     /// The changes after revision `after` of keys that start with `prefix`.
     ///

@@ -8,7 +8,10 @@
 //! * Values are opaque bytes. The store knows nothing of Kubernetes, except that a value may have
 //!   one hole into which the revision of the write is put ([`Draft`]).
 //! * A revision names exactly one change, and revisions have no gaps a reader could see as loss.
-//! * What [`Store::commit`] has acknowledged survives the death of the process.
+//! * What [`Store::commit`] has acknowledged survives the death of the process, and nothing is served that is
+//!   not as it was written: a damaged store is refused.
+//! * The index in memory and the log on disk never differ: what becomes visible is durable, and what is
+//!   forgotten is removed.
 
 mod draft;
 mod engine;
@@ -17,5 +20,5 @@ pub mod local;
 pub use draft::Draft;
 pub use engine::{
     Batch, Change, Commit, CommitError, Event, Expect, ListOptions, Page, ReadError, Record, Revision, Store,
-    Watcher, Write,
+    Trouble, Watcher, Write,
 };

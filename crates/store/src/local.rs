@@ -3,24 +3,38 @@
 //! Writers send their writes to one committer thread. It takes all that wait, checks each against
 //! the index, appends them to the log in one durable transaction, makes them visible and answers:
 //! the more writers, the larger the group, and the cost of the disk's sync is shared.
+//!
+//! What lies on the disk beside the log `store.redb`:
+//!
+//! ```text
+//!   store.acknowledged   the highest revision that a writer was told of
+//!   store.reserve        room that deletes may use when the disk is full
+//! ```
 
+mod acknowledged;
 mod committer;
+mod format;
 mod index;
 mod log;
+mod reserve;
 mod watcher;
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard, mpsc};
 use std::thread::JoinHandle;
 
 use futures::future::BoxFuture;
 use tokio::sync::{oneshot, watch};
 
-use crate::{Commit, CommitError, ListOptions, Page, ReadError, Record, Revision, Store, Watcher, Write};
+use crate::{
+    Commit, CommitError, ListOptions, Page, ReadError, Record, Revision, Store, Trouble, Watcher, Write,
+};
+use acknowledged::Acknowledged;
 use committer::Committer;
 use index::Index;
 use log::Log;
 pub use log::OpenError;
+use reserve::Reserve;
 
 /// How much history the engine keeps for watchers and paged lists.
 #[derive(Clone, Copy, Debug)]
@@ -29,11 +43,14 @@ pub struct Retention {
     pub revisions: u64,
     /// Compaction starts when the history has grown by so many revisions beyond that.
     pub slack: u64,
+    /// Compaction also starts when the values that only the history keeps take a quarter more than so many
+    /// bytes, and forgets until they fit.
+    pub bytes: usize,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { revisions: 8192, slack: 4096 }
+        Self { revisions: 8192, slack: 4096, bytes: 64 << 20 }
     }
 }
 
@@ -50,11 +67,17 @@ pub struct LocalStore {
 struct Shared {
     index: RwLock<Index>,
     head: watch::Sender<Revision>,
+    /// What keeps the store from taking every write, if anything does.
+    trouble: Mutex<Option<Trouble>>,
 }
 
 impl Shared {
     fn read(&self) -> RwLockReadGuard<'_, Index> {
         self.index.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn trouble(&self) -> Option<Trouble> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Index> {
@@ -72,13 +95,21 @@ impl LocalStore {
     /// Opens the store in `file`, making it when it is not there.
     ///
     /// # Errors
-    /// The file is in use by another process, damaged, of another version, or cannot be read.
+    /// The file is in use by another process, damaged, of a newer version, lacks acknowledged writes, or
+    /// cannot be read.
     pub fn open(file: &Path, retention: Retention) -> Result<Self, OpenError> {
-        let (log, index) = Log::open(file)?;
+        let reserve = Reserve::of(file);
+        let opened = match Log::open(file) {
+            Err(error) if error.is_disk_full() && reserve.give_up() => Log::open(file),
+            opened => opened,
+        };
+        let (log, index) = opened?;
+        let acknowledged = Acknowledged::open(file, index.head())
+            .map_err(|source| OpenError::Io { file: Acknowledged::path(file), source })?;
         let (head, _) = watch::channel(index.head());
-        let shared = Arc::new(Shared { index: RwLock::new(index), head });
+        let shared = Arc::new(Shared { index: RwLock::new(index), head, trouble: Mutex::new(None) });
         let (writes, requests) = mpsc::channel();
-        let committer = Committer::new(log, shared.clone(), retention);
+        let committer = Committer::new(log, acknowledged, reserve, shared.clone(), retention);
         let committer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || committer.run(&requests))
@@ -118,12 +149,16 @@ impl Store for LocalStore {
             None => false,
         };
         Box::pin(async move {
-            let stopped = || CommitError::Unavailable("its committer has stopped".to_owned());
+            let stopped = || CommitError::Unavailable(Trouble::Stopped);
             if !sent {
                 return Err(stopped());
             }
             answer.await.map_err(|_| stopped())?
         })
+    }
+
+    fn health(&self) -> Result<(), Trouble> {
+        self.shared.trouble().map_or(Ok(()), Err)
     }
 
     fn watch(&self, prefix: &str, after: Revision) -> Result<Box<dyn Watcher>, ReadError> {

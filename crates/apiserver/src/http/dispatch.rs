@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::accept::{self, View};
+use super::health;
 use super::objects::{Answer, Call};
 use super::path::{self, ResourcePath};
 use super::query::Query;
@@ -110,24 +111,8 @@ where
 /// What anyone may ask: whether the server is there, and which version it is.
 fn public(shared: &Shared, parts: &request::Parts) -> Option<Response<Body>> {
     match parts.uri.path().trim_end_matches('/') {
-        path @ ("/healthz" | "/livez") => Some(health(parts, path, true)),
-        path @ "/readyz" => Some(health(parts, path, shared.is_ready())),
         "/version" => Some(respond::value(&crate::version())),
-        _ => None,
-    }
-}
-
-/// A health check in upstream's form; `?verbose` lists what was checked.
-fn health(parts: &request::Parts, path: &str, serves: bool) -> Response<Body> {
-    let (code, mark, verdict) = match serves {
-        true => (StatusCode::OK, '+', "passed"),
-        false => (StatusCode::INTERNAL_SERVER_ERROR, '-', "failed"),
-    };
-    let verbose =
-        parts.uri.query().is_some_and(|query| query.split('&').any(|word| word.starts_with("verbose")));
-    match (serves, verbose) {
-        (true, false) => respond::text(code, "ok"),
-        _ => respond::text(code, format!("[{mark}]ping\n[{mark}]store\n{} check {verdict}\n", &path[1..])),
+        path => health::answer(shared, path, parts.uri.query().unwrap_or_default()),
     }
 }
 
@@ -357,7 +342,7 @@ mod tests {
     async fn a_watch_from_a_compacted_revision_is_answered_with_one_event_that_says_so() {
         let folder = tempfile::tempdir().unwrap();
         let mut shared = Arc::into_inner(server(folder.path()).await.shared).unwrap();
-        let retention = store::local::Retention { revisions: 2, slack: 2 };
+        let retention = store::local::Retention { revisions: 2, slack: 2, ..Default::default() };
         let store = store::local::LocalStore::open(&folder.path().join("short.redb"), retention).unwrap();
         Arc::get_mut(&mut shared.registry).unwrap().store = Arc::new(store);
         let shared = Arc::new(shared);

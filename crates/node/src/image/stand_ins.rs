@@ -27,13 +27,16 @@ const SERVE: &str = "#!/bin/sh\n\
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
+/// The names of the archives that [`write_stand_ins`] writes.
+pub const STAND_INS: [&str; 2] = ["httpd.tar", "busybox.tar"];
+
 /// Writes the archives `httpd.tar` and `busybox.tar` into `dir`, unless they are there with these very
 /// contents. Returns their paths.
 pub fn write_stand_ins(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let busybox = find_busybox()?;
     fs::create_dir_all(dir).map_err(Error::file("create the folder", dir))?;
     let mut written = Vec::new();
-    for (name, image) in [("httpd.tar", httpd(&busybox)), ("busybox.tar", busybox_image(&busybox))] {
+    for (name, image) in STAND_INS.into_iter().zip([httpd(&busybox), busybox_image(&busybox)]) {
         let path = dir.join(name);
         let archive = image.to_archive();
         if fs::read(&path).is_ok_and(|old| old == archive) {

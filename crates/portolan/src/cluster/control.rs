@@ -9,7 +9,6 @@ use kube::{Api, Client, ResourceExt};
 use serde_json::{Value, json};
 
 use super::Ground;
-use crate::commands::apiserver::ApiOptions;
 use crate::host;
 
 /// The Service by which pods reach the cluster's DNS, under the name that everyone knows.
@@ -32,8 +31,7 @@ pub(super) struct Dns {
 
 impl Dns {
     /// Opens the sockets where the nodes are.
-    pub(super) fn open(ground: &Ground, options: &ApiOptions) -> anyhow::Result<Self> {
-        let service_address = options.dns_address();
+    pub(super) fn open(ground: &Ground, service_address: IpAddr, domain: &str) -> anyhow::Result<Self> {
         let mut sockets = dns::Sockets::none();
         for (name, address) in &ground.nodes {
             for socket in [SocketAddr::new(service_address, PORT), SocketAddr::new(*address, SHARED_PORT)] {
@@ -42,7 +40,7 @@ impl Dns {
             }
         }
         Ok(Self {
-            config: dns::Config::of_cluster(&options.cluster_domain, &host::resolvers())?,
+            config: dns::Config::of_cluster(domain, &host::resolvers())?,
             sockets,
             nodes: ground.nodes.clone(),
             service_address,

@@ -2,9 +2,11 @@
 //!
 //! It listens in the underlay and connects from the machine's own namespace, so that nothing of the machine's
 //! network is changed. It tunnels CONNECT requests and does nothing else. Whoever is in the sandbox may use
-//! it, pods too; therefore it leads to the ports of the web only, and never to the machine itself.
+//! it, pods too; therefore it leads to the ports of the web only, and only to where the machine's default route
+//! leads: neither to the machine itself nor to the networks that it is part of.
 
 mod request;
+mod route;
 
 use std::collections::BTreeMap;
 use std::io;
@@ -30,6 +32,8 @@ const REQUEST_TIME: Duration = Duration::from_secs(5);
 const CONNECT_TIME: Duration = Duration::from_secs(5);
 /// A tunnel in which nothing moves ends after this long.
 const IDLE_TIME: Duration = Duration::from_secs(120);
+/// Addresses of a name that are tried.
+const MAX_ADDRESSES: usize = 16;
 /// Bytes that each direction of a tunnel holds.
 const BUFFER: usize = 16 << 10;
 
@@ -38,37 +42,40 @@ const BUFFER: usize = 16 << 10;
 struct Policy {
     request_time: Duration,
     port: fn(u16) -> bool,
-    address: fn(IpAddr) -> bool,
+    address: Reach,
     /// Why it leads nowhere, if so.
     closed: Option<&'static str>,
 }
 
-/// The web beyond this machine.
+/// Which addresses are connected to.
+#[derive(Clone, Copy)]
+enum Reach {
+    /// Those that the machine reaches by its default route.
+    Outside,
+    #[cfg(test)]
+    Loopback,
+}
+
+impl Reach {
+    async fn includes(self, address: IpAddr) -> io::Result<bool> {
+        match self {
+            Self::Outside => route::leads_out(address).await,
+            #[cfg(test)]
+            Self::Loopback => Ok(address.is_loopback()),
+        }
+    }
+}
+
+/// The web beyond this machine and its networks.
 const WEB: Policy = Policy {
     request_time: REQUEST_TIME,
     port: |port| matches!(port, 80 | 443),
-    address: is_elsewhere,
+    address: Reach::Outside,
     closed: None,
 };
 
 /// Nowhere. Nodes that ask are answered at once, where packets of theirs would get lost.
 const NOWHERE: Policy = Policy { closed: Some("this sandbox was started with --offline"), ..WEB };
-
-/// Whether an address is another machine's: not this one's loopback, and not of its links alone.
-fn is_elsewhere(address: IpAddr) -> bool {
-    match address.to_canonical() {
-        IpAddr::V4(ip) => {
-            !(ip.is_loopback()
-                || ip.is_unspecified()
-                || ip.is_link_local()
-                || ip.is_multicast()
-                || ip.is_broadcast())
-        }
-        IpAddr::V6(ip) => {
-            !(ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() || ip.is_multicast())
-        }
-    }
-}
 
 /// The environment variables by which programs find the proxy. What is in one of the `inside` ranges or below
 /// the cluster's domain is reached without it.
@@ -160,9 +167,15 @@ async fn reach(target: &Target, policy: Policy) -> Result<TcpStream, Refusal> {
     let failed = |error: io::Error| Refusal(502, format!("this machine cannot reach {target}: {error}"));
     let connect = async {
         let found = tokio::net::lookup_host((target.host.as_str(), target.port)).await.map_err(failed)?;
-        let allowed: Vec<SocketAddr> = found.filter(|address| (policy.address)(address.ip())).collect();
+        let mut allowed = Vec::new();
+        for address in found.take(MAX_ADDRESSES) {
+            if policy.address.includes(address.ip()).await.map_err(failed)? {
+                allowed.push(address);
+            }
+        }
         if allowed.is_empty() {
-            return Err(Refusal(403, format!("{target}: this proxy leads to other machines only")));
+            let why = "this proxy leads only to where this machine's default route leads";
+            return Err(Refusal(403, format!("{target}: {why}")));
         }
         TcpStream::connect(allowed.as_slice()).await.map_err(failed)
     };

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::{Args, FromArgMatches};
 use controllers::PodNetwork;
 
+use super::shape::Asked;
 use super::{DEFAULT_NAME, default_data_dir, parse_name};
 use crate::commands::apiserver::ApiOptions;
 
@@ -23,9 +24,9 @@ pub(crate) struct Options {
     pub(crate) data_dir: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) api: ApiOptions,
-    /// The addresses of pods; each node gets a share
-    #[arg(long, value_name = "CIDR", default_value = "10.244.0.0/16")]
-    pub(crate) cluster_cidr: PodNetwork,
+    /// The addresses of pods; each node gets a share. A cluster keeps those that it was made with [default: 10.244.0.0/16]
+    #[arg(long, value_name = "CIDR")]
+    cluster_cidr: Option<PodNetwork>,
     /// The address by which others reach this machine (without --sandbox) [default: that of the default route]
     #[arg(long, value_name = "ADDR")]
     pub(crate) node_ip: Option<IpAddr>,
@@ -42,6 +43,11 @@ impl Options {
     pub(crate) fn parse_from(arguments: [&str; 7]) -> Result<Self, clap::Error> {
         let command = Self::augment_args(clap::Command::new("up"));
         Self::from_arg_matches(&command.try_get_matches_from(arguments)?)
+    }
+
+    /// What was asked for of that which a cluster cannot change.
+    pub(super) fn asked(&self) -> Asked {
+        Asked { cluster_cidr: self.cluster_cidr.map(|range| range.to_string()), ..self.api.asked() }
     }
 
     /// The data directory as an absolute path.

@@ -1,32 +1,49 @@
-//! What a later `portolan down` must know of a cluster, kept outside of the cluster's own data.
+//! What a later `portolan down` must know of a cluster.
+//!
+//! The record is written before anything else is made, twice: into the cluster's data directory, where it
+//! outlives a boot and says that the directory is Portolan's; and to a place of the machine's, where a cluster
+//! is found by its name.
 
 use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use serde::{Deserialize, Serialize};
 
-/// Where the records are; it is empty again after a boot, like everything they speak of.
+use super::shape::Shape;
+
+/// Where clusters are found by name; it is empty again after a boot, like the processes and namespaces.
 const FOLDER: &str = "/run/portolan";
+/// The record in a data directory.
+pub(super) const IN_DATA_DIR: &str = "cluster.json";
 
 /// A cluster that was started on this machine.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct Record {
+pub(crate) struct Record {
+    #[serde(default)]
+    pub(crate) name: String,
     /// The process that runs or ran it.
-    pub(super) pid: u32,
-    pub(super) data_dir: PathBuf,
-    pub(super) sandbox: bool,
-    pub(super) nodes: Vec<RecordedNode>,
-    pub(super) runtime_endpoint: Option<PathBuf>,
+    pub(crate) pid: u32,
+    pub(crate) data_dir: PathBuf,
+    pub(crate) sandbox: bool,
+    /// All nodes that it ever had.
+    pub(crate) nodes: Vec<RecordedNode>,
+    pub(crate) runtime_endpoint: Option<PathBuf>,
+    /// The administrator's kubeconfig.
+    #[serde(default)]
+    pub(crate) kubeconfig: Option<PathBuf>,
+    /// None if it was made by a program that did not note it.
+    #[serde(default)]
+    pub(crate) shape: Option<Shape>,
 }
 
 /// One of its nodes.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub(super) struct RecordedNode {
-    pub(super) name: String,
-    pub(super) address: IpAddr,
+pub(crate) struct RecordedNode {
+    pub(crate) name: String,
+    pub(crate) address: IpAddr,
 }
 
 impl Record {
@@ -34,36 +51,101 @@ impl Record {
         Path::new(FOLDER).join(format!("{name}.json"))
     }
 
-    /// The record of a cluster, if there is one.
-    pub(super) fn read(name: &str) -> anyhow::Result<Option<Self>> {
-        let file = Self::file(name);
-        let text = match fs::read(&file) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            result => result.with_context(|| format!("{} cannot be read", file.display()))?,
+    /// The record of the cluster `name`, if there is one: that of the machine, or that in `data_dir`.
+    ///
+    /// # Errors
+    /// A record cannot be read, or the cluster keeps its data elsewhere.
+    pub(crate) fn find(name: &str, data_dir: Option<&Path>) -> anyhow::Result<Option<Self>> {
+        let running = Self::read(name)?;
+        let Some(data_dir) = data_dir else {
+            let default = super::default_data_dir(name);
+            return Ok(running.or(Self::in_data_dir(&default)?.filter(|record| record.name == name)));
         };
-        let record = serde_json::from_slice(&text);
-        Ok(Some(
-            record
-                .with_context(|| format!("{} is damaged; give --data-dir and remove it", file.display()))?,
-        ))
-    }
-
-    /// Writes the record, whole or not at all.
-    pub(super) fn write(&self, name: &str) -> anyhow::Result<()> {
-        let text = serde_json::to_string_pretty(self)?;
-        Ok(apiserver::pki::write_private(&Self::file(name), &text)?)
-    }
-
-    /// Removes the record.
-    pub(super) fn remove(name: &str) -> io::Result<()> {
-        match fs::remove_file(Self::file(name)) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
-            _ => Ok(()),
+        let data_dir = std::path::absolute(data_dir)?;
+        match running {
+            Some(running) if running.data_dir != data_dir => bail!(
+                "cluster {name} keeps its data in {}, not in {}; nothing was changed",
+                running.data_dir.display(),
+                data_dir.display()
+            ),
+            Some(running) => Ok(Some(running)),
+            None => Ok(Self::in_data_dir(&data_dir)?.filter(|record| record.name == name)),
         }
     }
 
+    /// The record of a cluster in the machine's place, if there is one.
+    pub(crate) fn read(name: &str) -> anyhow::Result<Option<Self>> {
+        let record = Self::from_file(&Self::file(name))?;
+        Ok(record.map(|record| Self { name: name.to_owned(), ..record }))
+    }
+
+    /// The record in a data directory; none if the directory is not there or is not Portolan's.
+    pub(crate) fn in_data_dir(data_dir: &Path) -> anyhow::Result<Option<Self>> {
+        // Where the directory is now counts, not where it was when the record was written.
+        let record = Self::from_file(&data_dir.join(IN_DATA_DIR))?;
+        Ok(record.map(|record| Self { data_dir: data_dir.to_owned(), ..record }))
+    }
+
+    /// All clusters that this machine knows: those with a record in the machine's place, and those whose data
+    /// lies in its default place. Records that cannot be read are passed over.
+    pub(crate) fn all() -> Vec<Self> {
+        let names = |folder: &Path| {
+            let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+            entries.filter_map(|entry| entry.file_name().into_string().ok()).collect::<Vec<_>>()
+        };
+        let mut names: Vec<String> = names(Path::new(FOLDER))
+            .iter()
+            .filter_map(|name| name.strip_suffix(".json").map(str::to_owned))
+            .chain(super::default_data_dir("x").parent().into_iter().flat_map(names))
+            .collect();
+        names.sort();
+        names.dedup();
+        names.iter().filter_map(|name| Self::find(name, None).ok().flatten()).collect()
+    }
+
+    fn from_file(file: &Path) -> anyhow::Result<Option<Self>> {
+        let text = match fs::read(file) {
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                return Ok(None);
+            }
+            result => result.with_context(|| format!("{} cannot be read", file.display()))?,
+        };
+        let record = serde_json::from_slice(&text);
+        Ok(Some(record.with_context(|| format!("the record {} is damaged; remove it by hand", file.display()))?))
+    }
+
+    /// Writes the record to both places, each whole or not at all.
+    ///
+    /// # Errors
+    /// A place cannot be written, and does not hold this record already.
+    pub(crate) fn write(&self) -> anyhow::Result<()> {
+        let text = serde_json::to_string_pretty(self)?;
+        apiserver::pki::write_private(&Self::file(&self.name), &text)?;
+        // The disk of the data may be full, and the cluster must start all the same.
+        let kept = Self { pid: 0, ..self.clone() };
+        let (file, text) = (self.data_dir.join(IN_DATA_DIR), serde_json::to_string_pretty(&kept)?);
+        if fs::read_to_string(&file).is_ok_and(|present| present == text) {
+            return Ok(());
+        }
+        Ok(apiserver::pki::write_private(&file, &text)?)
+    }
+
+    /// Removes the record from both places.
+    ///
+    /// # Errors
+    /// A file cannot be removed.
+    pub(crate) fn remove(&self) -> io::Result<()> {
+        for file in [self.data_dir.join(IN_DATA_DIR), Self::file(&self.name)] {
+            match fs::remove_file(file) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
     /// Whether the process still runs, and is this program: pids are used again.
-    pub(super) fn is_running(&self) -> bool {
+    pub(crate) fn is_running(&self) -> bool {
         let own = std::env::current_exe().ok();
         let theirs = fs::read_link(format!("/proc/{}/exe", self.pid)).ok();
         let name =

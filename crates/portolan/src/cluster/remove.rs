@@ -1,8 +1,8 @@
-//! Removing a cluster: its process, its pods, its namespaces, its data. Continues over errors.
+//! Removing a cluster: its process, its pods, its namespaces, its data. Only what a record of Portolan names is
+//! removed. Continues over errors.
 
 use std::fs;
-use std::io;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow};
@@ -10,42 +10,58 @@ use rustix::process::{Pid, Signal, kill_process};
 use testbed::{Namespace, Sandbox};
 
 use super::record::Record;
-use super::{cgroup, default_data_dir};
+use super::{cgroup, data_dir};
+use crate::kubeconfig;
 
 /// A process that was asked to stop has this long.
 const PATIENCE: Duration = Duration::from_secs(20);
 /// How often it is looked whether it has.
 const STEP: Duration = Duration::from_millis(20);
 
-/// Removes every trace of a cluster; false if there was none.
+/// What a removal has done.
+#[derive(Debug)]
+pub(crate) enum Removed {
+    /// There was no record of such a cluster.
+    Nothing,
+    /// The cluster is gone.
+    Cluster {
+        /// Where its data was.
+        data_dir: PathBuf,
+        /// What is left there, since Portolan did not make it.
+        left: Vec<PathBuf>,
+    },
+}
+
+/// Removes every trace of a cluster.
 ///
 /// # Errors
-/// All that could not be removed.
-pub(crate) async fn remove(name: &str, data_dir: Option<PathBuf>) -> Result<bool, Vec<anyhow::Error>> {
-    let record = Record::read(name).map_err(|error| vec![error])?;
-    let recorded = record.as_ref().map(|record| record.data_dir.clone());
-    let data_dir = data_dir.or(recorded).unwrap_or_else(|| default_data_dir(name));
-    if record.is_none() && !data_dir.exists() && !Sandbox::exists(name) {
-        return Ok(false);
-    }
+/// All that could not be removed. The record is kept then, so that it can be tried again.
+pub(crate) async fn remove(name: &str, data_dir: Option<&Path>) -> Result<Removed, Vec<anyhow::Error>> {
+    let Some(record) = Record::find(name, data_dir).map_err(|error| vec![error])? else {
+        return Ok(Removed::Nothing);
+    };
     let mut errors = Vec::new();
-    if let Some(record) = &record {
-        errors.extend(end_process(record).await.err());
-    }
-    for node in nodes(&data_dir, record.as_ref()) {
+    errors.extend(end_process(&record).await.err());
+    for node in nodes(&record) {
         errors.extend(remove_node(node).await.err());
     }
-    errors.extend(Sandbox::remove(name).into_iter().map(Into::into));
-    match fs::remove_dir_all(&data_dir) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => {
-            errors.push(anyhow!(error).context(format!("{} cannot be removed", data_dir.display())));
-        }
-        _ => {}
+    if record.sandbox {
+        errors.extend(Sandbox::remove(name).into_iter().map(Into::into));
     }
-    if errors.is_empty() {
-        errors.extend(Record::remove(name).err().map(Into::into));
+    errors.extend(remove_kubeconfig(&record).err());
+    if !errors.is_empty() {
+        return Err(errors);
     }
-    if errors.is_empty() { Ok(true) } else { Err(errors) }
+    let left = data_dir::remove(&record.data_dir)?;
+    record.remove().map_err(|error| vec![error.into()])?;
+    Ok(Removed::Cluster { data_dir: record.data_dir, left })
+}
+
+fn remove_kubeconfig(record: &Record) -> anyhow::Result<()> {
+    let file = record.kubeconfig.clone().unwrap_or_else(|| record.data_dir.join("kubeconfig"));
+    // Without its certificate the entries are known by their mark alone.
+    let authority = fs::read_to_string(record.data_dir.join("pki/ca.crt")).unwrap_or_default();
+    kubeconfig::remove(&file, &record.name, &authority)
 }
 
 /// One node to remove, and the namespace it is in.
@@ -54,22 +70,15 @@ struct Remains {
     namespace: Option<Namespace>,
 }
 
-/// The nodes of the record; without one, those whose data is there.
-fn nodes(data_dir: &std::path::Path, record: Option<&Record>) -> Vec<Remains> {
-    let names: Vec<String> = match record {
-        Some(record) => record.nodes.iter().map(|node| node.name.clone()).collect(),
-        None => {
-            let folders = fs::read_dir(data_dir.join("nodes")).into_iter().flatten().flatten();
-            folders.filter_map(|folder| folder.file_name().into_string().ok()).collect()
-        }
-    };
-    let remains = names.into_iter().map(|name| Remains {
+fn nodes(record: &Record) -> Vec<Remains> {
+    let names = record.nodes.iter().map(|node| node.name.clone());
+    let remains = names.map(|name| Remains {
         namespace: Namespace::open(&name).ok(),
         config: node::Config {
             internal_ip: [0, 0, 0, 0].into(),
-            data_dir: data_dir.join("nodes").join(&name),
-            runtime_endpoint: record.and_then(|record| record.runtime_endpoint.clone()),
-            images_dir: data_dir.join("images"),
+            data_dir: record.data_dir.join("nodes").join(&name),
+            runtime_endpoint: record.runtime_endpoint.clone(),
+            images_dir: record.data_dir.join("images"),
             cluster_dns: Vec::new(),
             cluster_domain: String::new(),
             client_ca_pem: String::new(),

@@ -56,12 +56,9 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
         };
         // Whoever read our output may be gone; the cluster must go all the same.
         drop(writeln!(stdout(), "\nremoving the cluster"));
-        let removed = cluster::remove(&options.name, Some(data_dir)).await;
+        let removed = clear(&options.name, &data_dir).await;
         played?;
-        removed.map(drop).map_err(|errors| {
-            let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
-            anyhow::anyhow!("some parts could not be removed: {}", texts.join("; "))
-        })
+        removed
     })
 }
 
@@ -76,7 +73,24 @@ async fn clear_stage(name: &str, data_dir: &Path) -> anyhow::Result<()> {
             data_dir.display()
         );
     }
-    drop(cluster::remove(name, Some(data_dir.to_owned())).await);
+    clear(name, data_dir).await
+}
+
+/// Removes the demo's cluster with everything that the demo itself has put into its data directory.
+async fn clear(name: &str, data_dir: &Path) -> anyhow::Result<()> {
+    cluster::remove(name, Some(data_dir)).await.map_err(|errors| {
+        let texts: Vec<String> = errors.iter().map(|error| format!("{error:#}")).collect();
+        anyhow::anyhow!("some parts of the demo's cluster could not be removed: {}", texts.join("; "))
+    })?;
+    let stage = data_dir.join(STAGE);
+    let files = MANIFESTS.iter().map(|(path, _)| stage.join(path));
+    let images = node::image::STAND_INS.iter().map(|name| data_dir.join("images").join(name));
+    files.chain(images).for_each(|file| drop(fs::remove_file(file)));
+    let folders = MANIFESTS.iter().flat_map(|(path, _)| Path::new(path).ancestors().skip(1));
+    let mut folders: Vec<PathBuf> = folders.map(|folder| stage.join(folder)).collect();
+    folders.extend([data_dir.join("images"), data_dir.to_owned()]);
+    // What others have put there stays.
+    folders.iter().for_each(|folder| drop(fs::remove_dir(folder)));
     Ok(())
 }
 

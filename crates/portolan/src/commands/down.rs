@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::bail;
 use clap::Args;
 
+use crate::cluster::Removed;
 use crate::{cluster, host};
 
 /// The options of `portolan down`.
@@ -21,13 +22,25 @@ pub(crate) struct Options {
 /// Removes a cluster.
 pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     host::require_root("down")?;
-    let removed = super::up::runtime()?.block_on(cluster::remove(&options.name, options.data_dir.clone()));
+    let name = &options.name;
+    let removed = super::up::runtime()?.block_on(cluster::remove(name, options.data_dir.as_deref()));
     match removed {
-        Ok(true) => println!("cluster {} is removed", options.name),
-        Ok(false) => println!("there is no cluster {}; nothing was removed", options.name),
+        Ok(Removed::Cluster { data_dir, left }) => {
+            println!("cluster {name} is removed");
+            if !left.is_empty() {
+                println!("{} stays with what others have put there:", data_dir.display());
+                left.iter().for_each(|path| println!("  {}", path.display()));
+            }
+        }
+        Ok(Removed::Nothing) => {
+            println!("there is no cluster {name}; nothing was removed");
+            if let Some(data_dir) = options.data_dir.as_ref().filter(|data_dir| data_dir.exists()) {
+                println!("{} is not the data of such a cluster and stays as it is", data_dir.display());
+            }
+        }
         Err(errors) => {
             let list: Vec<String> = errors.iter().map(|error| format!("\n  {error:#}")).collect();
-            bail!("some parts of cluster {} could not be removed:{}", options.name, list.concat());
+            bail!("some parts of cluster {name} could not be removed:{}", list.concat());
         }
     }
     Ok(())

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
 use std::sync::Arc;
 
+use super::Retention;
 use crate::{Batch, Event, ListOptions, Page, ReadError, Record, Revision};
 
 /// The present state by key, and the events after the compacted revision in order.
@@ -14,6 +15,19 @@ pub(super) struct Index {
     present: BTreeMap<Arc<str>, Record>,
     history: VecDeque<Arc<Event>>,
     compacted: Revision,
+    /// What compacting the whole history would free, in bytes.
+    history_bytes: usize,
+}
+
+/// What an event of the history costs besides its values, in bytes.
+const EVENT_BYTES: usize = 192;
+
+/// What compacting an event frees, in bytes: the value that it replaced, and that of a deletion. The value of
+/// any other event is the present state of its key, or is freed by the event that replaced it.
+fn freed_by(event: &Event) -> usize {
+    let replaced = event.previous.as_ref().map_or(0, |previous| previous.value.len());
+    let last_state = if event.deleted { event.record.value.len() } else { 0 };
+    EVENT_BYTES + event.record.key.len() + replaced + last_state
 }
 
 impl Index {
@@ -25,11 +39,6 @@ impl Index {
     /// The newest revision.
     pub(super) fn head(&self) -> Revision {
         self.compacted + self.history.len() as u64
-    }
-
-    /// The revision up to which the history is gone.
-    pub(super) fn compacted(&self) -> Revision {
-        self.compacted
     }
 
     /// The present record of `key`.
@@ -55,22 +64,55 @@ impl Index {
         } else {
             self.present.insert(record.key.clone(), record.clone())
         };
-        self.history.push_back(Arc::new(Event { record, deleted, previous }));
+        let event = Event { record, deleted, previous };
+        self.history_bytes += freed_by(&event);
+        self.history.push_back(Arc::new(event));
     }
 
-    /// Forgets the history up to and including `through`, and returns what it superseded: the
-    /// revisions of records that are no longer anyone's present state.
-    pub(super) fn compact(&mut self, through: Revision) -> Vec<Revision> {
-        let count = through.saturating_sub(self.compacted).min(self.history.len() as u64) as usize;
+    /// Up to where the history should be compacted now; none while it is within its bounds.
+    pub(super) fn overdue(&self, keep: &Retention) -> Option<Revision> {
+        let (count, bytes) = (self.history.len() as u64, self.history_bytes);
+        let too_many = count >= keep.revisions.saturating_add(keep.slack);
+        let too_large = bytes > keep.bytes.saturating_add(keep.bytes / 4);
+        if !too_many && !too_large {
+            return None;
+        }
+        let (mut kept, mut left) = (count, bytes);
+        for event in &self.history {
+            if kept <= keep.revisions && left <= keep.bytes {
+                break;
+            }
+            kept -= 1;
+            left -= freed_by(event);
+        }
+        Some(self.head() - kept)
+    }
+
+    /// The records that compacting up to and including `through` removes: those of the history that are no
+    /// longer the present state of any key.
+    pub(super) fn superseded(&self, through: Revision) -> Vec<Revision> {
         let mut superseded = Vec::new();
-        for event in self.history.drain(..count) {
+        for event in self.history.range(..self.count_through(through)) {
             superseded.extend(event.previous.as_ref().map(|previous| previous.revision));
             if event.deleted {
                 superseded.push(event.record.revision);
             }
         }
-        self.compacted += count as u64;
         superseded
+    }
+
+    /// Forgets the history up to and including `through`.
+    pub(super) fn compact(&mut self, through: Revision) {
+        let count = self.count_through(through);
+        for event in self.history.drain(..count) {
+            self.history_bytes -= freed_by(&event);
+        }
+        self.compacted += count as u64;
+    }
+
+    /// How many events of the history have revisions up to and including `through`.
+    fn count_through(&self, through: Revision) -> usize {
+        through.saturating_sub(self.compacted).min(self.history.len() as u64) as usize
     }
 
     /// Whether the changes after `revision` are still all there.
@@ -85,21 +127,25 @@ impl Index {
         }
     }
 
-    /// The events after `after` whose keys start with `prefix`, at most `limit`, and the revision
-    /// up to which the history was read.
+    /// The events after `after` whose keys start with `prefix`, and the revision up to which the history was
+    /// read. There are at most `limit` of them, and with the one that exceeds `bytes` the batch ends: who
+    /// reads slowly keeps events alive that the history has already forgotten.
     pub(super) fn events(
         &self,
         prefix: &str,
         after: Revision,
         limit: usize,
+        bytes: usize,
     ) -> Result<(Batch, Revision), ReadError> {
         self.check_readable(after)?;
         let skip = (after - self.compacted) as usize;
         let mut batch = Batch::new();
+        let mut size = 0;
         for event in self.history.range(skip..) {
             if event.record.key.starts_with(prefix) {
+                size += event.record.value.len();
                 batch.push(event.clone());
-                if batch.len() == limit {
+                if batch.len() == limit || size > bytes {
                     return Ok((batch, event.record.revision));
                 }
             }
@@ -206,12 +252,46 @@ mod tests {
         put(&mut index, "/a/1");
         put(&mut index, "/a/2");
         delete(&mut index, "/a/2");
-        let mut superseded = index.compact(4);
+        let mut superseded = index.superseded(4);
         superseded.sort_unstable();
         assert_eq!(superseded, [1, 3, 4]);
+        index.compact(4);
         assert_eq!(index.check_readable(3), Err(ReadError::TooOld { requested: 3, oldest: 4 }));
-        assert!(index.events("/a/", 4, 10).unwrap().0.is_empty());
+        assert!(index.events("/a/", 4, 10, 1 << 20).unwrap().0.is_empty());
         put(&mut index, "/a/3");
-        assert_eq!(index.events("/a/", 4, 10).unwrap().0.len(), 1);
+        assert_eq!(index.events("/a/", 4, 10, 1 << 20).unwrap().0.len(), 1);
+    }
+
+    #[test]
+    fn history_is_bounded_by_bytes_as_well_as_by_count() {
+        let keep = Retention { revisions: 100, slack: 10, bytes: 8 << 20 };
+        let mut index = Index::default();
+        let value = bytes::Bytes::from(vec![b'x'; 1 << 20]);
+        for revision in 1..=9 {
+            index.apply(Record { key: "/a".into(), revision, value: value.clone() }, false);
+        }
+        assert_eq!(index.overdue(&keep), None, "the newest is the present state, not history");
+        for revision in 10..=40 {
+            index.apply(Record { key: "/a".into(), revision, value: value.clone() }, false);
+            if let Some(through) = index.overdue(&keep) {
+                index.compact(through);
+            }
+            assert!(index.history_bytes <= 10 << 20, "{}", index.history_bytes);
+        }
+        assert_eq!(index.get("/a").unwrap().revision, 40);
+        index.compact(40);
+        assert_eq!(index.history_bytes, 0);
+    }
+
+    #[test]
+    fn a_batch_ends_with_the_event_that_exceeds_its_bytes() {
+        let mut index = Index::default();
+        for _ in 0..5 {
+            put(&mut index, "/a/1");
+        }
+        let (batch, position) = index.events("/a/", 0, 10, 10).unwrap();
+        assert_eq!((batch.len(), position), (2, 2));
+        let (batch, position) = index.events("/a/", 2, 10, 0).unwrap();
+        assert_eq!((batch.len(), position), (1, 3));
     }
 }

@@ -10,6 +10,8 @@ use crate::{Batch, ReadError, Revision, Watcher};
 
 /// At most so many events are handed over at once.
 const MAX_BATCH: usize = 512;
+/// A batch ends with the event that exceeds so many bytes.
+const MAX_BATCH_BYTES: usize = 1 << 20;
 
 pub(super) struct LocalWatcher {
     shared: Weak<Shared>,
@@ -31,7 +33,8 @@ impl LocalWatcher {
     /// Reads what is there now.
     fn read(&mut self) -> Result<Batch, ReadError> {
         let shared = self.shared.upgrade().ok_or(ReadError::Closed)?;
-        let (batch, position) = shared.read().events(&self.prefix, self.position, MAX_BATCH)?;
+        let (batch, position) =
+            shared.read().events(&self.prefix, self.position, MAX_BATCH, MAX_BATCH_BYTES)?;
         self.position = position;
         Ok(batch)
     }

@@ -5,7 +5,7 @@ use std::net::Ipv4Addr;
 use super::*;
 
 /// For servers of the tests' own.
-const LOOPBACK: Policy = Policy { port: |_| true, address: |address| address.is_loopback(), ..WEB };
+const LOOPBACK: Policy = Policy { port: |_| true, address: Reach::Loopback, ..WEB };
 
 /// A proxy with this policy.
 async fn proxy(policy: Policy) -> SocketAddr {
@@ -59,7 +59,7 @@ async fn the_web_policy_leads_neither_to_this_machine_nor_to_other_ports() {
     ] {
         let answer = ask(proxy, &format!("CONNECT {target} HTTP/1.1\r\n\r\n")).await;
         assert!(answer.starts_with("HTTP/1.1 403 "), "{target}: {answer}");
-        assert!(answer.contains("other machines only"), "{answer}");
+        assert!(answer.contains("only to where this machine's default route leads"), "{answer}");
     }
     let answer = ask(proxy, "CONNECT 192.0.2.1:22 HTTP/1.1\r\n\r\n").await;
     assert!(

@@ -80,7 +80,7 @@ pub(super) const STEPS: &[Step] = &[
         "Pods come and go: the Service stays",
         &[
             "kubectl delete $(kubectl get pod -l app=httpd -o name | head -1)",
-            "kubectl exec $(kubectl get pod -l app=httpd -o name | tail -1) -- kill 1",
+            "kubectl exec $(kubectl get pod -l app=httpd -o name | tail -1) -- kill 1 || echo 'the command ended with its container'",
             "kubectl rollout status deployment/httpd --timeout=60s",
             "kubectl get pod -o wide",
             "kubectl get endpoints httpd-svc",

@@ -1,6 +1,9 @@
 //! The promises of the store, seen from outside: every acknowledged write survives, a watch misses
 //! nothing, and a file that cannot be used says why.
 
+mod damage;
+mod disk;
+
 use std::collections::BTreeMap;
 use std::io::{BufRead, BufReader, Write as _};
 use std::path::Path;
@@ -8,10 +11,10 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
-use store::local::{LocalStore, OpenError, Retention};
+use store::local::{LocalStore, Retention};
 use store::{Change, Commit, CommitError, Draft, Expect, ListOptions, ReadError, Store, Write};
 
-const KEEP_ALL: Retention = Retention { revisions: u64::MAX / 2, slack: 0 };
+const KEEP_ALL: Retention = Retention { revisions: u64::MAX / 2, slack: 0, bytes: usize::MAX / 2 };
 /// Set for the child process that writes until it is killed.
 const WRITER: &str = "STORE_TEST_WRITER_FILE";
 
@@ -88,7 +91,7 @@ async fn a_watch_continues_over_a_restart() {
 async fn a_watch_from_before_the_compacted_history_is_too_old() {
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("store");
-    let retention = Retention { revisions: 10, slack: 5 };
+    let retention = Retention { revisions: 10, slack: 5, ..KEEP_ALL };
     let store = LocalStore::open(&file, retention).unwrap();
     put(&store, "/kept", "old", Expect::Absent).await.unwrap();
     let mut at = put(&store, "/a", "0", Expect::Absent).await.unwrap().record.revision;
@@ -110,7 +113,7 @@ async fn any_sequence_of_writes_and_restarts_equals_a_map() {
     for seed in 0..8 {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("store");
-        let retention = Retention { revisions: 40, slack: 10 };
+        let retention = Retention { revisions: 40, slack: 10, ..KEEP_ALL };
         let mut store = LocalStore::open(&file, retention).unwrap();
         let mut model: BTreeMap<String, (u64, String)> = BTreeMap::new();
         let mut states = vec![model.clone()];
@@ -193,8 +196,9 @@ fn writer_process() {
     let Some(file) = std::env::var_os(WRITER) else { return };
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).build().unwrap();
     runtime.block_on(async {
-        let store =
-            Arc::new(LocalStore::open(Path::new(&file), Retention { revisions: 50, slack: 50 }).unwrap());
+        let store = Arc::new(
+            LocalStore::open(Path::new(&file), Retention { revisions: 50, slack: 50, ..KEEP_ALL }).unwrap(),
+        );
         let start = store.revision();
         let writers = (0..8).map(|writer| {
             let store = store.clone();
@@ -254,92 +258,5 @@ async fn a_kill_loses_no_acknowledged_write() {
             let found = record.as_ref().map_or(0, |record| record.revision);
             assert!(found >= *revision, "round {round}: {key} was acknowledged at {revision}, found {found}");
         }
-    }
-}
-
-#[test]
-fn a_store_in_use_says_so() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("store");
-    let first = open(&file);
-    let error = LocalStore::open(&file, KEEP_ALL).unwrap_err();
-    assert!(matches!(error, OpenError::InUse(_)), "{error}");
-    assert!(error.to_string().contains("in use by another process"), "{error}");
-    drop(first);
-    open(&file);
-}
-
-#[tokio::test]
-async fn a_damaged_file_is_refused_with_a_sentence() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("store");
-    std::fs::write(&file, vec![b'x'; 8192]).unwrap();
-    let error = LocalStore::open(&file, KEEP_ALL).unwrap_err();
-    assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
-    std::fs::remove_file(&file).unwrap();
-    let store = open(&file);
-    for n in 0..200 {
-        put(&store, &format!("/{n}"), &"x".repeat(500), Expect::Absent).await.unwrap();
-    }
-    drop(store);
-    let whole = std::fs::read(&file).unwrap();
-    std::fs::write(&file, &whole[..whole.len() / 3]).unwrap();
-    assert!(
-        LocalStore::open(&file, KEEP_ALL).is_err(),
-        "a cut file must not open as if nothing had happened"
-    );
-}
-
-/// A small file system of its own, gone with the value.
-struct SmallDisk(tempfile::TempDir);
-
-impl SmallDisk {
-    fn mount(bytes: u64) -> Option<Self> {
-        if !rustix::process::geteuid().is_root() {
-            eprintln!("passed over: a full disk needs root to be made");
-            return None;
-        }
-        let folder = tempfile::tempdir().unwrap();
-        let options = std::ffi::CString::new(format!("size={bytes}")).unwrap();
-        let flags = rustix::mount::MountFlags::empty();
-        rustix::mount::mount("tmpfs", folder.path(), "tmpfs", flags, options.as_c_str()).unwrap();
-        Some(Self(folder))
-    }
-}
-
-impl Drop for SmallDisk {
-    fn drop(&mut self) {
-        rustix::mount::unmount(self.0.path(), rustix::mount::UnmountFlags::DETACH).unwrap();
-    }
-}
-
-#[tokio::test]
-async fn a_full_disk_refuses_writes_loses_nothing_and_is_left_behind_when_there_is_room() {
-    let Some(disk) = SmallDisk::mount(6 << 20) else { return };
-    let file = disk.0.path().join("store");
-    let ballast = disk.0.path().join("ballast");
-    let store = open(&file);
-    put(&store, "/kept", "before", Expect::Absent).await.unwrap();
-    let mut filled = std::fs::File::create(&ballast).unwrap();
-    while filled.write_all(&[0; 4096]).is_ok() {}
-    let mut acknowledged = Vec::new();
-    let refused = loop {
-        let key = format!("/{}", acknowledged.len());
-        match put(&store, &key, &"x".repeat(20_000), Expect::Absent).await {
-            Ok(commit) => acknowledged.push((key, commit.record.revision)),
-            Err(error) => break error,
-        }
-        assert!(acknowledged.len() < 1000, "the disk does not fill up");
-    };
-    assert!(matches!(refused, CommitError::Unavailable(_)), "{refused}");
-    assert_eq!(store.get("/kept").await.unwrap().unwrap().value, "before@1", "reads go on");
-    drop(filled);
-    std::fs::remove_file(&ballast).unwrap();
-    let after = put(&store, "/after", "room", Expect::Absent).await.expect("there is room again");
-    drop(store);
-    let store = open(&file);
-    assert_eq!(store.get("/after").await.unwrap().unwrap().revision, after.record.revision);
-    for (key, revision) in acknowledged {
-        assert_eq!(store.get(&key).await.unwrap().unwrap().revision, revision, "{key}");
     }
 }
