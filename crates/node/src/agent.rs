@@ -3,7 +3,7 @@
 use std::{fs, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::OptionFuture};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use kube::{Client, Resource};
 use service::Cidr;
 use tokio::{
@@ -17,10 +17,10 @@ use crate::{
     cri::{
         self,
         events::{self, Heard},
-        messages::VersionRequest,
+        messages::{ListImagesRequest, VersionRequest},
     },
     health::{self, Health},
-    image::{self, Imported},
+    image::{self, Importer, Looked},
     machine::Machine,
     neighbours, network,
     pod::{self, Context, News, Registry},
@@ -36,6 +36,8 @@ const NEWS: usize = 1024;
 const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How often the node's status is written even when nothing changed, as with the kubelet.
 const HEARTBEAT: Duration = Duration::from_secs(300);
+/// Images that come one after the other are reported together after this long.
+const GROUP: Duration = Duration::from_millis(100);
 /// A part that failed is started again after this long.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -80,7 +82,7 @@ async fn serve(
     let server = Server::bind(config).await?;
     let machine = Machine::look(&config.data_dir);
     let port = server.port();
-    let facts = Facts { machine: machine.clone(), runtime_version: String::new(), port };
+    let facts = Facts { machine: machine.clone(), runtime_version: String::new(), port, images: Vec::new() };
     // The cluster gives out the podCIDR while the runtime starts.
     let registration = async {
         let node = register::register(&client, config, &facts, None).await;
@@ -88,7 +90,7 @@ async fn serve(
         network::write_config(config, pod_cidr)?;
         Ok((node, pod_cidr))
     };
-    let ((node, pod_cidr), (runtime, imported)) =
+    let ((node, pod_cidr), (runtime, importer)) =
         futures::future::try_join(registration, start_runtime(config, containerd)).await?;
     let unusable = |source| Error::Runtime { socket: config.runtime_socket(), source };
     let version = runtime.version(VersionRequest::default()).await.map_err(unusable)?;
@@ -104,7 +106,7 @@ async fn serve(
         runtime: runtime.clone(),
         runtime_name: version.runtime_name,
         config: config.clone(),
-        imported,
+        imported: importer.imported(),
         recorder: recorder.clone(),
         health: health.subscribe(),
         news: broadcast::Sender::new(NEWS),
@@ -113,7 +115,9 @@ async fn serve(
         pods: Registry::default(),
     });
     tasks.spawn(events.map(Ok));
-    tasks.spawn(relay(context.clone()).map(Ok));
+    let images = Arc::new(Notify::new());
+    tasks.spawn(relay(context.clone(), images.clone()).map(Ok));
+    tasks.spawn(import(context.clone(), importer, node.object_ref(&()), images.clone()));
     tasks.spawn(follow_runtime(context.clone(), health.clone()).map(Ok));
     tasks.spawn(pod::manage(context.clone()).map(Ok));
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
@@ -127,7 +131,7 @@ async fn serve(
     tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted, changes).await });
     recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
-        outcome = report(&context, &facts, &identity, ready) => outcome,
+        outcome = report(&context, &facts, &identity, &images, ready) => outcome,
         Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| {
             Err(Error::Network(format!("a part of the node agent failed: {panic}")))
         }),
@@ -148,7 +152,7 @@ struct Identity {
 async fn start_runtime(
     config: &Config,
     containerd: &mut Option<Containerd>,
-) -> Result<(cri::Client, Imported), Error> {
+) -> Result<(cri::Client, Importer), Error> {
     let socket = config.runtime_socket();
     let unusable = |source| Error::Runtime { socket: socket.clone(), source };
     if config.runtime_endpoint.is_none() {
@@ -156,16 +160,34 @@ async fn start_runtime(
     }
     tracing::info!(socket = %socket.display(), "the container runtime answers");
     let runtime = cri::Client::new(&socket).map_err(unusable)?;
-    let imported = match image::import_all(config, &runtime).await {
+    let mut importer = Importer::open(config)?;
+    match importer.begin(&runtime).await {
         // A foreign runtime has a sandbox image of its own, and perhaps no way to import.
-        Err(error) if config.runtime_endpoint.is_some() => {
-            tracing::warn!("{error}");
-            Imported::default()
-        }
-        imported => imported?,
-    };
+        Err(error) if config.runtime_endpoint.is_some() => tracing::warn!("{error}"),
+        begun => begun?,
+    }
     tracing::info!("the images are there");
-    Ok((runtime, imported))
+    Ok((runtime, importer))
+}
+
+/// Imports archives as they come, and says what cannot be imported.
+async fn import(
+    context: Arc<Context>,
+    importer: Importer,
+    node: ObjectReference,
+    images: Arc<Notify>,
+) -> Result<(), Error> {
+    let tell = |looked: Looked| {
+        if looked.news {
+            images.notify_one();
+        }
+        for complaint in looked.complaints {
+            tracing::warn!("{complaint}");
+            context.recorder.record(&node, Kind::Warning, "FailedImport", complaint);
+        }
+    };
+    let followed = image::follow(importer, context.runtime.clone(), tell).await;
+    followed.map_err(Error::file("watch", context.config.images_dir.clone()))
 }
 
 /// Starts containerd again when it ends. Containers do not notice.
@@ -179,8 +201,8 @@ async fn supervise(config: &Config, containerd: &mut Option<Containerd>) -> Resu
     std::future::pending().await
 }
 
-/// Passes the runtime's events on to the workers, for ever.
-async fn relay(context: Arc<Context>) {
+/// Passes the runtime's events on to the workers, and to whoever reports its `images`, for ever.
+async fn relay(context: Arc<Context>, images: Arc<Notify>) {
     let tell = |news| {
         // No worker is no mistake.
         let _ = context.news.send(news);
@@ -192,6 +214,7 @@ async fn relay(context: Arc<Context>) {
             tokio::select! {
                 heard = told.next() => match heard {
                     Some(Heard::Event(event)) => tell(News::Event(event)),
+                    Some(Heard::Images) => images.notify_one(),
                     Some(Heard::Listening) => {
                         tell(News::Resync);
                         again.set(Some(tokio::time::sleep(RESTART)).into());
@@ -230,16 +253,24 @@ async fn report(
     context: &Context,
     facts: &Facts,
     identity: &Identity,
+    images: &Notify,
     ready: oneshot::Sender<()>,
 ) -> Result<(), Error> {
     let (client, config) = (&context.client, &context.config);
+    let mut facts = facts.clone();
     let mut ready = Some(ready);
     let mut told = None;
     let mut health = context.health.clone();
     let _ = tokio::time::timeout(NETWORK_TIMEOUT, health.wait_for(Health::is_ready)).await;
     loop {
         let now = health.borrow_and_update().clone();
-        match register::report(client, config, facts, &now).await {
+        // A runtime that does not answer has the images that it had.
+        if now.runtime.is_none()
+            && let Ok(list) = context.runtime.list_images(ListImagesRequest {}).await
+        {
+            facts.images = register::images(list.images, &context.imported);
+        }
+        match register::report(client, config, &facts, &now).await {
             Ok(()) => {
                 if now.is_ready()
                     && let Some(ready) = ready.take()
@@ -254,12 +285,14 @@ async fn report(
                         std::future::pending::<()>().await;
                     },
                     () = identity.deleted.notified() => {}
+                    // They come in groups.
+                    () = images.notified() => tokio::time::sleep(GROUP).await,
                     () = tokio::time::sleep(HEARTBEAT) => {}
                 }
             }
             // Someone deleted the Node object; as long as we run, there is one.
             Err(kube::Error::Api(answer)) if answer.code == 404 => {
-                let node = register::register(client, config, facts, Some(identity.pod_cidr)).await;
+                let node = register::register(client, config, &facts, Some(identity.pod_cidr)).await;
                 identity.object.send_replace(node);
             }
             Err(error) => {

@@ -7,8 +7,8 @@ use k8s_openapi::{
     api::{
         coordination::v1::{Lease, LeaseSpec},
         core::v1::{
-            DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
-            NodeSystemInfo,
+            ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
+            NodeStatus, NodeSystemInfo,
         },
     },
     apimachinery::pkg::{
@@ -25,7 +25,13 @@ use serde_json::json;
 use service::Cidr;
 use tokio::sync::watch;
 
-use crate::{Config, Error, health::Health, image::ARCHITECTURE, machine::Machine};
+use crate::{
+    Config, Error,
+    cri::messages::Image,
+    health::Health,
+    image::{ARCHITECTURE, Imported},
+    machine::Machine,
+};
 
 /// The version of Kubernetes whose node agent this one behaves like, and who it is.
 const VERSION: &str = concat!("v1.36.0+portolan.", env!("CARGO_PKG_VERSION"));
@@ -37,6 +43,10 @@ const LEASE_DURATION: i32 = 40;
 const RENEWAL: Duration = Duration::from_secs(10);
 /// Pods that a node takes.
 const MAX_PODS: u32 = 110;
+/// How many images the Node object tells of (the kubelet's `nodeStatusMaxImages`).
+const MAX_IMAGES: usize = 50;
+/// How many names of each, unless it has more tags (the kubelet's `MaxNamesPerImageInNodeStatus`).
+const MAX_NAMES: usize = 5;
 /// How long a failed request to the API server waits before it is repeated.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -49,6 +59,25 @@ pub(crate) struct Facts {
     pub(crate) runtime_version: String,
     /// The port of the node's API.
     pub(crate) port: u16,
+    /// Images that are here.
+    pub(crate) images: Vec<ContainerImage>,
+}
+
+/// The runtime's images as the Node object tells them: those that came from archives, which somebody may wait for, and
+/// of the others the largest, as the kubelet does.
+pub(crate) fn images(mut all: Vec<Image>, imported: &Imported) -> Vec<ContainerImage> {
+    let is_imported = |image: &Image| image.repo_tags.iter().any(|name| imported.contains(name));
+    all.sort_by_key(|image| (!is_imported(image), std::cmp::Reverse(image.size)));
+    let count = all.iter().filter(|image| is_imported(image)).count().max(MAX_IMAGES);
+    let told = all.into_iter().take(count).map(|image| {
+        let room = MAX_NAMES.saturating_sub(image.repo_tags.len()).max(1);
+        let digests = image.repo_digests.into_iter().take(room);
+        ContainerImage {
+            names: Some(digests.chain(image.repo_tags).collect()),
+            size_bytes: Some(i64::try_from(image.size).unwrap_or(i64::MAX)),
+        }
+    });
+    told.collect()
 }
 
 /// Makes the Node object, or updates the labels of an older one. The node is not ready yet. `pod_cidr` is what
@@ -207,6 +236,7 @@ fn status(config: &Config, facts: &Facts, health: &Health, old: &[NodeCondition]
             address("Hostname", config.name.clone()),
         ]),
         capacity: Some(resources.clone()),
+        images: Some(facts.images.clone()),
         allocatable: Some(resources),
         conditions: Some(conditions(health.problems().as_deref(), old, Timestamp::now())),
         daemon_endpoints: Some(NodeDaemonEndpoints {
@@ -279,5 +309,17 @@ mod tests {
         config.labels.insert("zone".into(), "a".into());
         let labels = labels(&config);
         assert_eq!((labels["kubernetes.io/hostname"].as_str(), labels["zone"].as_str()), ("node1", "a"));
+    }
+
+    #[test]
+    fn images_from_archives_are_all_told_and_of_the_others_the_largest() {
+        let image = |name: String, size| Image { repo_tags: vec![name], size, ..Default::default() };
+        let mut all: Vec<Image> =
+            (0..60).map(|number| image(format!("pulled{number}:1"), 100 + number)).collect();
+        all.push(image("docker.io/library/small:latest".into(), 1));
+        let told = images(all, &Imported::of(&["small"]));
+        assert_eq!(told.len(), MAX_IMAGES);
+        assert_eq!(told[0].names.as_deref().unwrap(), ["docker.io/library/small:latest"]);
+        assert_eq!((told[1].size_bytes, told[49].size_bytes), (Some(159), Some(111)));
     }
 }

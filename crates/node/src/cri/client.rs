@@ -16,8 +16,8 @@ use super::messages::*;
 
 /// The longest a call may take that only reads or changes the runtime's own books.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
-/// The longest a call may take that only hands out an address, while someone waits at a terminal.
-const ADDRESS_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest a call may take that only looks something up while someone waits at a terminal.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest a pull may take. Pulls are cancelled by dropping the future, too.
 const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// A list of every container of a busy node can be larger than gRPC's usual 4 MiB.
@@ -153,11 +153,13 @@ calls! {
     /// Every container.
     list_containers(ListContainersRequest) -> ListContainersResponse = "/runtime.v1.RuntimeService/ListContainers", CALL_TIMEOUT;
     /// URL at which a command can be run in a container with streams.
-    exec(ExecRequest) -> ExecResponse = "/runtime.v1.RuntimeService/Exec", ADDRESS_TIMEOUT;
+    exec(ExecRequest) -> ExecResponse = "/runtime.v1.RuntimeService/Exec", LOOK_UP_TIMEOUT;
     /// URL at which the streams of a container's main process are served.
-    attach(AttachRequest) -> AttachResponse = "/runtime.v1.RuntimeService/Attach", ADDRESS_TIMEOUT;
+    attach(AttachRequest) -> AttachResponse = "/runtime.v1.RuntimeService/Attach", LOOK_UP_TIMEOUT;
     /// Makes the runtime open a container's log file anew, after the old one was moved away.
     reopen_container_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse = "/runtime.v1.RuntimeService/ReopenContainerLog", CALL_TIMEOUT;
+    /// Every image.
+    list_images(ListImagesRequest) -> ListImagesResponse = "/runtime.v1.ImageService/ListImages", LOOK_UP_TIMEOUT;
     /// Pulls an image from its registry.
     pull_image(PullImageRequest) -> PullImageResponse = "/runtime.v1.ImageService/PullImage", PULL_TIMEOUT;
 }
@@ -175,7 +177,7 @@ impl Client {
     pub async fn network_namespace(&self, pod_sandbox_id: &str) -> Result<Option<PathBuf>, RuntimeError> {
         let path = "/runtime.v1.RuntimeService/PodSandboxStatus";
         let request = PodSandboxStatusRequest { pod_sandbox_id: pod_sandbox_id.to_owned(), verbose: true };
-        let answer: PodSandboxStatusResponse = self.unary(path, request, ADDRESS_TIMEOUT).await?;
+        let answer: PodSandboxStatusResponse = self.unary(path, request, LOOK_UP_TIMEOUT).await?;
         Ok(answer.info.get("info").and_then(|info| network_namespace(info)))
     }
 

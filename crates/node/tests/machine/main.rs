@@ -7,6 +7,7 @@ mod agent;
 mod api;
 mod egress;
 mod faults;
+mod images;
 mod place;
 mod runtime;
 
@@ -14,6 +15,10 @@ mod runtime;
 type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
+    (
+        "an_archive_that_is_dropped_in_is_imported_within_a_second",
+        images::an_archive_that_is_dropped_in_is_imported_within_a_second,
+    ),
     (
         "a_link_that_was_down_has_its_routes_back_within_a_second",
         faults::a_link_that_was_down_has_its_routes_back_within_a_second,
