@@ -12,7 +12,7 @@ mod watch;
 
 pub(crate) use archive::ARCHITECTURE;
 pub use archive::{File, Image};
-pub use import::{Imported, import_all};
+pub use import::{Imported, digest, has_imported, import_all};
 pub(crate) use import::{Importer, Looked};
 pub use inspect::inspect;
 pub use reference::normalize;

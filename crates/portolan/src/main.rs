@@ -27,6 +27,8 @@ enum Command {
     Demo(commands::demo::Options),
     /// Remove a cluster and every trace of it
     Down(commands::down::Options),
+    /// Give images to a cluster that has no registry
+    Image(commands::image::Options),
     /// Serve the Kubernetes API
     Apiserver(commands::apiserver::Options),
     /// Run the controllers: workloads, endpoints, scheduling, garbage collection
@@ -51,12 +53,13 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log::start(matches!(
         cli.command,
-        Command::Demo(_) | Command::Down(_) | Command::Explain(_) | Command::Trace(_)
+        Command::Demo(_) | Command::Down(_) | Command::Explain(_) | Command::Image(_) | Command::Trace(_)
     ));
     let done = match cli.command {
         Command::Up(options) => commands::up::main(&options),
         Command::Demo(options) => commands::demo::main(&options),
         Command::Down(options) => commands::down::main(&options),
+        Command::Image(options) => commands::image::main(&options),
         Command::Apiserver(options) => commands::apiserver::main(&options),
         Command::Controllers(options) => commands::parts::controllers(&options),
         Command::Node(options) => commands::parts::node(options),
