@@ -143,8 +143,7 @@ impl Cluster {
     pub(crate) async fn start(options: &Options) -> anyhow::Result<Self> {
         let data_dir = options.data_dir()?;
         let recorded = Record::in_data_dir(&data_dir)?;
-        let shape =
-            options.asked().settle(&options.name, recorded.as_ref().and_then(|r| r.shape.as_ref()))?;
+        let shape = options.asked().settle(&options.name, recorded.as_ref().and_then(|r| r.shape.as_ref()))?;
         shape.check(&machines(options)?)?;
         let listener = options.api.listen().await?;
         refuse_running(&options.name)?;
@@ -170,8 +169,11 @@ impl Cluster {
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
         let kubeconfig = options.api.kubeconfig(data_dir)?;
-        let mut nodes: Vec<RecordedNode> =
-            ground.nodes.iter().map(|(name, ip)| RecordedNode { name: name.clone(), address: *ip }).collect();
+        let mut nodes: Vec<RecordedNode> = ground
+            .nodes
+            .iter()
+            .map(|(name, ip)| RecordedNode { name: name.clone(), address: *ip })
+            .collect();
         let before = recorded.iter().flat_map(|record| &record.nodes);
         nodes.extend(before.filter(|node| !ground.nodes.iter().any(|(name, _)| *name == node.name)).cloned());
         let record = Record {
@@ -207,8 +209,7 @@ impl Cluster {
             parts: Vec::new(),
             failures: tokio::sync::Mutex::new(failed),
         };
-        let started =
-            cluster.start_parts(options, data_dir, &shape, ground, server, listeners, failures).await;
+        let started = cluster.start_parts(options, data_dir, &shape, ground, server, listeners, failures).await;
         if let Err(error) = started {
             cluster.stop().await;
             return Err(error);
@@ -232,7 +233,8 @@ impl Cluster {
         // The address of the cluster's DNS is the tenth of the Services' range, as everywhere.
         let dns_address = shape.service_cidr.parse::<IpRange>()?.at(10);
         self.part(|stop| server.serve(listeners, stop.wait()));
-        let config = controllers::Config { cluster_cidr, root_ca: Some(authority.clone()) };
+        let config =
+            controllers::Config { cluster_cidr, root_ca: Some(authority.clone()) };
         let client = api.client("system:kube-controller-manager");
         let failed = failures.clone();
         self.part(|stop| async move {
@@ -255,15 +257,7 @@ impl Cluster {
                     sandbox.nodes.iter().find(|n| n.namespace.name() == name).map(|n| n.namespace.clone())
                 }),
                 api: api.clone(),
-                node: node_config(
-                    options,
-                    data_dir,
-                    shape,
-                    dns_address,
-                    (name, *address),
-                    &authority,
-                    proxy,
-                )?,
+                node: node_config(options, data_dir, shape, dns_address, (name, *address), &authority, proxy)?,
                 cluster_cidr,
                 dns_address,
                 failures: failures.clone(),

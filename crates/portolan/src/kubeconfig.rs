@@ -217,10 +217,7 @@ current-context: prod
         merge(&file, &again, |pem| pem == "CERTIFICATE").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
         merge(&file, &again, |_| false).unwrap();
-        assert!(
-            fs::read_to_string(&file).unwrap().contains("TkVXRVI="),
-            "an expired certificate is replaced"
-        );
+        assert!(fs::read_to_string(&file).unwrap().contains("TkVXRVI="), "an expired certificate is replaced");
     }
 
     #[test]
@@ -241,8 +238,7 @@ current-context: prod
         let file = folder.path().join("config");
         for text in ["- a\n- b\n", "clusters: 3\n", "\"", "clusters: [3]\n"] {
             fs::write(&file, text).unwrap();
-            let error =
-                format!("{:#}", merge(&file, &access("https://127.0.0.1:6443"), |_| true).unwrap_err());
+            let error = format!("{:#}", merge(&file, &access("https://127.0.0.1:6443"), |_| true).unwrap_err());
             assert!(error.contains("left as it is"), "{text:?}: {error}");
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }

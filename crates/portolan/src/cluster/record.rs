@@ -111,9 +111,7 @@ impl Record {
             result => result.with_context(|| format!("{} cannot be read", file.display()))?,
         };
         let record = serde_json::from_slice(&text);
-        Ok(Some(
-            record.with_context(|| format!("the record {} is damaged; remove it by hand", file.display()))?,
-        ))
+        Ok(Some(record.with_context(|| format!("the record {} is damaged; remove it by hand", file.display()))?))
     }
 
     /// Writes the record to both places, each whole or not at all.
