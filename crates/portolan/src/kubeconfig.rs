@@ -82,7 +82,8 @@ fn change(file: &Path, decide: impl Fn(&mut Value) -> anyhow::Result<Change>) ->
         Change::None => Ok(()),
         Change::Remove => fs::remove_file(&target).with_context(failed),
         Change::Write => {
-            let text = serde_saphyr::to_string(&config).with_context(failed)?;
+            let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+            let text = serde_saphyr::to_string_with_options(&config, options).with_context(failed)?;
             apiserver::pki::write_private(&target, &text).with_context(failed)
         }
     }
@@ -217,7 +218,10 @@ current-context: prod
         merge(&file, &again, |pem| pem == "CERTIFICATE").unwrap();
         assert_eq!(fs::metadata(&file).unwrap().modified().unwrap(), before);
         merge(&file, &again, |_| false).unwrap();
-        assert!(fs::read_to_string(&file).unwrap().contains("TkVXRVI="), "an expired certificate is replaced");
+        assert!(
+            fs::read_to_string(&file).unwrap().contains("TkVXRVI="),
+            "an expired certificate is replaced"
+        );
     }
 
     #[test]
@@ -238,7 +242,8 @@ current-context: prod
         let file = folder.path().join("config");
         for text in ["- a\n- b\n", "clusters: 3\n", "\"", "clusters: [3]\n"] {
             fs::write(&file, text).unwrap();
-            let error = format!("{:#}", merge(&file, &access("https://127.0.0.1:6443"), |_| true).unwrap_err());
+            let error =
+                format!("{:#}", merge(&file, &access("https://127.0.0.1:6443"), |_| true).unwrap_err());
             assert!(error.contains("left as it is"), "{text:?}: {error}");
             assert_eq!(fs::read_to_string(&file).unwrap(), text);
         }

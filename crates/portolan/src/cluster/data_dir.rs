@@ -150,7 +150,8 @@ mod tests {
             fs::write(file, "").unwrap();
         }
         let left = remove(&data_dir).unwrap();
-        let names: Vec<_> = left.iter().map(|path| path.strip_prefix(&data_dir).unwrap().to_str().unwrap()).collect();
+        let names: Vec<_> =
+            left.iter().map(|path| path.strip_prefix(&data_dir).unwrap().to_str().unwrap()).collect();
         assert_eq!(names, ["images/mine.tar", "nodes/other", "notes"]);
         for name in ["images/mine.tar", "notes", "nodes/other"] {
             let path = data_dir.join(name);

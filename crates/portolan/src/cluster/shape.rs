@@ -41,7 +41,9 @@ impl Asked {
     /// # Errors
     /// Something else is asked for than the cluster was made with.
     pub(crate) fn settle(self, name: &str, recorded: Option<&Shape>) -> anyhow::Result<Shape> {
-        let settle = |flag: &str, asked: Option<String>, default: &str, made: Option<&String>| match (asked, made) {
+        let settle = |flag: &str, asked: Option<String>, default: &str, made: Option<&String>| match (
+            asked, made,
+        ) {
             (Some(asked), Some(made)) if asked != *made => bail!(
                 "cluster {name} was made with {flag} {made}, and its objects have addresses and names of that; leave \
                  {flag} away to continue it, or remove the cluster (portolan down --name {name}) to make another"
@@ -52,10 +54,16 @@ impl Asked {
         let default = Shape::default();
         Ok(Shape {
             service_cidr: settle(
-                "--service-cidr", self.service_cidr, &default.service_cidr, recorded.map(|shape| &shape.service_cidr),
+                "--service-cidr",
+                self.service_cidr,
+                &default.service_cidr,
+                recorded.map(|shape| &shape.service_cidr),
             )?,
             cluster_cidr: settle(
-                "--cluster-cidr", self.cluster_cidr, &default.cluster_cidr, recorded.map(|shape| &shape.cluster_cidr),
+                "--cluster-cidr",
+                self.cluster_cidr,
+                &default.cluster_cidr,
+                recorded.map(|shape| &shape.cluster_cidr),
             )?,
             cluster_domain: settle(
                 "--cluster-domain",
@@ -118,7 +126,9 @@ pub(crate) fn parse_domain(text: &str) -> Result<String, InvalidDomain> {
 
 /// Text that is no DNS domain.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("use labels of lower case letters, digits and '-' inside, joined by dots, at most 100 characters, for example cluster.local")]
+#[error(
+    "use labels of lower case letters, digits and '-' inside, joined by dots, at most 100 characters, for example cluster.local"
+)]
 pub(crate) struct InvalidDomain;
 
 #[cfg(test)]
@@ -164,7 +174,10 @@ mod tests {
             Asked { cluster_domain: Some("x.local".into()), ..Asked::default() },
         ] {
             let said = asked.settle("c", Some(&made)).unwrap_err().to_string();
-            assert!(said.starts_with("cluster c was made with --") && said.contains("portolan down"), "{said}");
+            assert!(
+                said.starts_with("cluster c was made with --") && said.contains("portolan down"),
+                "{said}"
+            );
         }
     }
 

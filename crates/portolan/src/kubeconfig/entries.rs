@@ -54,19 +54,37 @@ pub(super) fn merge(config: &mut Value, access: &Access) -> anyhow::Result<()> {
     check(config)?;
     let present = find(config, "clusters", name);
     if present.is_some_and(|cluster| !is_own(cluster, &access.ca_pem)) {
-        bail!("it has a cluster {name} that Portolan did not make; choose another --name or another --kubeconfig");
+        bail!(
+            "it has a cluster {name} that Portolan did not make; choose another --name or another --kubeconfig"
+        );
     }
-    if present.is_none() && (find(config, "users", name).is_some() || find(config, "contexts", name).is_some()) {
-        bail!("it has a user or a context {name} of another cluster; choose another --name or another --kubeconfig");
+    if present.is_none()
+        && (find(config, "users", name).is_some() || find(config, "contexts", name).is_some())
+    {
+        bail!(
+            "it has a user or a context {name} of another cluster; choose another --name or another --kubeconfig"
+        );
     }
     let is_new = find(config, "contexts", name).is_none();
     let extension = json!([{ "name": EXTENSION, "extension": { "name": name } }]);
-    put(config, "clusters", name, "cluster", json!({
-        "server": access.server, "certificate-authority-data": encode(&access.ca_pem), "extensions": extension,
-    }));
-    put(config, "users", name, "user", json!({
-        "client-certificate-data": encode(&access.certificate_pem), "client-key-data": encode(&access.key_pem),
-    }));
+    put(
+        config,
+        "clusters",
+        name,
+        "cluster",
+        json!({
+            "server": access.server, "certificate-authority-data": encode(&access.ca_pem), "extensions": extension,
+        }),
+    );
+    put(
+        config,
+        "users",
+        name,
+        "user",
+        json!({
+            "client-certificate-data": encode(&access.certificate_pem), "client-key-data": encode(&access.key_pem),
+        }),
+    );
     put(config, "contexts", name, "context", json!({ "cluster": name, "user": name }));
     if is_new || config["current-context"].as_str().is_none_or(str::is_empty) {
         config["current-context"] = name.as_str().into();
@@ -76,7 +94,9 @@ pub(super) fn merge(config: &mut Value, access: &Access) -> anyhow::Result<()> {
 
 /// Takes out the entries of the cluster. Returns whether there were any.
 pub(super) fn remove(config: &mut Value, name: &str, ca_pem: &str) -> bool {
-    if check(config).is_err() || !find(config, "clusters", name).is_some_and(|cluster| is_own(cluster, ca_pem)) {
+    if check(config).is_err()
+        || !find(config, "clusters", name).is_some_and(|cluster| is_own(cluster, ca_pem))
+    {
         return false;
     }
     for list in ["clusters", "users", "contexts"] {

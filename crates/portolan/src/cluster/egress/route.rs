@@ -43,7 +43,11 @@ fn is_default(route: &RouteMessage) -> bool {
 fn is_special(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(ip) => {
-            ip.is_loopback() || ip.is_unspecified() || ip.is_link_local() || ip.is_multicast() || ip.is_broadcast()
+            ip.is_loopback()
+                || ip.is_unspecified()
+                || ip.is_link_local()
+                || ip.is_multicast()
+                || ip.is_broadcast()
         }
         IpAddr::V6(ip) => {
             ip.is_loopback() || ip.is_unspecified() || ip.is_unicast_link_local() || ip.is_multicast()
@@ -64,7 +68,8 @@ mod tests {
 
     impl Machine {
         fn new(name: &str) -> Self {
-            let machine = Self(Namespace::ensure(&format!("portolan-test-{name}-{}", std::process::id())).unwrap());
+            let machine =
+                Self(Namespace::ensure(&format!("portolan-test-{name}-{}", std::process::id())).unwrap());
             for line in [
                 "link set lo up",
                 "link add up0 type veth peer name up1",
