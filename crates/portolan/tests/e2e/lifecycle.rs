@@ -69,6 +69,46 @@ fn a_node_whose_object_is_deleted_comes_back_and_runs_pods() {
 }
 
 #[test]
+fn a_node_whose_link_is_down_is_not_ready_and_its_endpoints_go_and_come_back() {
+    if !may_run("link") {
+        return;
+    }
+    let cluster = Arc::new(Cluster::new());
+    cluster.start();
+    let space = cluster.space("link");
+    space.deploy(4);
+    space.apply_example("httpd-service.yaml");
+    let all = space.wait_for_endpoints("httpd-svc", 4);
+    let node = format!("node/{}-node2", cluster.name);
+    let ready = |what: &str| space.value(&node, &format!(".status.conditions[?(@.type==\"Ready\")].{what}"));
+    let routes = || cluster.on("node2", &["ip", "route"]).good();
+    let before = routes();
+    assert!(before.contains("default via 172.30.0.1 dev eth0") && before.contains("10.244."), "{before}");
+    let here = space.value("pod", &format!(".items[?(@.spec.nodeName==\"{}\")].status.podIP", &node[5..]));
+    assert!(!here.is_empty(), "a pod of the four is on node2");
+
+    cluster.on("node2", &["ip", "link", "set", "eth0", "down"]).good();
+    eventually("the node says why it is not ready", || match (ready("status"), ready("message")) {
+        (status, message) if status == "False" && message == "network link eth0 is down" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // As with a machine that is gone, after the 40 s of its Lease.
+    space.wait_for_endpoints("httpd-svc", 4 - here.split_whitespace().count());
+    cluster.on("node2", &["ip", "link", "set", "eth0", "up"]).good();
+    let begun = std::time::Instant::now();
+    while routes() != before {
+        assert!(begun.elapsed().as_secs() < 1, "{}\nwas\n{before}", routes());
+    }
+    assert_eq!(space.wait_for_endpoints("httpd-svc", 4), all);
+    eventually("the node is ready again", || {
+        if ready("status") == "True" { Ok(()) } else { Err(String::new()) }
+    });
+    for ip in here.split_whitespace() {
+        assert!(cluster.curl("node1", &format!("http://{ip}")).good().contains("It works!"));
+    }
+}
+
+#[test]
 fn down_removes_every_trace_also_after_a_crash() {
     if !may_run("down") {
         return;
