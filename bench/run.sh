@@ -4,7 +4,7 @@
 set -eu
 
 cd "$(dirname "$0")/.."
-[ $# -gt 0 ] || set -- demo memory ready store http proxy dns
+[ $# -gt 0 ] || set -- demo memory ready store http hostile proxy dns
 
 cargo build --release --package portolan --package bench
 echo "$(nproc) processors, $(uname -sr), $(date -u +%Y-%m-%d), load $(cut -d' ' -f1-3 /proc/loadavg)"

@@ -10,6 +10,7 @@ mod demo;
 mod dns;
 mod etcd;
 mod figures;
+mod hostile;
 mod http_path;
 mod memory;
 mod prober;
@@ -47,6 +48,8 @@ enum Command {
     Store(store_beside_etcd::Options),
     /// Creates and reads of ConfigMaps through the API server
     Http(http_path::Options),
+    /// What others notice while one client of the API server is hostile: their longest wait, and memory
+    Hostile(hostile::Options),
     /// First rules, single changes, processor time and memory of the Service proxy beside kube-proxy
     Proxy(proxy::Options),
     /// Answers of the DNS server beside NSD and CoreDNS, each per second of its processor time
@@ -64,6 +67,7 @@ async fn main() -> anyhow::Result<()> {
             Command::Ready(options) => ready::run(&program, options).await,
             Command::Store(options) => store_beside_etcd::run(options).await,
             Command::Http(options) => http_path::run(&program, options).await,
+            Command::Hostile(options) => hostile::run(&program, options).await,
             Command::Dns(options) => tokio::task::block_in_place(|| dns::run(&program, options)),
             Command::Proxy(options) => tokio::task::block_in_place(|| proxy::run(&program, options)),
         }

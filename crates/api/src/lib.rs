@@ -7,6 +7,10 @@
 //! The way of a write: [`codec::decode`] → [`defaults::apply`] → [`validate::create`] or [`validate::update`].
 //! Nothing here does I/O, reads a clock or panics on what a client sent.
 
+// Models of tests name this crate as other crates do.
+#[cfg(test)]
+extern crate self as api;
+
 pub mod codec;
 pub mod defaults;
 pub mod discovery;

@@ -8,6 +8,9 @@ use serde_json::{Map, Value, json};
 use crate::field::FieldError;
 use crate::schema::Kind;
 
+/// The most broken rules that one answer tells: a list with an error in every element stays readable, and short.
+const MAX_TOLD: usize = 1000;
+
 /// The group of the options that requests carry.
 const META_GROUP: &str = "meta.k8s.io";
 
@@ -173,15 +176,27 @@ impl Status {
         Self::breaks_rules((META_GROUP, kind), &format!("{kind}.{META_GROUP}"), "", errors)
     }
 
+    /// 422: what the request says of a part of an object breaks these rules. `kind` is one of the core group that is no
+    /// object, such as `PodLogOptions`.
+    #[must_use]
+    pub fn invalid_part(kind: &str, name: &str, errors: Vec<FieldError>) -> Self {
+        Self::breaks_rules(("", kind), kind, name, errors)
+    }
+
     fn breaks_rules(
         (group, kind): (&str, &str),
         qualified_kind: &str,
         name: &str,
-        errors: Vec<FieldError>,
+        mut errors: Vec<FieldError>,
     ) -> Self {
+        let untold = errors.len().saturating_sub(MAX_TOLD);
+        errors.truncate(MAX_TOLD);
         let mut seen = HashSet::new();
-        let texts: Vec<String> =
+        let mut texts: Vec<String> =
             errors.iter().map(ToString::to_string).filter(|text| seen.insert(text.clone())).collect();
+        if untold > 0 {
+            texts.push(format!("and {untold} more"));
+        }
         let all =
             if let [only] = texts.as_slice() { only.clone() } else { format!("[{}]", texts.join(", ")) };
         let message = format!("{qualified_kind} {name:?} is invalid: {all}");

@@ -8,6 +8,7 @@ use futures::future::select_all;
 use serde_json::{Value, json};
 use store::ReadError;
 
+use crate::object;
 use crate::registry::{Part, Registry, key};
 
 const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
@@ -56,6 +57,16 @@ pub(crate) async fn run(registry: &Registry, advertised: &[SocketAddr]) -> Resul
     let reachable: Vec<SocketAddr> =
         advertised.iter().filter(|address| !address.ip().is_loopback()).copied().collect();
     if reachable.is_empty() { Ok(()) } else { addresses(registry, &reachable, port).await }
+}
+
+/// The address of the Service `kubernetes`; none in a new store.
+pub(crate) async fn service_address(registry: &Registry) -> Result<Option<String>, Status> {
+    let kind = registry.schema.resource("", "v1", "services").ok_or_else(Status::resource_not_found)?;
+    match registry.record(kind, Some("default"), "kubernetes").await {
+        Ok(record) => Ok(object::read(&record)?["spec"]["clusterIP"].as_str().map(str::to_owned)),
+        Err(status) if status.reason == Reason::NotFound => Ok(None),
+        Err(status) => Err(status),
+    }
 }
 
 /// Brings the objects back whenever someone has changed or deleted them, until the store closes.

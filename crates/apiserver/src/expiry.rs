@@ -35,7 +35,7 @@ pub(crate) async fn run(registry: &Arc<Registry>) -> Result<(), Status> {
                 let object: Value = serde_json::from_slice(&event.object).map_err(Status::internal)?;
                 if matches!(event.kind, "ADDED" | "MODIFIED") {
                     let meta = |field| meta_str(&object, field).to_owned();
-                    let end = Instant::now() + remaining(&object, Timestamp::now());
+                    let end = Instant::now() + remaining(&object, Timestamp::now()).min(EVENT_TTL);
                     ends.insert((end, meta("namespace"), meta("name"), meta("resourceVersion")));
                 }
             }

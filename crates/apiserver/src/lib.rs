@@ -12,14 +12,18 @@
 //! * Every answer that is no success is a `Status`.
 //! * A stored object is its final JSON; reads hand out those bytes.
 
+mod authorization;
 mod bootstrap;
 mod expiry;
 mod http;
 mod identity;
+mod memory;
 mod object;
 pub mod pki;
 mod registry;
 mod service;
+mod sys;
+mod workshop;
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -39,6 +43,8 @@ use tokio_rustls::{TlsAcceptor, TlsConnector};
 
 pub use self::http::connect::{Connection, Nodes};
 pub use self::http::respond::Body;
+use self::http::seats::Seats;
+use self::http::unread::Unread;
 pub use self::identity::User;
 pub use self::service::{IpRange, PortRange, RangeError};
 
@@ -96,6 +102,19 @@ pub enum Error {
     /// The certificates cannot be used.
     #[error(transparent)]
     Pki(#[from] PkiError),
+    /// The store is that of a cluster with other addresses.
+    #[error(
+        "the Service kubernetes of this store has the address {found}, and not {wanted} as --service-cidr {range} \
+         has it; start with the range that the store was made with"
+    )]
+    ServiceRange {
+        /// The address that the Service has.
+        found: String,
+        /// The first address of the range.
+        wanted: IpAddr,
+        /// The range that was asked for.
+        range: IpRange,
+    },
     /// The first objects could not be made.
     #[error("the cluster's first objects could not be written: {0}")]
     Bootstrap(Status),
@@ -106,6 +125,8 @@ pub enum Error {
 struct Shared {
     registry: Arc<Registry>,
     nodes: Box<dyn Nodes>,
+    seats: Seats,
+    unread: Unread,
     ready: AtomicBool,
 }
 
@@ -208,6 +229,12 @@ impl ApiServer {
         let allocator = Allocator::new(config.service_range.clone(), config.node_ports);
         let registry =
             Registry::open(Schema::builtin(), Arc::new(store), allocator).await.map_err(Error::Bootstrap)?;
+        if let Some(found) = bootstrap::service_address(&registry).await.map_err(Error::Bootstrap)? {
+            let (wanted, range) = (config.service_range.first(), config.service_range.clone());
+            if found != wanted.to_string() {
+                return Err(Error::ServiceRange { found, wanted, range });
+            }
+        }
         bootstrap::run(&registry, &config.advertised).await.map_err(Error::Bootstrap)?;
         let domain = &config.cluster_domain;
         let names = ["localhost", "kubernetes", "kubernetes.default", "kubernetes.default.svc"];
@@ -225,8 +252,13 @@ impl ApiServer {
         let tls = authority.server_tls(&authority.server(&names, &addresses)?)?;
         let agent = authority.client("kube-apiserver-kubelet-client", identity::MASTERS)?;
         let nodes = TlsNodes { dial, tls: Arc::new(authority.agent_tls(&agent)?) };
-        let shared =
-            Shared { registry: Arc::new(registry), nodes: Box::new(nodes), ready: AtomicBool::new(false) };
+        let shared = Shared {
+            registry: Arc::new(registry),
+            nodes: Box::new(nodes),
+            seats: Seats::default(),
+            unread: Unread::default(),
+            ready: AtomicBool::new(false),
+        };
         let tls = TlsAcceptor::from(Arc::new(tls));
         Ok(Self { shared: Arc::new(shared), authority, tls, advertised: config.advertised })
     }
@@ -260,10 +292,12 @@ impl ApiServer {
             };
             tasks.spawn(self::http::serve::serve(self.shared.clone(), listener, self.tls.clone(), until));
         }
-        let registry = self.shared.registry.clone();
+        let shared = self.shared.clone();
         let upkeep = tokio::spawn(async move {
-            let expiry = async { while expiry::run(&registry).await.is_ok() {} };
-            tokio::join!(expiry, bootstrap::keep(&registry, &self.advertised));
+            let registry = &shared.registry;
+            let expiry = async { while expiry::run(registry).await.is_ok() {} };
+            let addresses = bootstrap::keep(registry, &self.advertised);
+            tokio::join!(expiry, addresses, shared.unread.sweep(), memory::give_back());
         });
         self.shared.ready.store(true, Ordering::Relaxed);
         shutdown.await;

@@ -1,7 +1,5 @@
 //! Objects in flight: JSON values with the metadata that the registry itself manages.
 
-use api::schema::Kind;
-use bytes::Bytes;
 use serde_json::{Map, Value};
 use store::{Draft, Record};
 
@@ -97,27 +95,6 @@ fn write_member(out: &mut Vec<u8>, name: &str, value: &Value) {
     out.extend_from_slice(Value::from(name).to_string().as_bytes());
     out.push(b':');
     out.extend_from_slice(value.to_string().as_bytes());
-}
-
-/// The bytes of a list whose items are already in their final form.
-pub(crate) fn list(kind: &Kind, items: &[Bytes], metadata: &Value) -> Bytes {
-    let mut out = Vec::with_capacity(128 + items.iter().map(|item| item.len() + 1).sum::<usize>());
-    out.extend_from_slice(
-        format!(
-            "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{metadata},\"items\":[",
-            kind.list_kind,
-            kind.api_version()
-        )
-        .as_bytes(),
-    );
-    for (n, item) in items.iter().enumerate() {
-        if n > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(item);
-    }
-    out.extend_from_slice(b"]}\n");
-    out.into()
 }
 
 #[cfg(test)]

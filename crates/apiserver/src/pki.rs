@@ -95,8 +95,11 @@ impl Authority {
                 params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
                 params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
                 let certificate_pem = params.self_signed(&key)?.pem();
-                write_private(&key_file, &key.serialize_pem())?;
-                write_private(&certificate_file, &certificate_pem)?;
+                for (file, text) in
+                    [(key_file, key.serialize_pem()), (certificate_file, certificate_pem.clone())]
+                {
+                    write_private(&file, &text).map_err(|source| PkiError::File { file, source })?;
+                }
                 Ok(Self { certificate_pem, issuer: Issuer::new(params, key) })
             }
             (Some(_), None) => {
@@ -235,21 +238,23 @@ fn read(file: &Path) -> Result<Option<String>, PkiError> {
 /// Writes a file that only its owner may read, whole or not at all.
 ///
 /// # Errors
-/// The file cannot be written.
-pub fn write_private(file: &Path, text: &str) -> Result<(), PkiError> {
-    let failed = |source| PkiError::File { file: file.to_owned(), source };
+/// The file cannot be written; it then is as it was.
+pub fn write_private(file: &Path, text: &str) -> io::Result<()> {
     if let Some(folder) = file.parent().filter(|folder| !folder.as_os_str().is_empty()) {
-        create_private_dir(folder).map_err(failed)?;
+        create_private_dir(folder)?;
     }
     let mut partial = file.as_os_str().to_owned();
     partial.push(format!(".{}", std::process::id()));
-    let mut options = fs::OpenOptions::new();
-    let mut out =
-        options.write(true).create(true).truncate(true).mode(0o600).open(&partial).map_err(failed)?;
-    io::Write::write_all(&mut out, text.as_bytes()).map_err(failed)?;
-    out.set_permissions(fs::Permissions::from_mode(0o600)).map_err(failed)?;
-    out.sync_all().map_err(failed)?;
-    fs::rename(&partial, file).map_err(failed)
+    let partial = PathBuf::from(partial);
+    let write = || {
+        let mut options = fs::OpenOptions::new();
+        let mut out = options.write(true).create(true).truncate(true).mode(0o600).open(&partial)?;
+        out.set_permissions(fs::Permissions::from_mode(0o600))?;
+        io::Write::write_all(&mut out, text.as_bytes())?;
+        out.sync_all()?;
+        fs::rename(&partial, file)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&partial)))
 }
 
 /// Makes a folder that only its owner may enter, and those above it, where they are not there.

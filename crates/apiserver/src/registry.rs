@@ -20,6 +20,7 @@ use store::{Change, Commit, CommitError, Expect, ReadError, Record, Revision, St
 
 use crate::object;
 use crate::service::Allocator;
+use crate::workshop::Workshop;
 pub(crate) use delete::{DeleteOptions, Deleted};
 pub(crate) use list::{ListQuery, Selection};
 pub(crate) use update::{Part, Precondition, check_name};
@@ -34,6 +35,7 @@ pub(crate) struct Registry {
     pub(crate) schema: &'static Schema,
     pub(crate) store: Arc<dyn StoreDebug>,
     pub(crate) services: Allocator,
+    pub(crate) workshop: Arc<Workshop>,
 }
 
 /// A store that can stand in a debug print.
@@ -47,7 +49,7 @@ impl Registry {
         store: Arc<dyn StoreDebug>,
         services: Allocator,
     ) -> Result<Self, Status> {
-        let registry = Self { schema, store, services };
+        let registry = Self { schema, store, services, workshop: Arc::default() };
         if let Some(kind) = schema.resource("", "v1", "services") {
             let page = registry.store.list(&prefix(kind, None), store::ListOptions::default()).await;
             for record in page.map_err(|error| read_error(&error))?.records {

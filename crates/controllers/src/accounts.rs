@@ -1,9 +1,15 @@
 //! What every namespace is given: the ServiceAccount `default` and the cluster's root certificate.
 
+use std::collections::BTreeSet;
+
+use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
-use kube::Api;
 use kube::api::PostParams;
+use kube::core::PartialObjectMeta;
+use kube::runtime::watcher::Event;
+use kube::runtime::{WatchStreamExt, watcher};
+use kube::{Api, Client, ResourceExt};
 
 use crate::runtime::cache::Key;
 use crate::runtime::context::{Context, is_taken, namespace_goes};
@@ -33,9 +39,56 @@ pub(crate) async fn reconcile(context: &Context, root_ca: Option<&str>, key: Key
             ..ConfigMap::default()
         };
         let maps: Api<ConfigMap> = Api::namespaced(context.client.clone(), &key.name);
-        unless_there(maps.create(&PostParams::default(), &map).await.map(drop))?;
+        match maps.create(&PostParams::default(), &map).await.map(drop) {
+            Err(error) if is_taken(&error) => mend(&maps, map).await?,
+            made => unless_there(made)?,
+        }
     }
     Ok(())
+}
+
+/// Brings a ConfigMap that somebody has changed back to what it should be.
+async fn mend(maps: &Api<ConfigMap>, wanted: ConfigMap) -> kube::Result<()> {
+    let Some(mut found) = maps.get_opt(ROOT_CA).await? else { return Ok(()) };
+    if found.data == wanted.data && found.binary_data.is_none() {
+        return Ok(());
+    }
+    (found.data, found.binary_data) = (wanted.data, None);
+    maps.replace(ROOT_CA, &PostParams::default(), &found).await.map(drop)
+}
+
+/// Tells the namespaces whose ConfigMap was changed or deleted, until its future is dropped. What the first list shows
+/// is not told: every namespace is looked at when it is seen itself.
+pub(crate) async fn follow(client: &Client, concerned: impl Fn(&str)) {
+    let maps: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
+    let only = watcher::Config::default().fields(&format!("metadata.name={ROOT_CA}"));
+    let mut events = std::pin::pin!(watcher(maps, only).default_backoff());
+    let (mut known, mut listed) = (None, BTreeSet::new());
+    while let Some(event) = events.next().await {
+        match event {
+            Ok(Event::Init) => listed = BTreeSet::new(),
+            Ok(Event::InitApply(map)) => {
+                listed.insert(map.namespace().unwrap_or_default());
+            }
+            Ok(Event::InitDone) => {
+                let new = std::mem::take(&mut listed);
+                if let Some(before) = known.replace(new.clone()) {
+                    before.union(&new).for_each(|namespace| concerned(namespace));
+                }
+            }
+            Ok(Event::Apply(map)) => {
+                let namespace = map.namespace().unwrap_or_default();
+                concerned(&namespace);
+                known.get_or_insert_default().insert(namespace);
+            }
+            Ok(Event::Delete(map)) => {
+                let namespace = map.namespace().unwrap_or_default();
+                known.get_or_insert_default().remove(&namespace);
+                concerned(&namespace);
+            }
+            Err(error) => tracing::debug!(%error, "the watch on root certificates was interrupted"),
+        }
+    }
 }
 
 fn unless_there(result: kube::Result<()>) -> kube::Result<()> {

@@ -16,6 +16,7 @@ use kube::runtime::watcher::{self, Event};
 use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
+use tokio::sync::Notify;
 
 use crate::runtime::context::is_gone;
 use crate::runtime::queue::Queue;
@@ -33,6 +34,8 @@ pub(crate) async fn run(client: Client) -> kube::Result<()> {
         graph: Mutex::default(),
         queue: Queue::default(),
         namespaces: Emptier::default(),
+        kinds: resources.len(),
+        known: Notify::new(),
     };
     let mut watches = FuturesUnordered::new();
     for (resource, scope) in &resources {
@@ -40,7 +43,7 @@ pub(crate) async fn run(client: Client) -> kube::Result<()> {
     }
     tokio::select! {
         () = async { while watches.next().await.is_some() {} } => {}
-        () = collector.queue.work("garbage-collector", |uid| collector.collect(uid)) => {}
+        () = collector.work() => {}
         () = collector.namespaces.run(&collector.client, &resources) => {}
     }
     Ok(())
@@ -61,9 +64,19 @@ struct Collector {
     graph: Mutex<Graph>,
     queue: Queue<String>,
     namespaces: Emptier,
+    /// How many kinds are followed.
+    kinds: usize,
+    /// Wakes when all of them are known.
+    known: Notify,
 }
 
 impl Collector {
+    /// Collects when every kind has been listed: an owner without dependents is one only if all of them are known.
+    async fn work(&self) {
+        self.known.notified().await;
+        self.queue.work("garbage-collector", |uid| self.collect(uid)).await;
+    }
+
     async fn follow(&self, resource: &ApiResource, scope: &Scope) {
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), resource);
         let events = watch(api, watcher::Config::default()).default_backoff();
@@ -79,6 +92,9 @@ impl Collector {
                 }
                 Ok(Event::InitDone) => {
                     self.update(|graph| graph.listed(resource, &std::mem::take(&mut listed)));
+                    if self.lock().complete() == self.kinds {
+                        self.known.notify_one();
+                    }
                 }
                 Ok(Event::Delete(object)) => {
                     let uid = object.uid().unwrap_or_default();

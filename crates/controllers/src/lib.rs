@@ -181,6 +181,7 @@ async fn follow_all(context: &Context, queues: &Queues, assumed: &Assumed, synce
         follow::<Namespace>(context, synced, |change| {
             change.new.iter().for_each(|namespace| queues.accounts.add(Key::of(&**namespace)));
         }),
+        accounts::follow(&context.client, |namespace| queues.accounts.add(Key::new("", namespace))),
         follow::<ServiceAccount>(context, synced, |change| {
             if change.new.is_none()
                 && let Some(namespace) = change.newest().and_then(|account| account.namespace())
@@ -194,6 +195,12 @@ async fn follow_all(context: &Context, queues: &Queues, assumed: &Assumed, synce
 fn pod_changed(context: &Context, queues: &Queues, assumed: &Assumed, change: &Change<Pod>) {
     let Some(newest) = change.newest() else { return };
     let key = Key::of(&**newest);
+    let node = change.new.as_ref().and_then(|pod| pod.spec.as_ref()?.node_name.as_deref());
+    if let Some(node) = node.map(|name| Key::new("", name))
+        && context.cache::<Node>().get(&node).is_none()
+    {
+        queues.lifecycle.add(node);
+    }
     if scheduler::waits(newest) && change.new.is_some() {
         queues.scheduler.add(key);
     } else {

@@ -9,7 +9,7 @@ use std::future::Future;
 use std::path::PathBuf;
 use std::pin::pin;
 
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::config::Config;
 use crate::error::Error;
@@ -27,8 +27,10 @@ use status::Status;
 pub struct Setup {
     /// What to do.
     pub config: Config,
-    /// The Corefile that this is from, which is looked at again if it says `reload`.
+    /// The Corefile that this is from, which is looked at again if it says `reload`, and when `reload` asks for it.
     pub corefile: Option<PathBuf>,
+    /// Each message has the Corefile looked at now, whether it says `reload` or not.
+    pub reload: Option<mpsc::Receiver<()>>,
     /// What clusters hold.
     pub source: Source,
     /// Where to listen, as [`Sockets::open`] opened it.
@@ -49,14 +51,14 @@ pub async fn run(
     ready: oneshot::Sender<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    let Setup { mut config, corefile, source, sockets } = setup;
+    let Setup { mut config, corefile, reload, source, sockets } = setup;
     let metrics = Metrics::new();
     let mut server = Server {
         feeds: Feeds::new(source, metrics.clone()),
         ports: Ports::new(sockets, metrics.clone()),
         status: Status::new(metrics.clone()),
     };
-    let mut reload = Reload::new(corefile, &config);
+    let mut reload = Reload::new(corefile, reload, &config);
     server.status.show(&config).await?;
     server.feeds.follow(&config).await?;
     server.ports.answer(&config, &server.feeds)?;

@@ -23,7 +23,7 @@ use crate::{
     image::{self, Importer, Looked},
     machine::Machine,
     neighbours, network,
-    pod::{self, Context, News, Registry},
+    pod::{self, Context, HostPorts, News, Registry},
     recorder::{Kind, Recorder},
     register::{self, Facts},
     server::Server,
@@ -113,6 +113,7 @@ async fn serve(
         machine_dns,
         machine,
         pods: Registry::default(),
+        host_ports: HostPorts::new(&config.name),
     });
     tasks.spawn(events.map(Ok));
     let images = Arc::new(Notify::new());

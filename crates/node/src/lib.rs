@@ -35,6 +35,7 @@ mod health;
 mod logs;
 mod machine;
 mod masquerade;
+mod mounts;
 mod neighbours;
 mod network;
 mod pod;

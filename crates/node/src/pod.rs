@@ -5,10 +5,13 @@
 
 mod backoff;
 mod container;
+mod disk;
 mod dns;
 mod downward;
 mod env;
+mod fields;
 mod files;
+mod host_ports;
 mod hosts;
 mod image;
 mod links;
@@ -25,12 +28,15 @@ mod security;
 mod sources;
 mod status;
 mod stop;
+mod supervise;
 mod termination;
+mod tokens;
 mod volumes;
 mod worker;
 mod writer;
 
 pub(crate) use dns::parse as parse_resolv_conf;
+pub(crate) use host_ports::{HostPorts, remove as remove_host_ports};
 pub(crate) use manager::{Context, News, manage};
 pub(crate) use names::log_file;
 pub(crate) use registry::{Entry, Registry};

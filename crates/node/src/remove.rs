@@ -11,14 +11,13 @@ use std::{
 
 use rustix::{
     io::Errno,
-    mount::{UnmountFlags, unmount},
     process::{Pid, Signal, kill_process},
 };
 
 use crate::{
     Config, Error, cni,
     containerd::{self, Paths},
-    masquerade, routes,
+    masquerade, mounts, pod, routes,
 };
 
 /// Where the cgroup hierarchies are mounted.
@@ -49,12 +48,11 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
     let cgroups = cgroups_of(&config.cgroup_parent);
     let processes: Vec<Pid> = cgroups.iter().flat_map(|cgroup| members(cgroup)).collect();
     note("the containers", kill_all(&processes).await);
-    for mount in mounts_below(&[&config.data_dir, &config.runtime_dir()]) {
-        note(
-            &format!("the mount {}", mount.display()),
-            unmount(&mount, UnmountFlags::DETACH).map_err(Into::into),
-        );
-    }
+    // What a pod has mounted in its volumes may be the user's: while it is there, no folder is removed.
+    let unmounted =
+        mounts::detach_below(&config.data_dir).and_then(|()| mounts::detach_below(&config.runtime_dir()));
+    let is_bare = unmounted.is_ok();
+    note("the mounts", unmounted);
     for cgroup in &cgroups {
         note(&format!("the cgroup {}", cgroup.display()), remove_cgroup(cgroup));
         remove_empty_parents(cgroup);
@@ -63,7 +61,7 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
         note(&path.display().to_string(), absent_is_fine(fs::remove_file(&path)));
     }
     note("the pod network", remove_network(&config.name).await);
-    for dir in [&config.runtime_dir(), &config.data_dir] {
+    for dir in [&config.runtime_dir(), &config.data_dir].into_iter().filter(|_| is_bare) {
         note(&dir.display().to_string(), absent_is_fine(fs::remove_dir_all(dir)));
     }
     if let Some(shared) = config.runtime_dir().parent() {
@@ -75,6 +73,7 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
 
 async fn remove_network(node: &str) -> io::Result<()> {
     masquerade::remove(node).map_err(io::Error::other)?;
+    pod::remove_host_ports(node).map_err(io::Error::other)?;
     let handle = cni::netlink()?;
     if cni::delete_bridge(&handle, node).await.map_err(io::Error::other)? {
         routes::remove_all(&handle).await.map_err(io::Error::other)?;
@@ -180,25 +179,6 @@ fn children(dir: &Path) -> impl Iterator<Item = PathBuf> + use<> {
     entries.filter(|entry| entry.file_type().is_ok_and(|kind| kind.is_dir())).map(|entry| entry.path())
 }
 
-/// Mount points at or below any of `dirs`, the last mounted first.
-fn mounts_below(dirs: &[&Path]) -> Vec<PathBuf> {
-    let mountinfo = fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
-    let mut mounts = mount_points(&mountinfo, dirs);
-    mounts.reverse();
-    mounts
-}
-
-fn mount_points(mountinfo: &str, dirs: &[&Path]) -> Vec<PathBuf> {
-    let points = mountinfo.lines().filter_map(|line| line.split(' ').nth(4)).map(unescape);
-    points.filter(|point| dirs.iter().any(|dir| point.starts_with(dir))).collect()
-}
-
-/// Undoes the octal escapes of /proc/PID/mountinfo (proc_pid_mountinfo(5)).
-fn unescape(field: &str) -> PathBuf {
-    let escapes = [("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")];
-    escapes.iter().fold(field.to_owned(), |text, (code, plain)| text.replace(code, plain)).into()
-}
-
 fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     result.or_else(|error| if error.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(error) })
 }
@@ -213,16 +193,6 @@ mod tests {
         assert!(is_shim_of(shim, Path::new("/run/a.sock")));
         assert!(!is_shim_of(shim, Path::new("/run/b.sock")));
         assert!(!is_shim_of(b"vi\0-address\0/run/a.sock\0", Path::new("/run/a.sock")));
-    }
-
-    #[test]
-    fn only_mounts_below_the_nodes_folders_are_its_own() {
-        let info =
-            "1 2 0:1 / /data/n1/a\\040b rw - x x rw\n1 2 0:1 / /data/n10 rw - x x rw\n1 2 0:1 / /data/n1 rw";
-        assert_eq!(
-            mount_points(info, &[Path::new("/data/n1")]),
-            [PathBuf::from("/data/n1/a b"), PathBuf::from("/data/n1")]
-        );
     }
 
     #[test]

@@ -84,6 +84,37 @@ pub(crate) struct Cluster {
     failures: tokio::sync::Mutex<mpsc::UnboundedReceiver<anyhow::Error>>,
 }
 
+/// Where a cluster keeps its data, and what it cannot change.
+struct Home {
+    data_dir: PathBuf,
+    kubeconfig: PathBuf,
+    shape: Shape,
+}
+
+/// What is noted of a cluster before it makes anything. Nodes of before stay in it: their data is still there.
+fn record(options: &Options, home: &Home, recorded: Option<Record>) -> anyhow::Result<Record> {
+    let nodes = match options.sandbox {
+        Some(count) => Sandbox::nodes_of(&options.name, count.into()),
+        None => vec![(host::own_name(), options.node_ip.map_or_else(host::own_address, Ok)?)],
+    };
+    let mut nodes: Vec<_> = nodes.into_iter().map(|(name, address)| RecordedNode { name, address }).collect();
+    for node in recorded.map(|record| record.nodes).unwrap_or_default() {
+        if nodes.iter().all(|present| present.name != node.name) {
+            nodes.push(node);
+        }
+    }
+    Ok(Record {
+        name: options.name.clone(),
+        pid: std::process::id(),
+        data_dir: home.data_dir.clone(),
+        sandbox: options.sandbox.is_some(),
+        nodes,
+        runtime_endpoint: options.container_runtime_endpoint.clone(),
+        kubeconfig: Some(home.kubeconfig.clone()),
+        shape: Some(home.shape.clone()),
+    })
+}
+
 /// Where the machines of the cluster are.
 struct Ground {
     sandbox: Option<Sandbox>,
@@ -150,8 +181,10 @@ impl Cluster {
         refuse_running(&options.name)?;
         data_dir::claim(&data_dir, &options.name)?;
         let is_new = !Sandbox::exists(&options.name);
+        let home = Home { kubeconfig: options.api.kubeconfig(&data_dir)?, data_dir, shape };
+        record(options, &home, recorded)?.write()?;
         let ground = Ground::prepare(options)?;
-        let started = Self::start_on(options, &data_dir, recorded.as_ref(), shape, ground, listener).await;
+        let started = Self::start_on(options, &home, ground, listener).await;
         if started.is_err() && is_new {
             for error in Sandbox::remove(&options.name) {
                 tracing::warn!(%error, "what was begun could not be removed");
@@ -162,38 +195,20 @@ impl Cluster {
 
     async fn start_on(
         options: &Options,
-        data_dir: &Path,
-        recorded: Option<&Record>,
-        shape: Shape,
+        home: &Home,
         ground: Ground,
         listener: TcpListener,
     ) -> anyhow::Result<Self> {
         let address = listener.local_addr()?;
-        let kubeconfig = options.api.kubeconfig(data_dir)?;
-        let mut nodes: Vec<RecordedNode> =
-            ground.nodes.iter().map(|(name, ip)| RecordedNode { name: name.clone(), address: *ip }).collect();
-        let before = recorded.iter().flat_map(|record| &record.nodes);
-        nodes.extend(before.filter(|node| !ground.nodes.iter().any(|(name, _)| *name == node.name)).cloned());
-        let record = Record {
-            name: options.name.clone(),
-            pid: std::process::id(),
-            data_dir: data_dir.to_owned(),
-            sandbox: ground.sandbox.is_some(),
-            nodes,
-            runtime_endpoint: options.container_runtime_endpoint.clone(),
-            kubeconfig: Some(kubeconfig.clone()),
-            shape: Some(shape.clone()),
-        };
-        record.write()?;
         let advertised = SocketAddr::new(ground.control_address, API_PORT);
         let mut listeners = vec![listener];
         if address != advertised && !(address.ip().is_unspecified() && address.port() == API_PORT) {
             listeners.push(listen_inside(&ground, advertised, "the API for pods and nodes")?);
         }
         let place = Place {
-            data_dir: data_dir.to_owned(),
-            kubeconfig: kubeconfig.clone(),
-            shape: shape.clone(),
+            data_dir: home.data_dir.clone(),
+            kubeconfig: home.kubeconfig.clone(),
+            shape: home.shape.clone(),
             address,
             advertised: vec![advertised],
             dial: ground.dial(),
@@ -201,14 +216,13 @@ impl Cluster {
         let server = options.api.open(&options.name, place).await?;
         let (failures, failed) = mpsc::unbounded_channel();
         let mut cluster = Self {
-            kubeconfig,
+            kubeconfig: home.kubeconfig.clone(),
             sandbox: None,
             nodes: Vec::new(),
             parts: Vec::new(),
             failures: tokio::sync::Mutex::new(failed),
         };
-        let started =
-            cluster.start_parts(options, data_dir, &shape, ground, server, listeners, failures).await;
+        let started = cluster.start_parts(options, home, ground, server, listeners, failures).await;
         if let Err(error) = started {
             cluster.stop().await;
             return Err(error);
@@ -219,8 +233,7 @@ impl Cluster {
     async fn start_parts(
         &mut self,
         options: &Options,
-        data_dir: &Path,
-        shape: &Shape,
+        home: &Home,
         ground: Ground,
         server: apiserver::ApiServer,
         listeners: Vec<TcpListener>,
@@ -228,6 +241,7 @@ impl Cluster {
     ) -> anyhow::Result<()> {
         let api = server.in_process();
         let authority = server.authority().certificate_pem.clone();
+        let shape = &home.shape;
         let cluster_cidr: PodNetwork = shape.cluster_cidr.parse()?;
         // The address of the cluster's DNS is the tenth of the Services' range, as everywhere.
         let dns_address = shape.service_cidr.parse::<IpRange>()?.at(10);
@@ -255,15 +269,7 @@ impl Cluster {
                     sandbox.nodes.iter().find(|n| n.namespace.name() == name).map(|n| n.namespace.clone())
                 }),
                 api: api.clone(),
-                node: node_config(
-                    options,
-                    data_dir,
-                    shape,
-                    dns_address,
-                    (name, *address),
-                    &authority,
-                    proxy,
-                )?,
+                node: node_config(options, home, dns_address, (name, *address), &authority, proxy)?,
                 cluster_cidr,
                 dns_address,
                 failures: failures.clone(),
@@ -280,6 +286,7 @@ impl Cluster {
             let setup = dns::Setup {
                 config: dns.config,
                 corefile: None,
+                reload: None,
                 source: dns::Source::Api(client),
                 sockets: dns.sockets,
             };
@@ -350,13 +357,13 @@ fn listen_inside(ground: &Ground, address: SocketAddr, what: &str) -> anyhow::Re
 
 fn node_config(
     options: &Options,
-    data_dir: &Path,
-    shape: &Shape,
+    home: &Home,
     dns_address: IpAddr,
     (name, internal_ip): (&str, IpAddr),
     authority: &str,
     proxy: Option<SocketAddr>,
 ) -> anyhow::Result<node::Config> {
+    let Home { data_dir, shape, .. } = home;
     let environment = |proxy| {
         let inside = [shape.cluster_cidr.clone(), shape.service_cidr.clone(), Sandbox::network()];
         egress::environment(proxy, &inside, &shape.cluster_domain)

@@ -82,7 +82,8 @@ fn change(file: &Path, decide: impl Fn(&mut Value) -> anyhow::Result<Change>) ->
         Change::None => Ok(()),
         Change::Remove => fs::remove_file(&target).with_context(failed),
         Change::Write => {
-            let text = serde_saphyr::to_string(&config).with_context(failed)?;
+            let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
+            let text = serde_saphyr::to_string_with_options(&config, options).with_context(failed)?;
             apiserver::pki::write_private(&target, &text).with_context(failed)
         }
     }

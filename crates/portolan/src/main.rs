@@ -9,11 +9,17 @@ mod shutdown;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
+
+const ENVIRONMENT: &str = "\
+Environment:
+  PORTOLAN_LOG   what is logged to standard error, for example `debug` or `info,proxy=trace`
+  KUBECONFIG     the cluster of commands that have --kubeconfig
+  NO_COLOR       if set, nothing is coloured";
 
 /// A Kubernetes Service system: one stable address and name for a changing set of pods.
 #[derive(Parser)]
-#[command(name = "portolan", version, propagate_version = true, arg_required_else_help = true)]
+#[command(name = "portolan", version, propagate_version = true, arg_required_else_help = true, after_help = ENVIRONMENT)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -29,6 +35,10 @@ enum Command {
     Down(commands::down::Options),
     /// Give images to a cluster that has no registry
     Image(commands::image::Options),
+    /// List the clusters of this machine
+    List,
+    /// Say how a cluster is: its parts, its nodes, and what is wrong
+    Status(commands::status::Options),
     /// Serve the Kubernetes API
     Apiserver(commands::apiserver::Options),
     /// Run the controllers: workloads, endpoints, scheduling, garbage collection
@@ -43,6 +53,10 @@ enum Command {
     Trace(commands::trace::Options),
     /// Serve the cluster's names
     Dns(commands::dns::DnsOptions),
+    /// Print what makes a shell complete these commands
+    Completions(commands::manual::CompletionOptions),
+    /// Write manual pages of all commands
+    Man(commands::manual::ManOptions),
 }
 
 fn main() -> ExitCode {
@@ -53,13 +67,25 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     log::start(matches!(
         cli.command,
-        Command::Demo(_) | Command::Down(_) | Command::Explain(_) | Command::Image(_) | Command::Trace(_)
+        Command::Demo(_)
+            | Command::Down(_)
+            | Command::Explain(_)
+            | Command::Image(_)
+            | Command::Trace(_)
+            | Command::List
+            | Command::Status(_)
+            | Command::Completions(_)
+            | Command::Man(_)
     ));
     let done = match cli.command {
         Command::Up(options) => commands::up::main(&options),
         Command::Demo(options) => commands::demo::main(&options),
         Command::Down(options) => commands::down::main(&options),
         Command::Image(options) => commands::image::main(&options),
+        Command::List => commands::list::main(),
+        Command::Status(options) => commands::status::main(&options),
+        Command::Completions(options) => commands::manual::completions(&options, Cli::command()),
+        Command::Man(options) => commands::manual::pages(&options, Cli::command()),
         Command::Apiserver(options) => commands::apiserver::main(&options),
         Command::Controllers(options) => commands::parts::controllers(&options),
         Command::Node(options) => commands::parts::node(options),

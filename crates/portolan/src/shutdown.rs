@@ -31,12 +31,24 @@ impl Signal {
     }
 }
 
-/// Resolves on Ctrl-C or SIGTERM.
+/// Resolves on Ctrl-C, SIGTERM or SIGHUP: for commands that a person looks on.
+pub(crate) async fn asked_or_left() -> std::io::Result<()> {
+    let mut hangup = signal(SignalKind::hangup())?;
+    tokio::select! {
+        asked = asked() => asked,
+        _ = hangup.recv() => Ok(()),
+    }
+}
+
+/// Resolves on Ctrl-C or SIGTERM. A hangup does not end the process: a terminal that is closed is no reason to.
 pub(crate) async fn asked() -> std::io::Result<()> {
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
-    tokio::select! {
-        _ = interrupt.recv() => {}
-        _ = terminate.recv() => {}
+    let mut hangup = signal(SignalKind::hangup())?;
+    loop {
+        tokio::select! {
+            _ = interrupt.recv() => return Ok(()),
+            _ = terminate.recv() => return Ok(()),
+            _ = hangup.recv() => {}
+        }
     }
-    Ok(())
 }

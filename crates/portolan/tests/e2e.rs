@@ -10,6 +10,12 @@ mod alone;
 mod api;
 #[path = "e2e/api_rules.rs"]
 mod api_rules;
+#[path = "e2e/controllers.rs"]
+mod controllers;
+#[path = "e2e/data.rs"]
+mod data;
+#[path = "e2e/disk.rs"]
+mod disk;
 #[path = "e2e/harness.rs"]
 mod harness;
 #[path = "e2e/lifecycle.rs"]
@@ -20,3 +26,5 @@ mod objects;
 mod pods;
 #[path = "e2e/services.rs"]
 mod services;
+#[path = "e2e/signals.rs"]
+mod signals;

@@ -137,6 +137,57 @@ fn nothing_is_left_for_later() {
     }
 }
 
+/// What is added to a clock's reading: the text after the plus sign, up to the end of the expression.
+fn added(text: &str) -> &str {
+    let mut depth = 0_i32;
+    let end = text.find(|letter| {
+        depth += match letter {
+            '(' | '[' | '{' => 1,
+            ')' | ']' | '}' => -1,
+            _ => 0,
+        };
+        depth < 0 || depth == 0 && matches!(letter, ';' | ',')
+    });
+    text[..end.unwrap_or(text.len())].trim()
+}
+
+/// Whether a span of time is one that every clock can add: a constant, a number in the text, a span that saturates
+/// (`api::seconds::Seconds`), or anything that is held below a constant.
+fn is_bounded(span: &str) -> bool {
+    let is_constant = |name: &str| {
+        let last = name.rsplit("::").next().unwrap_or_default();
+        !last.is_empty() && last.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_')
+    };
+    let held = span
+        .strip_suffix(')')
+        .and_then(|span| span.rsplit_once(".min("))
+        .is_some_and(|(_, most)| is_constant(most));
+    let number =
+        span.strip_prefix("Duration::from_").and_then(|rest| rest.strip_suffix(')')?.split_once('('));
+    let number =
+        number.is_some_and(|(_, number)| number.bytes().all(|byte| byte.is_ascii_digit() || byte == b'_'));
+    is_constant(span) || held || number || span.ends_with(".duration()")
+}
+
+#[test]
+fn no_clock_is_added_a_number_from_outside() {
+    assert!(
+        ["PAUSE", "a::PAUSE", "left.min(PAUSE)", "grace.duration()", "Duration::from_secs(3)"]
+            .map(is_bounded)
+            .iter()
+            .all(|is| *is)
+    );
+    assert!(
+        ["pause", "Duration::from_secs(n)", "a.min(b)", "PAUSE * n"].map(is_bounded).iter().all(|is| !*is)
+    );
+    for (path, text) in sources() {
+        for part in text.split(concat!("Instant::", "now() + ")).skip(1) {
+            let span = added(part);
+            assert!(is_bounded(span), "{}: a clock's reading + {span} may overflow", path.display());
+        }
+    }
+}
+
 #[test]
 fn the_architecture_names_every_crate() {
     let text = fs::read_to_string(root().join("ARCHITECTURE.md")).expect("ARCHITECTURE.md can be read");

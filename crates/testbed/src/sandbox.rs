@@ -57,6 +57,12 @@ impl Sandbox {
         format!("{name}-")
     }
 
+    /// The names and addresses of the nodes of a sandbox, whether it is there or not.
+    pub fn nodes_of(name: &str, nodes: usize) -> Vec<(String, IpAddr)> {
+        let prefix = Self::prefix(name);
+        node_parts(nodes).map(|(part, address)| (format!("{prefix}{part}"), address.into())).collect()
+    }
+
     /// Makes a sandbox, or completes the one that is there.
     ///
     /// # Errors
@@ -72,10 +78,7 @@ impl Sandbox {
             Ok(bridge)
         })?;
         let join = |name: &str, host: Ipv4Addr| machine(&underlay, bridge, &prefix, name, host, gateway);
-        let mut made = Vec::with_capacity(nodes);
-        for (index, last) in (FIRST_NODE_HOST..).enumerate().take(nodes.min(MAX_NODES)) {
-            made.push(join(&format!("node{}", index + 1), host(last))?);
-        }
+        let made = node_parts(nodes).map(|(part, address)| join(&part, address)).collect::<Result<_, _>>()?;
         let client = join("client", host(CLIENT_HOST))?;
         Ok(Self { underlay, address: gateway.into(), nodes: made, client })
     }
@@ -92,6 +95,12 @@ impl Sandbox {
         let prefix = Self::prefix(name);
         Namespace::list(&prefix).iter().any(|full| is_part(&full[prefix.len()..]))
     }
+}
+
+/// The last parts of the names of nodes, and their addresses.
+fn node_parts(nodes: usize) -> impl Iterator<Item = (String, Ipv4Addr)> {
+    let hosts = (FIRST_NODE_HOST..).take(nodes.min(MAX_NODES));
+    hosts.enumerate().map(|(index, last)| (format!("node{}", index + 1), host(last)))
 }
 
 /// Whether this is the last part of a name that a sandbox gives.

@@ -10,6 +10,9 @@ use serde_saphyr::options::DuplicateKeyPolicy;
 /// Objects and lists may nest this deep.
 pub(super) const MAX_DEPTH: usize = 100;
 
+/// Keys that occur twice are told up to this number (upstream's limit): their paths grow with their depth.
+const MAX_DUPLICATES: usize = 100;
+
 /// A value and the paths of the keys that occurred twice in it; the last occurrence counts.
 pub(super) struct Parsed {
     pub(super) value: Value,
@@ -27,13 +30,24 @@ pub(super) fn json(body: &[u8]) -> Result<Parsed, String> {
     Ok(Parsed { value, duplicates: duplicates.into_inner() })
 }
 
-/// Parses one YAML document. Anchors and aliases are expanded within the parser's budget.
+/// What aliases may add to a YAML document: values, and bytes of text.
+const ALIASED: usize = 4096;
+const ALIASED_BYTES: usize = 64 * 1024;
+
+/// Parses one YAML document. Without aliases a document has fewer values than bytes; with them it may have a little more,
+/// so that what it takes to read follows from its size.
 pub(super) fn yaml(body: &[u8]) -> Result<Parsed, String> {
     let text = std::str::from_utf8(body).map_err(|error| format!("yaml parse error: {error}"))?;
     let duplicates = RefCell::new(Vec::new());
     let options = serde_saphyr::options! {
         duplicate_keys: DuplicateKeyPolicy::LastWins,
         with_snippet: false,
+        budget: serde_saphyr::budget! {
+            max_nodes: text.len() + ALIASED,
+            max_events: 4 * (text.len() + ALIASED),
+            max_total_scalar_bytes: text.len() + ALIASED_BYTES,
+            max_depth: MAX_DEPTH + 1,
+        },
     };
     let value = serde_saphyr::with_deserializer_from_str_with_options(text, options, |source| {
         Node { duplicates: &duplicates, depth: 0 }.deserialize(source)
@@ -140,7 +154,7 @@ impl<'de> Visitor<'de> for Node<'_> {
             let noticed = self.duplicates.borrow().len();
             let value = entries.next_value_seed(child)?;
             self.complete_paths(noticed, || key.clone());
-            if map.contains_key(&key) {
+            if map.contains_key(&key) && self.duplicates.borrow().len() < MAX_DUPLICATES {
                 self.duplicates.borrow_mut().push(key.clone());
             }
             map.insert(key, value);
@@ -193,5 +207,25 @@ mod tests {
         for body in [&b"a: [1"[..], b"a: b: c", b"\xff", b"a: *nowhere"] {
             assert!(yaml(body).is_err());
         }
+    }
+
+    #[test]
+    fn aliases_make_little_more_of_a_document_than_it_is() {
+        let bomb = |levels: usize| {
+            let mut text = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n");
+            for n in 1..levels {
+                let uses = vec![format!("*a{}", n - 1); 10].join(",");
+                text.push_str(&format!("a{n}: &a{n} [{uses}]\n"));
+            }
+            yaml(text.as_bytes()).is_ok()
+        };
+        assert!(bomb(3) && !bomb(5) && !bomb(9));
+        let long = |uses: usize| {
+            let text = format!("x: &x {}\ny: [{}]\n", "z".repeat(10_000), vec!["*x"; uses].join(","));
+            yaml(text.as_bytes()).is_ok()
+        };
+        assert!(long(5) && !long(50));
+        let many: String = (0..300_000).map(|n| format!("{n}: v\n")).collect();
+        assert!(yaml(many.as_bytes()).is_ok(), "what is written out is no bomb");
     }
 }

@@ -9,6 +9,10 @@ const MAX_OPERATIONS: usize = 10_000;
 /// The most that `copy` operations may add to the object, in JSON bytes.
 const MAX_COPIED: usize = 3 * 1024 * 1024;
 
+/// The most that all operations may move and look at, in values. Inserting into and removing from a list moves what comes
+/// after, and moving a value looks at all of it, so that operations could cost as much as the object is long.
+const MAX_WORK: usize = 100_000_000;
+
 /// Objects and lists may nest this deep after a patch; without a limit a few copies of a value into
 /// itself would.
 const MAX_DEPTH: usize = 100;
@@ -29,15 +33,35 @@ pub fn json_patch(target: &mut Value, patch: &Value) -> Result<(), Status> {
         )));
     }
     let mut changed = target.clone();
-    let mut copied = 0;
+    let mut budget = Budget { copied: MAX_COPIED, work: MAX_WORK };
     for operation in operations {
-        apply(&mut changed, operation, &mut copied)?;
+        apply(&mut changed, operation, &mut budget)?;
     }
     *target = changed;
     Ok(())
 }
 
-fn apply(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<(), Status> {
+/// What the operations of one patch may still cost.
+struct Budget {
+    copied: usize,
+    work: usize,
+}
+
+impl Budget {
+    fn copy(&mut self, bytes: usize) -> Result<(), Status> {
+        let rest = self.copied.checked_sub(bytes);
+        self.copied = rest.ok_or_else(|| unfit("the copy operations of the patch add too much"))?;
+        Ok(())
+    }
+
+    fn work(&mut self, values: usize) -> Result<(), Status> {
+        let rest = self.work.checked_sub(values);
+        self.work = rest.ok_or_else(|| unfit("the operations of the patch move too much"))?;
+        Ok(())
+    }
+}
+
+fn apply(target: &mut Value, operation: &Value, budget: &mut Budget) -> Result<(), Status> {
     let member = |name: &str| operation.get(name).and_then(Value::as_str);
     let needed = |name: &'static str| {
         member(name).ok_or_else(|| Status::bad_request(format!("a JSON patch operation has no {name:?}")))
@@ -48,11 +72,11 @@ fn apply(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<()
     };
     let path = pointer(needed("path")?)?;
     match needed("op")? {
-        "add" => add(target, &path, value()?),
-        "remove" => remove(target, &path).map(drop),
+        "add" => add(target, &path, value()?, budget),
+        "remove" => remove(target, &path, budget).map(drop),
         "replace" => {
             let place = find_mut(target, &path)?;
-            *place = shallow(&path, value()?)?;
+            *place = shallow(&path, value()?, budget)?;
             Ok(())
         }
         "move" => {
@@ -60,16 +84,13 @@ fn apply(target: &mut Value, operation: &Value, copied: &mut usize) -> Result<()
             if path.len() > from.len() && path.starts_with(&from) {
                 return Err(unfit("a value cannot move into itself"));
             }
-            let moved = remove(target, &from)?;
-            add(target, &path, moved)
+            let moved = remove(target, &from, budget)?;
+            add(target, &path, moved, budget)
         }
         "copy" => {
             let source = find_mut(target, &pointer(needed("from")?)?)?.clone();
-            *copied += source.to_string().len();
-            if *copied > MAX_COPIED {
-                return Err(unfit("the copy operations of the patch add too much"));
-            }
-            add(target, &path, source)
+            budget.copy(source.to_string().len())?;
+            add(target, &path, source, budget)
         }
         "test" => {
             let found = find_mut(target, &path)?;
@@ -105,23 +126,30 @@ fn find_mut<'a>(target: &'a mut Value, path: &[String]) -> Result<&'a mut Value,
 }
 
 /// The value, when it does not nest too deep at that path.
-fn shallow(path: &[String], value: Value) -> Result<Value, Status> {
-    if path.len() + depth(&value) > MAX_DEPTH {
+fn shallow(path: &[String], value: Value, budget: &mut Budget) -> Result<Value, Status> {
+    let (depth, size) = extent(&value);
+    budget.work(size)?;
+    if path.len() + depth > MAX_DEPTH {
         return Err(unfit(&format!("the object would nest deeper than {MAX_DEPTH}")));
     }
     Ok(value)
 }
 
-fn depth(value: &Value) -> usize {
+/// How deep a value nests, and how many values it is.
+fn extent(value: &Value) -> (usize, usize) {
+    let together = |(depth, size): (usize, usize), one: &Value| {
+        let (deeper, more) = extent(one);
+        (depth.max(deeper + 1), size + more)
+    };
     match value {
-        Value::Object(object) => 1 + object.values().map(depth).max().unwrap_or(0),
-        Value::Array(list) => 1 + list.iter().map(depth).max().unwrap_or(0),
-        _ => 0,
+        Value::Object(object) => object.values().fold((1, 1), together),
+        Value::Array(list) => list.iter().fold((1, 1), together),
+        _ => (0, 1),
     }
 }
 
-fn add(target: &mut Value, path: &[String], value: Value) -> Result<(), Status> {
-    let value = shallow(path, value)?;
+fn add(target: &mut Value, path: &[String], value: Value, budget: &mut Budget) -> Result<(), Status> {
+    let value = shallow(path, value, budget)?;
     let Some((last, parents)) = path.split_last() else {
         *target = value;
         return Ok(());
@@ -138,6 +166,7 @@ fn add(target: &mut Value, path: &[String], value: Value) -> Result<(), Status> 
         Value::Array(list) => {
             let at = index(last).filter(|at| *at <= list.len());
             let at = at.ok_or_else(|| unfit(&format!("the index of {:?} is out of range", render(path))))?;
+            budget.work(list.len() - at)?;
             list.insert(at, value);
             Ok(())
         }
@@ -145,13 +174,14 @@ fn add(target: &mut Value, path: &[String], value: Value) -> Result<(), Status> 
     }
 }
 
-fn remove(target: &mut Value, path: &[String]) -> Result<Value, Status> {
+fn remove(target: &mut Value, path: &[String], budget: &mut Budget) -> Result<Value, Status> {
     let missing = || unfit(&format!("the path {:?} does not exist", render(path)));
     let (last, parents) = path.split_last().ok_or_else(|| unfit("the whole object cannot be removed"))?;
     match find_mut(target, parents)? {
         Value::Object(object) => object.remove(last).ok_or_else(missing),
         Value::Array(list) => {
             let at = index(last).filter(|at| *at < list.len()).ok_or_else(missing)?;
+            budget.work(list.len() - at)?;
             Ok(list.remove(at))
         }
         _ => Err(missing()),
@@ -261,6 +291,22 @@ mod tests {
             assert_eq!(json_patch(&mut target, &patch).unwrap_err().code, code, "{patch}");
             assert_eq!(target, original);
         }
+    }
+
+    #[test]
+    fn what_operations_move_is_bounded() {
+        let add = json!({"op": "add", "path": "/a/0", "value": 1});
+        let (short, long) = (json!({"a": [1, 2]}), json!({"a": vec![1; 50_000]}));
+        for (object, code) in [(short, None), (long, Some(422))] {
+            let patch = Value::Array(vec![add.clone(); MAX_OPERATIONS]);
+            let refused = json_patch(&mut object.clone(), &patch).err();
+            assert_eq!(refused.map(|status| status.code), code);
+        }
+        let there = json!({"op": "move", "from": "/a", "path": "/b"});
+        let back = json!({"op": "move", "from": "/b", "path": "/a"});
+        let patch: Vec<Value> = [there, back].into_iter().cycle().take(MAX_OPERATIONS).collect();
+        let refused = json_patch(&mut json!({"a": vec![1; 50_000]}), &patch.into()).unwrap_err();
+        assert_eq!(refused.code, 422);
     }
 
     #[test]

@@ -4,11 +4,18 @@
 //! (`community/contributors/devel/sig-api-machinery/strategic-merge-patch.md`). Directives:
 //! `$patch: replace|merge|delete` in a structure, `{$patch: replace}` as a list element,
 //! `$deleteFromPrimitiveList/f`, `$setElementOrder/f` and `$retainKeys` beside field `f`.
+//!
+//! The time that a patch takes grows with its size and that of the object, not with their product.
+
+mod keyed;
+
+use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
 use crate::schema::{Field, Kind, MessageId, Schema, Shape, Type};
 use crate::status::Status;
+use keyed::Keyed;
 
 const DIRECTIVE: &str = "$patch";
 const RETAIN_KEYS: &str = "$retainKeys";
@@ -69,7 +76,8 @@ impl Merger<'_> {
             let retained = retained.as_array().ok_or_else(|| {
                 Status::bad_request("invalid patch format of $retainKeys: it must be a list")
             })?;
-            target.retain(|key, _| retained.iter().any(|one| one == key));
+            let retained: HashSet<&str> = retained.iter().filter_map(Value::as_str).collect();
+            target.retain(|key, _| retained.contains(key.as_str()));
         }
         for (key, value) in patch {
             if let Some(name) = key.strip_prefix(DELETE_FROM) {
@@ -137,11 +145,8 @@ impl Merger<'_> {
                         self.list(message, merge_key, list, patch, depth)?;
                     }
                     _ => {
-                        for one in patch {
-                            if !list.contains(one) {
-                                list.push(one.clone());
-                            }
-                        }
+                        let mut there: HashSet<Value> = list.iter().cloned().collect();
+                        list.extend(patch.iter().filter(|one| there.insert((*one).clone())).cloned());
                     }
                 }
                 if let Some(order) = order {
@@ -175,6 +180,7 @@ impl Merger<'_> {
             *list = patch.iter().filter(|one| !whole(one)).cloned().collect();
             return Ok(());
         }
+        let mut keyed = Keyed::new(std::mem::take(list), merge_key);
         for element in patch {
             let element = element
                 .as_object()
@@ -182,7 +188,7 @@ impl Merger<'_> {
             let action = directive(element)?;
             let Some(key) = element.get(merge_key) else {
                 if action == Some("delete") && element.len() == 1 {
-                    list.clear();
+                    keyed = Keyed::new(Vec::new(), merge_key);
                     continue;
                 }
                 return Err(Status::bad_request(format!(
@@ -190,21 +196,23 @@ impl Merger<'_> {
                     Value::Object(element.clone())
                 )));
             };
-            let found = list.iter().position(|one| one.get(merge_key) == Some(key));
-            match (action, found) {
-                (Some("delete"), _) => list.retain(|one| one.get(merge_key) != Some(key)),
-                (Some("replace"), Some(at)) => list[at] = without_directives(element),
-                (_, Some(at)) => {
-                    self.structure(Some(message), as_object(&mut list[at]), element, depth + 1)?;
-                }
+            match (action, keyed.position(key)) {
+                (Some("delete"), _) => keyed.remove(key),
+                (Some("replace"), Some(at)) => keyed.change(at, |one| {
+                    *one = without_directives(element);
+                    Ok(())
+                })?,
+                (_, Some(at)) => keyed
+                    .change(at, |one| self.structure(Some(message), as_object(one), element, depth + 1))?,
                 (_, None) => {
                     let mut fresh = Object::new();
                     let element = without_replace(element);
                     self.structure(Some(message), &mut fresh, &element, depth + 1)?;
-                    list.push(Value::Object(fresh));
+                    keyed.push(Value::Object(fresh));
                 }
             }
         }
+        *list = keyed.into_list();
         Ok(())
     }
 }
@@ -252,6 +260,7 @@ fn delete_primitives(target: &mut Object, name: &str, deleted: &Value) {
     let (Some(Value::Array(list)), Some(deleted)) = (target.get_mut(name), deleted.as_array()) else {
         return;
     };
+    let deleted: HashSet<&Value> = deleted.iter().collect();
     list.retain(|one| !deleted.contains(one));
 }
 
@@ -262,13 +271,15 @@ fn reorder(list: &mut Vec<Value>, order: &[Value], merge_key: Option<&str>) {
         Some(merge_key) => value.get(merge_key).cloned().unwrap_or_default(),
         None => value.clone(),
     };
-    let order: Vec<Value> = order.iter().map(key_of).collect();
+    let mut ranks: HashMap<Value, usize> = HashMap::new();
+    for (rank, value) in order.iter().enumerate() {
+        ranks.entry(key_of(value)).or_insert(rank);
+    }
     let mut named: Vec<(usize, Value)> = Vec::new();
     let mut others: Vec<(usize, Value)> = Vec::new();
     for value in std::mem::take(list) {
-        let key = key_of(&value);
-        match order.iter().position(|one| *one == key) {
-            Some(rank) => named.push((rank, value)),
+        match ranks.get(&key_of(&value)) {
+            Some(rank) => named.push((*rank, value)),
             None => others.push((named.len(), value)),
         }
     }
@@ -283,5 +294,7 @@ fn reorder(list: &mut Vec<Value>, order: &[Value], merge_key: Option<&str>) {
     list.extend(others.map(|(_, other)| other));
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests;

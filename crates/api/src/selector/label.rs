@@ -1,5 +1,7 @@
 //! Label selectors: `a=b,c!=d,e in (f,g),h,!i`, and the `LabelSelector` object.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use crate::meta;
@@ -16,6 +18,7 @@ pub struct LabelSelector {
 struct Requirement {
     key: String,
     operator: Operator,
+    /// In their order, each once.
     values: Vec<String>,
 }
 
@@ -82,7 +85,7 @@ impl LabelSelector {
             requirements.push(Requirement {
                 key: meta::text(expression, &["key"]).to_owned(),
                 operator: *operator,
-                values: values.map(str::to_owned).collect(),
+                values: values.map(str::to_owned).collect::<BTreeSet<_>>().into_iter().collect(),
             });
         }
         Ok(Self { requirements })
@@ -104,7 +107,9 @@ impl LabelSelector {
 impl Requirement {
     fn matches(&self, labels: Option<&Value>) -> bool {
         let found = labels.and_then(|labels| labels.get(&self.key)).and_then(Value::as_str);
-        let listed = || found.is_some_and(|found| self.values.iter().any(|value| value == found));
+        let listed = || {
+            found.is_some_and(|found| self.values.binary_search_by(|value| value.as_str().cmp(found)).is_ok())
+        };
         let limit = || self.values.first()?.parse::<i64>().ok();
         let number = || found?.parse::<i64>().ok();
         match self.operator {
@@ -206,7 +211,7 @@ impl<'a> Parser<'a> {
         if open != "(" {
             return Err(format!("found '{open}' expected: '('"));
         }
-        let mut values = Vec::new();
+        let mut values = BTreeSet::new();
         loop {
             let value = match self.peek() {
                 "," | ")" => String::new(),
@@ -215,11 +220,9 @@ impl<'a> Parser<'a> {
                 }
                 _ => self.take().to_owned(),
             };
-            if !values.contains(&value) {
-                values.push(value);
-            }
+            values.insert(value);
             match self.take() {
-                ")" => return Ok(values),
+                ")" => return Ok(values.into_iter().collect()),
                 "," => {}
                 other => return Err(format!("found '{other}', expected: ',' or ')'")),
             }

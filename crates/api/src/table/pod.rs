@@ -1,5 +1,7 @@
 //! Pods: one word for what all their containers do.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
@@ -83,10 +85,11 @@ impl Summary {
     /// Goes through the init containers; whether one of them is still to finish.
     fn initialize(&mut self, pod: &Value) -> bool {
         let specs = meta::list(pod, &["spec", "initContainers"]);
+        let sidecars = sidecars(specs);
         for (at, container) in meta::list(pod, &["status", "initContainerStatuses"]).iter().enumerate() {
             self.count_restarts(container);
             let (terminated, waiting) = (&container["state"]["terminated"], &container["state"]["waiting"]);
-            let sidecar = specs.iter().any(|spec| spec["name"] == container["name"] && is_sidecar(spec));
+            let sidecar = sidecars.contains(&container["name"]);
             if !terminated.is_null() && terminated["exitCode"] == 0 {
                 continue;
             }
@@ -109,10 +112,10 @@ impl Summary {
 
     /// Goes through the containers, the last first, so that the first has the last word.
     fn run(&mut self, pod: &Value) {
-        let specs = meta::list(pod, &["spec", "initContainers"]);
+        let sidecars = sidecars(meta::list(pod, &["spec", "initContainers"]));
         (self.restarts, self.last_restart) = (0, None);
         for container in meta::list(pod, &["status", "initContainerStatuses"]) {
-            if specs.iter().any(|spec| spec["name"] == container["name"] && is_sidecar(spec)) {
+            if sidecars.contains(&container["name"]) {
                 self.count_restarts(container);
             }
         }
@@ -153,6 +156,11 @@ fn ended(terminated: &Value) -> String {
         "" => format!("ExitCode:{}", terminated["exitCode"].as_i64().unwrap_or(0)),
         reason => reason.to_owned(),
     }
+}
+
+/// The names of the init containers that go on running.
+fn sidecars(specs: &[Value]) -> HashSet<&Value> {
+    specs.iter().filter(|spec| is_sidecar(spec)).map(|spec| &spec["name"]).collect()
 }
 
 /// An init container that runs on beside the others (KEP-753).

@@ -1,5 +1,7 @@
 //! Rules of `metadata` (`k8s.io/apimachinery/pkg/api/validation/objectmeta.go`).
 
+use std::collections::HashSet;
+
 use serde_json::Value;
 
 use super::names;
@@ -39,7 +41,7 @@ pub(super) fn object_meta(kind: &Kind, object: &Value, report: &mut Report) {
 
 pub(super) fn change(new: &Value, old: &Value, report: &mut Report) {
     if !meta::deletion_timestamp(old).is_empty() {
-        let before: Vec<&str> = meta::finalizers(old).collect();
+        let before: HashSet<&str> = meta::finalizers(old).collect();
         let mut added: Vec<&str> = meta::finalizers(new).filter(|one| !before.contains(one)).collect();
         added.sort_unstable();
         if !added.is_empty() {

@@ -33,7 +33,8 @@ pub(crate) struct Accepted {
     pub(crate) view: View,
 }
 
-const PLAIN_JSON: Accepted = Accepted { encoding: Encoding::Json, view: View::Object };
+/// The stored form itself.
+pub(crate) const PLAIN_JSON: Accepted = Accepted { encoding: Encoding::Json, view: View::Object };
 
 /// The first entry of an `Accept` header that this server can serve and `serves` allows.
 ///

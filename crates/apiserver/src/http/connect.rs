@@ -6,7 +6,9 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
 
+use api::field::FieldError;
 use api::status::Status;
 use bytes::Bytes;
 use futures::future::BoxFuture;
@@ -19,7 +21,9 @@ use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use super::objects::{Answer, Call};
+use super::query::Query;
 use super::respond::{self, Body};
+use super::seats::{Seat, Working};
 use crate::object::meta_str;
 
 /// A connection to a node's agent, already authenticated.
@@ -52,6 +56,9 @@ impl Call<'_> {
         let allowed: &[Method] = if part == "log" { &[Method::GET] } else { &[Method::GET, Method::POST] };
         if !allowed.contains(&self.parts.method) {
             return Err(Status::method_not_allowed());
+        }
+        if part == "log" {
+            check_log(name, &self.query)?;
         }
         let pod = self.registry.get(self.kind, self.namespace(), name).await?;
         let (node, address) = self.agent(&pod).await?;
@@ -87,7 +94,8 @@ impl Call<'_> {
             return relay_answer(response, part).await;
         }
         let upgrade = upgrade.ok_or_else(|| Status::bad_request("this connection cannot be upgraded"))?;
-        Ok(relay_upgrade(response, upgrade))
+        let working = self.parts.extensions.get::<Arc<Seat>>().map(Seat::work);
+        Ok(relay_upgrade(response, upgrade, working))
     }
 
     /// The name and address of the agent of the pod's node.
@@ -138,6 +146,25 @@ fn target(pod: &Value, part: &str, query: Option<&str>) -> Result<String, Status
         }
     }
     Ok(format!("/{verb}/{namespace}/{name}/{container}?{}", relayed.finish()))
+}
+
+/// The rules of the numbers in a request for a log (`pkg/apis/core/validation`, PodLogOptions).
+fn check_log(name: &str, query: &Query) -> Result<(), Status> {
+    let mut errors = Vec::new();
+    for (field, least, detail) in [
+        ("tailLines", 0, "must be greater than or equal to 0"),
+        ("limitBytes", 1, "must be greater than 0"),
+        ("sinceSeconds", 1, "must be greater than 0"),
+    ] {
+        if let Some(number) = query.number(field)?.filter(|number| *number < least) {
+            errors.push(FieldError::invalid(field, number, detail));
+        }
+    }
+    if query.get("sinceSeconds").is_some() && query.get("sinceTime").is_some() {
+        let detail = "at most one of `sinceTime` or `sinceSeconds` may be specified";
+        errors.push(FieldError::forbidden("", detail));
+    }
+    if errors.is_empty() { Ok(()) } else { Err(Status::invalid_part("PodLogOptions", name, errors)) }
 }
 
 /// The container that is meant: the one named, else the only one, else the pod's default.
@@ -195,7 +222,11 @@ async fn relay_answer(response: Response<hyper::body::Incoming>, part: &str) -> 
 }
 
 /// Joins the client's connection with the node's.
-fn relay_upgrade(mut response: Response<hyper::body::Incoming>, client: OnUpgrade) -> Response<Body> {
+fn relay_upgrade(
+    mut response: Response<hyper::body::Incoming>,
+    client: OnUpgrade,
+    working: Option<Working>,
+) -> Response<Body> {
     let node = hyper::upgrade::on(&mut response);
     let mut answer = Response::new(respond::full(Bytes::new()));
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -208,6 +239,7 @@ fn relay_upgrade(mut response: Response<hyper::body::Incoming>, client: OnUpgrad
         if let Err(error) = joined.await {
             tracing::debug!(%error, "a stream to a node ended early");
         }
+        drop(working);
     });
     answer
 }
@@ -249,6 +281,22 @@ mod tests {
             target(&pod(), "log", Some("container=x")).unwrap_err().message,
             "container x is not valid for pod web"
         );
+    }
+
+    #[test]
+    fn numbers_of_a_log_are_checked_before_the_node_sees_them() {
+        for (query, code) in [
+            ("tailLines=0&limitBytes=1&sinceSeconds=9223372036854775807", None),
+            ("tailLines=18446744073709551615", Some(400)),
+            ("sinceSeconds=1h", Some(400)),
+            ("tailLines=-1", Some(422)),
+            ("limitBytes=0", Some(422)),
+            ("sinceSeconds=0", Some(422)),
+            ("sinceSeconds=1&sinceTime=2026-01-01T00:00:00Z", Some(422)),
+        ] {
+            let found = check_log("web", &Query::parse(Some(query)));
+            assert_eq!(found.err().map(|status| status.code), code, "{query}");
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 
 use http::{Request, Response};
 
-use super::dispatch;
+use super::dispatch::{self, Client};
 use super::respond::Body;
 use crate::Shared;
 use crate::identity::User;
@@ -30,7 +30,7 @@ impl tower::Service<Request<kube::client::Body>> for Caller {
     }
 
     fn call(&mut self, request: Request<kube::client::Body>) -> Self::Future {
-        let (shared, user) = (self.shared.clone(), self.user.clone());
-        Box::pin(async move { Ok(dispatch::handle(&shared, request, Some(user)).await) })
+        let (shared, client) = (self.shared.clone(), Client::in_process(self.user.clone()));
+        Box::pin(async move { Ok(dispatch::handle(&shared, request, &client).await) })
     }
 }

@@ -16,7 +16,6 @@ use super::options::WriteOptions;
 use super::path::ResourcePath;
 use super::query::Query;
 use super::respond::{self, Body, IncludeObject, Presenter};
-use crate::object;
 use crate::registry::{
     DeleteOptions, Deleted, ListQuery, Part, Registry, Selection, WatchQuery, WatchedEvent, check_name, watch,
 };
@@ -119,7 +118,7 @@ impl Call<'_> {
             metadata["remainingItemCount"] = remaining.into();
         }
         let items: Vec<Bytes> = listed.records.into_iter().map(|record| record.value).collect();
-        presenter.list(&items, &metadata)
+        presenter.list(items, &metadata, &self.registry.workshop)
     }
 
     async fn watch(&self, name: Option<&str>) -> Answer {
@@ -197,7 +196,7 @@ impl Call<'_> {
                     options[name] = if name == "dryRun" { json!([value]) } else { value.into() };
                 }
             }
-            options["gracePeriodSeconds"] = self.query.number::<i64>("gracePeriodSeconds")?.into();
+            options["gracePeriodSeconds"] = self.query.number("gracePeriodSeconds")?.into();
             if self.query.get("orphanDependents").is_some() {
                 options["orphanDependents"] = self.query.flag("orphanDependents").into();
             }
@@ -219,11 +218,14 @@ impl Call<'_> {
 
     async fn delete_collection(&self) -> Answer {
         let options = self.delete_options()?;
-        let selection = Selection::new(self.kind, &self.query, None)?;
+        super::options::check_list(&self.query)?;
+        let selection = Arc::new(Selection::new(self.kind, &self.query, None)?);
         let items =
             self.registry.delete_collection(self.kind, self.namespace(), &selection, &options).await?;
         let metadata = json!({ "resourceVersion": self.registry.store.revision().to_string() });
-        Ok(respond::json(StatusCode::OK, object::list(self.kind, &items, &metadata)))
+        let presenter =
+            Presenter { kind: self.kind, accepted: accept::PLAIN_JSON, include: IncludeObject::None };
+        presenter.list(items, &metadata, &self.registry.workshop)
     }
 }
 

@@ -74,8 +74,9 @@ const SEND: &str = "sendInitialEvents";
 /// The rules of the options of a list.
 ///
 /// # Errors
-/// 422 with every option that breaks a rule.
+/// 400 for a number that is none, and 422 with every option that breaks a rule.
 pub(crate) fn check_list(query: &Query) -> Result<(), Status> {
+    check_numbers(query)?;
     let given = query.get(MATCH);
     let revision = query.get("resourceVersion");
     let matching = given.unwrap_or_default();
@@ -103,8 +104,9 @@ pub(crate) fn check_list(query: &Query) -> Result<(), Status> {
 /// The rules of the options of a watch.
 ///
 /// # Errors
-/// 422 with every option that breaks a rule.
+/// 400 for a number that is none, and 422 with every option that breaks a rule.
 pub(crate) fn check_watch(query: &Query) -> Result<(), Status> {
+    check_numbers(query)?;
     let given = query.get(MATCH);
     let sends = query.get(SEND).is_some();
     let newest = given == Some("NotOlderThan");
@@ -121,6 +123,14 @@ pub(crate) fn check_watch(query: &Query) -> Result<(), Status> {
         errors.push(FieldError::not_supported(MATCH, other, &["NotOlderThan"]));
     }
     list_status(errors)
+}
+
+/// The options of lists and watches are read whole, also those that one of them has no use for.
+fn check_numbers(query: &Query) -> Result<(), Status> {
+    for name in ["limit", "timeoutSeconds"] {
+        query.number(name)?;
+    }
+    Ok(())
 }
 
 const CONTINUED: &str = "resourceVersionMatch is forbidden when continue is provided";

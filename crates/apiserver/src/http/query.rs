@@ -1,9 +1,10 @@
 //! The query parameters of API requests.
 
 use std::collections::HashMap;
-use std::str::FromStr;
+use std::num::IntErrorKind;
 use std::time::Duration;
 
+use api::seconds::Seconds;
 use api::status::Status;
 use store::Revision;
 
@@ -42,25 +43,23 @@ impl Query {
         self.values.get(name).is_some_and(|value| value != "0" && !value.eq_ignore_ascii_case("false"))
     }
 
-    /// A parameter that is a number.
-    pub(crate) fn number<T: FromStr>(&self, name: &str) -> Result<Option<T>, Status> {
-        self.get(name)
-            .map(|text| {
-                text.parse().map_err(|_| {
-                    Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax"))
-                })
-            })
-            .transpose()
+    /// A parameter that is a number of 64 bits with a sign, as all of them are.
+    ///
+    /// # Errors
+    /// 400 for what is no such number, the empty text included.
+    pub(crate) fn number(&self, name: &str) -> Result<Option<i64>, Status> {
+        self.values.get(name).map(|text| parse_number(text)).transpose()
     }
 
     /// `limit`: the page size of a list; 0 is no limit.
     pub(crate) fn limit(&self) -> Result<usize, Status> {
-        Ok(self.number::<i64>("limit")?.map_or(0, |limit| usize::try_from(limit).unwrap_or(0)))
+        Ok(self.number("limit")?.map_or(0, |limit| usize::try_from(limit).unwrap_or(0)))
     }
 
-    /// `timeoutSeconds` of a watch.
+    /// `timeoutSeconds` of a watch: none leaves it to the server, as 0 does. One in the past ends it at once.
     pub(crate) fn timeout(&self) -> Result<Option<Duration>, Status> {
-        Ok(self.number::<u64>("timeoutSeconds")?.filter(|seconds| *seconds > 0).map(Duration::from_secs))
+        let given = self.number("timeoutSeconds")?.filter(|seconds| *seconds != 0);
+        Ok(given.map(|seconds| Seconds::from(seconds).duration()))
     }
 
     /// `resourceVersion`, none when it is absent.
@@ -77,6 +76,17 @@ impl Query {
             false => RevisionMatch::NotOlderThan(revision),
         }))
     }
+}
+
+/// Reads a number as Go's `strconv.ParseInt` does, with its words for what is none.
+fn parse_number(text: &str) -> Result<i64, Status> {
+    text.parse().map_err(|error: std::num::ParseIntError| {
+        let problem = match error.kind() {
+            IntErrorKind::PosOverflow | IntErrorKind::NegOverflow => "value out of range",
+            _ => "invalid syntax",
+        };
+        Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: {problem}"))
+    })
 }
 
 /// Reads a resource version.
@@ -117,5 +127,28 @@ mod tests {
         assert!(of("resourceVersion=0&resourceVersionMatch=Exact").is_err());
         assert!(of("resourceVersionMatch=Exact").is_err());
         assert!(of("resourceVersion=x").is_err());
+    }
+    #[test]
+    fn numbers_are_of_64_bits_and_as_seconds_they_saturate() {
+        let of = |text: &str| Query::parse(Some(&format!("timeoutSeconds={text}"))).timeout();
+        assert_eq!(of("60").unwrap(), Some(Duration::from_secs(60)));
+        assert_eq!(of("0").unwrap(), None);
+        assert_eq!(of("-9223372036854775808").unwrap(), Some(Duration::ZERO));
+        let longest = of("9223372036854775807").unwrap().unwrap();
+        assert!(std::time::Instant::now().checked_add(longest).is_some());
+        for (text, problem) in [
+            ("18446744073709551615", "value out of range"),
+            ("-9223372036854775809", "value out of range"),
+            ("", "invalid syntax"),
+            ("1s", "invalid syntax"),
+            ("1.5", "invalid syntax"),
+        ] {
+            let status = of(text).unwrap_err();
+            let expected = format!("strconv.ParseInt: parsing {text:?}: {problem}");
+            assert_eq!((status.code, status.message), (400, expected));
+        }
+        let limit = |text| Query::parse(Some(text)).limit();
+        assert_eq!(limit("limit=-1").unwrap(), 0);
+        assert!(limit("limit=9223372036854775808").is_err());
     }
 }

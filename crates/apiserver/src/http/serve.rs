@@ -1,18 +1,24 @@
 //! Listening: TLS, the client's certificate, HTTP/1.1 and HTTP/2.
 
 use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use api::status::Status;
+use http::header::{CONNECTION, HeaderValue};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::dispatch;
+use super::dispatch::{self, Client};
+use super::respond;
+use super::seats::Seat;
 use crate::Shared;
 use crate::identity::User;
 
@@ -25,6 +31,20 @@ const DRAIN: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
 /// After a failed accept (no file descriptors left, for example) the server waits this long.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// The head of a request has this long to arrive.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// A connection without requests is closed after this time (upstream's idle timeout).
+const IDLE: Duration = Duration::from_secs(90);
+/// A connection that is told to end has this long for it.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// The most requests at a time on one HTTP/2 connection (Go's default); clients open another connection for more.
+const STREAMS: u32 = 250;
+/// The buffers of a connection, and of each of its streams, in bytes.
+const BUFFER: usize = 64 * 1024;
+/// So much of the bodies of requests may lie in one connection's buffers, in bytes.
+const BODY_WINDOW: u32 = 256 * 1024;
+/// The head of a request has at most so many bytes.
+const HEAD: u32 = 64 * 1024;
 
 /// Serves one listener until `shutdown`.
 pub(crate) async fn serve(
@@ -33,17 +53,28 @@ pub(crate) async fn serve(
     tls: TlsAcceptor,
     shutdown: impl Future<Output = ()>,
 ) {
-    let graceful = GracefulShutdown::new();
     let mut server = auto::Builder::new(TokioExecutor::new());
-    server.http1().timer(TokioTimer::new());
-    server.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(KEEP_ALIVE);
+    server.http1().timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).max_buf_size(BUFFER);
+    server
+        .http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(KEEP_ALIVE)
+        .keep_alive_timeout(KEEP_ALIVE)
+        .max_concurrent_streams(STREAMS)
+        .max_send_buf_size(BUFFER)
+        .max_header_list_size(HEAD)
+        .initial_stream_window_size(BODY_WINDOW)
+        .initial_connection_window_size(BODY_WINDOW);
     let server = Arc::new(server);
+    let (stop, stopped) = watch::channel(false);
+    // Each connection holds a sender: when all are gone, none is open.
+    let (open, mut closed) = mpsc::channel::<()>(1);
     tokio::pin!(shutdown);
     loop {
-        let stream = tokio::select! {
+        let (stream, address) = tokio::select! {
             () = &mut shutdown => break,
             accepted = listener.accept() => match accepted {
-                Ok((stream, _)) => stream,
+                Ok(accepted) => accepted,
                 Err(error) => {
                     tracing::warn!(%error, "a connection could not be accepted");
                     tokio::time::sleep(ACCEPT_PAUSE).await;
@@ -51,10 +82,20 @@ pub(crate) async fn serve(
                 }
             },
         };
-        let watcher = graceful.watcher();
-        tokio::spawn(connection(shared.clone(), stream, tls.clone(), server.clone(), watcher));
+        let Some(seat) = shared.seats.take().await else {
+            tracing::warn!(%address, "too many connections, and all of them work: a new one is closed");
+            continue;
+        };
+        let (shared, tls, server) = (shared.clone(), tls.clone(), server.clone());
+        let (open, stopped) = (open.clone(), stopped.clone());
+        tokio::spawn(async move {
+            connection(shared, stream, address, tls, server, seat, stopped).await;
+            drop(open);
+        });
     }
-    if timeout(DRAIN, graceful.shutdown()).await.is_err() {
+    drop(open);
+    stop.send_replace(true);
+    if timeout(DRAIN, closed.recv()).await.is_err() {
         tracing::debug!("some connections were still open when the server stopped");
     }
 }
@@ -62,26 +103,60 @@ pub(crate) async fn serve(
 async fn connection(
     shared: Arc<Shared>,
     stream: TcpStream,
+    address: SocketAddr,
     tls: TlsAcceptor,
     server: Arc<auto::Builder<TokioExecutor>>,
-    watcher: hyper_util::server::graceful::Watcher,
+    seat: Arc<Seat>,
+    mut stopped: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
-    let stream = match timeout(HANDSHAKE, tls.accept(stream)).await {
+    let handshake = tokio::select! {
+        handshake = timeout(HANDSHAKE, tls.accept(stream)) => handshake,
+        () = seat.needed(HANDSHAKE) => return,
+    };
+    let stream = match handshake {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => return tracing::debug!(%error, "TLS handshake failed"),
         Err(_) => return tracing::debug!("TLS handshake took too long"),
     };
     let certificates = stream.get_ref().1.peer_certificates();
     let user = certificates.and_then(|chain| User::from_certificate(chain.first()?));
+    let name = user.as_ref().map(|user| user.name.as_str()).unwrap_or_default();
+    let Some(peer) = shared.seats.seated(&seat, name, address.ip()).await else {
+        tracing::warn!(user = name, %address, "too many connections of one peer, and all of them work");
+        return refuse(&server, stream).await;
+    };
+    let client = Arc::new(Client { user, place: Some((peer, seat.clone())) });
     let service = service_fn(move |request| {
-        let (shared, user) = (shared.clone(), user.clone());
-        async move { Ok::<_, Infallible>(dispatch::handle(&shared, request, user).await) }
+        let (shared, client) = (shared.clone(), client.clone());
+        async move { Ok::<_, Infallible>(dispatch::handle(&shared, request, &client).await) }
     });
-    let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
-    if let Err(error) = watcher.watch(connection).await {
+    let mut connection =
+        pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        }
+        () = seat.needed(IDLE) => {
+            connection.as_mut().graceful_shutdown();
+            timeout(FAREWELL, connection.as_mut()).await.unwrap_or(Ok(()))
+        }
+    };
+    if let Err(error) = ended {
         tracing::debug!(%error, "a connection ended early");
     }
+}
+
+/// Answers that there are too many, and closes.
+async fn refuse(server: &auto::Builder<TokioExecutor>, stream: tokio_rustls::server::TlsStream<TcpStream>) {
+    let service = service_fn(|_| async {
+        let mut response = respond::status(&Status::too_many_requests());
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+        Ok::<_, Infallible>(response)
+    });
+    drop(timeout(FAREWELL, server.serve_connection(TokioIo::new(stream), service)).await);
 }

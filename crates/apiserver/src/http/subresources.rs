@@ -1,4 +1,4 @@
-//! Parts of objects that are more than a field: scale, binding, eviction, reviews.
+//! Parts of objects that are more than a field: scale, binding, eviction.
 
 use api::codec;
 use api::schema::Kind;
@@ -9,8 +9,7 @@ use serde_json::{Value, json};
 use super::objects::{Answer, Call, Patch};
 use super::options::WriteOptions;
 use super::respond;
-use crate::identity::User;
-use crate::object::{meta_str, metadata, section};
+use crate::object::{meta_str, section};
 use crate::registry::{DeleteOptions, Part, check_name};
 
 /// The wanted Scale as a function of the workload.
@@ -101,38 +100,6 @@ impl Call<'_> {
         let mut done = Status::success(self.kind, name, "");
         done.code = StatusCode::CREATED.as_u16();
         Ok(respond::status(&done))
-    }
-
-    /// Reviews answer about the caller and are not stored.
-    pub(crate) fn review(&self, user: &User) -> Answer {
-        if self.parts.method != Method::POST {
-            return Err(Status::method_not_allowed());
-        }
-        let options = WriteOptions::read("CreateOptions", &self.query)?;
-        let mut review = self.decode(self.kind, options.validation)?.object;
-        let everything = |verbs: &str, resources: &str| json!({ verbs: ["*"], resources: ["*"] });
-        review["status"] = match self.kind.kind.as_str() {
-            "SelfSubjectReview" => json!({
-                "userInfo": { "username": user.name, "groups": user.groups }
-            }),
-            "SelfSubjectRulesReview" => {
-                let mut rule = everything("verbs", "resources");
-                rule["apiGroups"] = json!(["*"]);
-                json!({
-                    "resourceRules": [rule],
-                    "nonResourceRules": [everything("verbs", "nonResourceURLs")],
-                    "incomplete": false,
-                })
-            }
-            "SelfSubjectAccessReview" => json!({
-                "allowed": true, "reason": "members of system:masters may do everything"
-            }),
-            // There are no tokens yet: nobody can be known by one.
-            "TokenReview" => json!({ "user": {}, "error": "[invalid bearer token]" }),
-            _ => return Err(Status::resource_not_found()),
-        };
-        metadata(&mut review).insert("creationTimestamp".to_owned(), Value::Null);
-        Ok(respond::json(StatusCode::CREATED, format!("{review}\n")))
     }
 }
 

@@ -1,7 +1,10 @@
 //! Deletion: preconditions, propagation, grace periods, finalizers.
 
+use std::sync::Arc;
+
 use api::field::FieldError;
 use api::schema::Kind;
+use api::seconds::Seconds;
 use api::status::Status;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
@@ -156,7 +159,7 @@ impl Registry {
         &self,
         kind: &Kind,
         namespace: Option<&str>,
-        selection: &Selection,
+        selection: &Arc<Selection>,
         options: &DeleteOptions,
     ) -> Result<Vec<Bytes>, Status> {
         let listed = self.select(kind, namespace, selection, None).await?;
@@ -220,10 +223,29 @@ fn marked(kind: &Kind, old: &Value, options: &DeleteOptions) -> Value {
         }
     }
     if first || before != Some(grace) {
-        let end = Timestamp::now().saturating_add(SignedDuration::from_secs(grace)).unwrap_or(Timestamp::MAX);
+        let pause = SignedDuration::try_from(Seconds::from(grace).duration()).unwrap_or(SignedDuration::MAX);
+        let end = Timestamp::now().saturating_add(pause).unwrap_or(Timestamp::MAX);
         let meta = metadata(&mut new);
         meta.insert("deletionTimestamp".to_owned(), end.strftime("%Y-%m-%dT%H:%M:%SZ").to_string().into());
         meta.insert("deletionGracePeriodSeconds".to_owned(), grace.into());
     }
     new
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_grace_period_at_the_end_of_its_range_is_kept_and_its_end_can_be_written() {
+        let kind = api::schema::Schema::builtin().resource("", "v1", "pods").unwrap();
+        let pod = json!({"metadata": {"name": "a"}, "spec": {"nodeName": "n", "terminationGracePeriodSeconds": i64::MAX}});
+        for grace in [None, Some(i64::MAX), Some(i64::MIN), Some(0)] {
+            let new = marked(kind, &pod, &DeleteOptions { grace, ..DeleteOptions::default() });
+            let kept = grace.map_or(i64::MAX, |grace| if grace < 0 { 1 } else { grace });
+            assert_eq!(new["metadata"]["deletionGracePeriodSeconds"], kept);
+            let end = meta_str(&new, "deletionTimestamp").parse::<Timestamp>();
+            assert!(end.is_ok_and(|end| end >= Timestamp::now() - SignedDuration::from_secs(2)), "{new}");
+        }
+    }
 }

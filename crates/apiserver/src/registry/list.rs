@@ -1,5 +1,7 @@
 //! Lists: selection, pages, revisions.
 
+use std::sync::Arc;
+
 use api::schema::Kind;
 use api::selector::{FieldSelector, LabelSelector};
 use api::status::Status;
@@ -12,6 +14,7 @@ use store::{ListOptions, Record, Revision};
 use super::{Registry, prefix, read_error, too_new};
 use crate::http::query::{Query, RevisionMatch};
 use crate::object;
+use crate::workshop::LONG;
 
 /// Which objects of a collection a request means.
 #[derive(Debug)]
@@ -57,7 +60,7 @@ impl Selection {
 #[derive(Debug)]
 pub(crate) struct ListQuery {
     /// Which objects.
-    pub(crate) selection: Selection,
+    pub(crate) selection: Arc<Selection>,
     limit: usize,
     from: Option<Continue>,
     revision: Option<RevisionMatch>,
@@ -100,7 +103,12 @@ impl ListQuery {
                 "specifying resource version is not allowed when using continue",
             ));
         }
-        Ok(Self { selection: Selection::new(kind, query, None)?, limit: query.limit()?, from, revision })
+        Ok(Self {
+            selection: Arc::new(Selection::new(kind, query, None)?),
+            limit: query.limit()?,
+            from,
+            revision,
+        })
     }
 }
 
@@ -153,7 +161,7 @@ impl Registry {
         })?;
         let (mut records, mut remaining) = (page.records, page.remaining);
         if !everything {
-            records = select(records, &query.selection)?;
+            records = self.selected(records, &query.selection).await?;
             if query.limit > 0 && records.len() > query.limit {
                 remaining = records.len() - query.limit;
                 records.truncate(query.limit);
@@ -170,19 +178,55 @@ impl Registry {
         &self,
         kind: &Kind,
         namespace: Option<&str>,
-        selection: &Selection,
+        selection: &Arc<Selection>,
         at: Option<Revision>,
     ) -> Result<Vec<Record>, Status> {
         let options = ListOptions { at, ..ListOptions::default() };
         let page = self.store.list(&prefix(kind, namespace), options).await;
-        select(page.map_err(|error| read_error(&error))?.records, selection)
+        self.selected(page.map_err(|error| read_error(&error))?.records, selection).await
+    }
+}
+
+/// So many bytes of objects are looked through in one go.
+const SLICE: usize = 1024 * 1024;
+
+impl Registry {
+    /// Those of the records that are meant. Many are looked through in slices, away from the threads that answer.
+    pub(super) async fn selected(
+        &self,
+        records: Vec<Record>,
+        selection: &Arc<Selection>,
+    ) -> Result<Vec<Record>, Status> {
+        if selection.is_everything() {
+            return Ok(records);
+        }
+        let mut records = records.into_iter().peekable();
+        let mut selected = Vec::new();
+        while records.peek().is_some() {
+            let mut size = 0;
+            let fits = |record: &Record| {
+                size += record.value.len();
+                size <= SLICE || size == record.value.len()
+            };
+            let slice: Vec<Record> = std::iter::from_fn({
+                let mut fits = fits;
+                let records = &mut records;
+                move || records.next_if(|record| fits(record))
+            })
+            .collect();
+            let found = if size < LONG {
+                select(slice, selection)?
+            } else {
+                let selection = selection.clone();
+                self.workshop.run(move || select(slice, &selection)).await??
+            };
+            selected.extend(found);
+        }
+        Ok(selected)
     }
 }
 
 fn select(records: Vec<Record>, selection: &Selection) -> Result<Vec<Record>, Status> {
-    if selection.is_everything() {
-        return Ok(records);
-    }
     let mut selected = Vec::new();
     for record in records {
         if selection.matches_record(&record)? {

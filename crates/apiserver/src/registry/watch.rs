@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures::Stream;
 use futures::future::Either;
 use serde_json::{Value, json};
-use store::{Event, Record, Revision, Watcher};
+use store::{Batch, Event, ListOptions, Record, Revision, Watcher};
 use tokio::time::{Instant, sleep_until};
 
 use super::{Registry, Selection, prefix, read_error};
@@ -28,7 +28,7 @@ const INITIAL_EVENTS_END: &str = "k8s.io/initial-events-end";
 /// What a watch request asks for.
 #[derive(Debug)]
 pub(crate) struct WatchQuery {
-    selection: Selection,
+    selection: Arc<Selection>,
     revision: Option<Revision>,
     initial_events: bool,
     bookmarks: bool,
@@ -43,7 +43,7 @@ impl WatchQuery {
         let revision = query.revision()?;
         let spread = Duration::from_millis(fastrand::u64(0..DEFAULT_TIMEOUT.as_millis() as u64));
         Ok(Self {
-            selection: Selection::new(kind, query, name)?,
+            selection: Arc::new(Selection::new(kind, query, name)?),
             revision: revision.filter(|revision| *revision > 0),
             initial_events,
             bookmarks: query.flag("allowWatchBookmarks"),
@@ -69,14 +69,31 @@ impl WatchedEvent {
 }
 
 struct State {
+    registry: Arc<Registry>,
     kind: &'static Kind,
+    prefix: String,
     query: WatchQuery,
+    /// What was there when the watch began, as far as it was not told yet.
+    initial: Option<Initial>,
     watcher: Box<dyn Watcher>,
     pending: VecDeque<WatchedEvent>,
+    /// Changes that are next, as far as they were not told yet.
+    changes: VecDeque<Arc<Event>>,
     deadline: Instant,
     bookmark: Instant,
     ended: bool,
 }
+
+/// The objects of a state from one key on.
+struct Initial {
+    at: Revision,
+    after: Option<String>,
+    /// Whether a bookmark tells that all were told.
+    bookmark: bool,
+}
+
+/// A watch whose client does not read holds about so many bytes of objects; for the rest it has a position.
+const HELD: usize = 4 * 1024 * 1024;
 
 /// Begins a watch; the stream ends with the watch. A revision that is too old to continue from is told by an event of
 /// type ERROR, as upstream has it: there clients look for it, and list anew.
@@ -92,19 +109,9 @@ pub(crate) async fn watch(
     let current = registry.store.revision();
     registry.check_reached(query.revision)?;
     let lists = query.initial_events || query.revision.is_none();
-    let mut pending = VecDeque::new();
-    let start = if lists {
-        for record in registry.select(kind, namespace, &query.selection, Some(current)).await? {
-            pending.push_back(WatchedEvent { kind: "ADDED", object: record.value });
-        }
-        current
-    } else {
-        query.revision.unwrap_or(current)
-    };
-    if query.initial_events && query.bookmarks {
-        pending.push_back(bookmark(kind, start, true));
-    }
-    let watcher = match registry.store.watch(&prefix(kind, namespace), start) {
+    let prefix = prefix(kind, namespace);
+    let start = if lists { current } else { query.revision.unwrap_or(current) };
+    let watcher = match registry.store.watch(&prefix, start) {
         Ok(watcher) => watcher,
         Err(error @ store::ReadError::TooOld { .. }) => {
             let event = WatchedEvent::error(&read_error(&error));
@@ -112,9 +119,25 @@ pub(crate) async fn watch(
         }
         Err(error) => return Err(read_error(&error)),
     };
+    let bookmark = query.initial_events && query.bookmarks;
+    let initial = lists.then_some(Initial { at: current, after: None, bookmark });
     let now = Instant::now();
     let (deadline, next) = (now + query.timeout, now + BOOKMARK_INTERVAL);
-    let state = State { kind, query, watcher, pending, deadline, bookmark: next, ended: false };
+    let mut state = State {
+        registry: registry.clone(),
+        kind,
+        prefix,
+        query,
+        initial,
+        watcher,
+        pending: VecDeque::new(),
+        changes: VecDeque::new(),
+        deadline,
+        bookmark: next,
+        ended: false,
+    };
+    // What cannot be read is told at once.
+    state.read_initial().await?;
     Ok(Either::Right(futures::stream::unfold(state, |mut state| async {
         let event = state.next().await?;
         Some((event, state))
@@ -130,17 +153,23 @@ impl State {
             if self.ended {
                 return None;
             }
+            if self.initial.is_some() {
+                if let Err(status) = self.read_initial().await {
+                    self.fail(&status);
+                }
+                continue;
+            }
+            if let Some(event) = self.changes.pop_front() {
+                match select(&event, &self.query.selection) {
+                    Ok(selected) => self.pending.extend(selected),
+                    Err(status) => self.fail(&status),
+                }
+                continue;
+            }
             let wake = self.deadline.min(self.bookmark);
             tokio::select! {
                 batch = self.watcher.next() => match batch {
-                    Ok(batch) => {
-                        for event in &batch {
-                            match select(event, &self.query.selection) {
-                                Ok(selected) => self.pending.extend(selected),
-                                Err(status) => self.fail(&status),
-                            }
-                        }
-                    }
+                    Ok(batch) => self.take(batch),
                     Err(store::ReadError::Closed) => self.ended = true,
                     Err(error) => self.fail(&read_error(&error)),
                 },
@@ -155,9 +184,58 @@ impl State {
         }
     }
 
+    /// Takes the next changes. Of more than are to be held, the rest is read again when it is wanted.
+    fn take(&mut self, batch: Batch) {
+        let mut size = 0;
+        let all = batch.len();
+        self.changes.extend(batch.into_iter().take_while(|event| {
+            let before = event.previous.as_ref().map_or(0, |record| record.value.len());
+            let fits = size < HELD;
+            size += before + event.record.value.len();
+            fits
+        }));
+        if self.changes.len() < all
+            && let Some(last) = self.changes.back()
+        {
+            match self.registry.store.watch(&self.prefix, last.record.revision) {
+                Ok(watcher) => self.watcher = watcher,
+                Err(error) => self.fail(&read_error(&error)),
+            }
+        }
+    }
+
+    /// Reads on among the objects that were there when the watch began.
+    async fn read_initial(&mut self) -> Result<(), Status> {
+        let Some(Initial { at, after, bookmark: tells }) = self.initial.take() else { return Ok(()) };
+        let options = ListOptions { after, at: Some(at), limit: 0 };
+        let page = self.registry.store.list(&self.prefix, options).await;
+        let mut rest = page.map_err(|error| read_error(&error))?.records.into_iter();
+        let (mut read, mut size) = (Vec::new(), 0);
+        while size < HELD
+            && let Some(record) = rest.next()
+        {
+            size += record.value.len();
+            read.push(record);
+        }
+        let last = read.last().map(|record| record.key.to_string());
+        let all = rest.next().is_none();
+        drop(rest);
+        let selected = self.registry.selected(read, &self.query.selection).await?;
+        let added = selected.into_iter().map(|record| WatchedEvent { kind: "ADDED", object: record.value });
+        self.pending.extend(added);
+        if !all {
+            self.initial = Some(Initial { at, after: last, bookmark: tells });
+        } else if tells {
+            self.pending.push_back(bookmark(self.kind, at, true));
+        }
+        Ok(())
+    }
+
     /// A watch that cannot go on says so and ends.
     fn fail(&mut self, status: &Status) {
         self.pending.push_back(WatchedEvent::error(status));
+        self.changes.clear();
+        self.initial = None;
         self.ended = true;
     }
 }

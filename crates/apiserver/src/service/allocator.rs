@@ -3,7 +3,7 @@
 //! The store is the truth; this is its index, rebuilt at start. A request takes what it needs
 //! first, writes the object, and keeps or returns what it took: two requests never get the same.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -29,14 +29,39 @@ type NodePort = (u16, String);
 #[derive(Debug, Default)]
 struct Taken {
     addresses: HashSet<IpAddr>,
-    node_ports: HashSet<NodePort>,
+    /// Who holds a number: the protocols.
+    node_ports: HashMap<u16, Vec<String>>,
+}
+
+impl Taken {
+    fn has(&self, number: u16, protocol: &str) -> bool {
+        self.node_ports.get(&number).is_some_and(|held| held.iter().any(|one| one == protocol))
+    }
+
+    /// Takes a node port; whether nobody had it.
+    fn take(&mut self, (number, protocol): &NodePort) -> bool {
+        let free = !self.has(*number, protocol);
+        if free {
+            self.node_ports.entry(*number).or_default().push(protocol.clone());
+        }
+        free
+    }
+
+    fn give_back(&mut self, (number, protocol): &NodePort) {
+        if let Some(held) = self.node_ports.get_mut(number) {
+            held.retain(|one| one != protocol);
+            if held.is_empty() {
+                self.node_ports.remove(number);
+            }
+        }
+    }
 }
 
 /// What one Service holds.
 #[derive(Debug, Default)]
 struct Holdings {
     addresses: Vec<IpAddr>,
-    node_ports: Vec<NodePort>,
+    node_ports: HashSet<NodePort>,
 }
 
 impl Holdings {
@@ -98,7 +123,9 @@ impl Allocator {
         let holdings = Holdings::of(service);
         let mut taken = self.lock();
         taken.addresses.extend(holdings.addresses);
-        taken.node_ports.extend(holdings.node_ports);
+        for port in &holdings.node_ports {
+            taken.take(port);
+        }
     }
 
     /// Returns what a deleted Service held.
@@ -214,7 +241,7 @@ impl Allocator {
     ) -> Result<(), Status> {
         let name = meta_str(service, "name").to_owned();
         let automatic = has_node_ports(service);
-        let mut shared: Vec<(i64, u16)> = Vec::new();
+        let mut shared: HashMap<i64, u16> = HashMap::new();
         for index in 0..ports(service).count() {
             let port = &service["spec"]["ports"][index];
             let (number, proto) = (port["port"].as_i64().unwrap_or(0), protocol(port));
@@ -236,36 +263,35 @@ impl Allocator {
                             ));
                         }
                         let mut taken = self.lock();
-                        let mine = |held: &NodePort| {
-                            held.0 != wanted
-                                || new.node_ports.contains(held)
-                                || before.node_ports.contains(held)
+                        let mine = |proto: &String| {
+                            let held = (wanted, proto.clone());
+                            new.node_ports.contains(&held) || before.node_ports.contains(&held)
                         };
-                        if !taken.node_ports.iter().all(mine) || !taken.node_ports.insert(own.clone()) {
+                        let all_mine = taken.node_ports.get(&wanted).is_none_or(|held| held.iter().all(mine));
+                        if !all_mine || !taken.take(&own) {
                             return Err(invalid(wanted, "provided port is already allocated".to_owned()));
                         }
-                        new.node_ports.push(own);
+                        new.node_ports.insert(own);
                     }
                     wanted
                 }
                 None if !automatic => continue,
                 None => {
-                    let sibling = shared.iter().find(|(other, _)| *other == number).map(|(_, port)| *port);
                     let mut taken = self.lock();
-                    let free = |taken: &Taken, port: u16| taken.node_ports.iter().all(|held| held.0 != port);
-                    let chosen = sibling
-                        .filter(|port| !taken.node_ports.contains(&(*port, proto.clone())))
-                        .or_else(|| {
-                            pick(self.node_ports.ports(), self.node_ports.band(), |port| free(&taken, port))
-                        })
+                    let free = |port| !taken.node_ports.contains_key(&port);
+                    let chosen = shared
+                        .get(&number)
+                        .copied()
+                        .filter(|port| !taken.has(*port, &proto))
+                        .or_else(|| pick(self.node_ports.ports(), self.node_ports.band(), free))
                         .ok_or_else(|| Status::internal("failed to allocate a nodePort: range is full"))?;
                     let own = (chosen, proto);
-                    taken.node_ports.insert(own.clone());
-                    new.node_ports.push(own);
+                    taken.take(&own);
+                    new.node_ports.insert(own);
                     chosen
                 }
             };
-            shared.push((number, given));
+            shared.entry(number).or_insert(given);
             service["spec"]["ports"][index]["nodePort"] = given.into();
         }
         Ok(())
@@ -288,7 +314,7 @@ impl Allocator {
             taken.addresses.remove(address);
         }
         for port in &holdings.node_ports {
-            taken.node_ports.remove(port);
+            taken.give_back(port);
         }
     }
 

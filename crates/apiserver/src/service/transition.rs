@@ -1,5 +1,7 @@
 //! What a change of a Service keeps of the old one and what it drops.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use super::{has_node_ports, kind_of, node_port, ports};
@@ -40,12 +42,16 @@ fn keep_allocations(old: &Value, new: &mut Value) {
         }
     }
     if has_node_ports(old) && has_node_ports(new) {
-        let used: Vec<u16> = ports(new).filter_map(node_port).collect();
-        let known: Vec<(Value, u16)> =
-            ports(old).filter_map(|port| Some((port["name"].clone(), node_port(port)?))).collect();
+        let used: HashSet<u16> = ports(new).filter_map(node_port).collect();
+        let mut known: HashMap<&Value, u16> = HashMap::new();
+        for port in ports(old) {
+            if let Some(number) = node_port(port).filter(|number| !used.contains(number)) {
+                known.entry(&port["name"]).or_insert(number);
+            }
+        }
         for port in ports_mut(new) {
-            let same = known.iter().find(|(name, number)| *name == port["name"] && !used.contains(number));
-            if let (None, Some((_, number)), Value::Object(port)) = (node_port(port), same, port) {
+            let same = known.get(&port["name"]);
+            if let (None, Some(number), Value::Object(port)) = (node_port(port), same, port) {
                 port.insert("nodePort".to_owned(), (*number).into());
             }
         }
@@ -68,7 +74,7 @@ fn drop_dependents(old: &Value, new: &mut Value) {
         );
     }
     if has_node_ports(old) && !has_node_ports(new) && to != "LoadBalancer" {
-        let known: Vec<u16> = ports(old).filter_map(node_port).collect();
+        let known: HashSet<u16> = ports(old).filter_map(node_port).collect();
         if ports(new).filter_map(node_port).all(|number| known.contains(&number)) {
             for port in ports_mut(new).filter_map(Value::as_object_mut) {
                 port.remove("nodePort");

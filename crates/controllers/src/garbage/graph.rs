@@ -1,6 +1,6 @@
 //! Who owns whom, and what follows from it: pure.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, HashSet};
 
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
 use kube::core::ApiResource;
@@ -50,6 +50,8 @@ pub(super) struct Graph {
 impl Graph {
     /// Takes in an object; returns whom to look at.
     pub(super) fn apply(&mut self, identity: Identity) -> Vec<String> {
+        // An owner that the object has no longer may have waited for just that.
+        let before = self.objects.get(&identity.uid).map(|known| known.owners.clone()).unwrap_or_default();
         self.unlink(&identity.uid);
         for owner in &identity.owners {
             self.dependents.entry(owner.uid.clone()).or_default().insert(identity.uid.clone());
@@ -59,6 +61,7 @@ impl Graph {
         if identity.deleting {
             affected.extend(self.dependents_of(&uid));
         }
+        affected.extend(before.into_iter().map(|owner| owner.uid));
         affected.extend(identity.owners.iter().map(|owner| owner.uid.clone()));
         self.objects.insert(uid, identity);
         affected
@@ -76,10 +79,11 @@ impl Graph {
 
     /// Takes in a complete list of one kind: what it does not name is gone.
     pub(super) fn listed(&mut self, resource: &ApiResource, uids: &[String]) -> Vec<String> {
+        let listed: HashSet<&String> = uids.iter().collect();
         let gone: Vec<String> = self
             .objects
             .values()
-            .filter(|object| object.resource == *resource && !uids.contains(&object.uid))
+            .filter(|object| object.resource == *resource && !listed.contains(&object.uid))
             .map(|object| object.uid.clone())
             .collect();
         let mut affected: Vec<String> = gone.iter().flat_map(|uid| self.remove(uid)).collect();
@@ -96,6 +100,11 @@ impl Graph {
         });
         affected.extend(waiting.map(|object| object.uid.clone()));
         affected
+    }
+
+    /// How many kinds are completely known.
+    pub(super) fn complete(&self) -> usize {
+        self.complete.len()
     }
 
     /// The resource of a kind that is completely known, and whether it is namespaced.
@@ -245,7 +254,10 @@ mod tests {
         graph.apply(deleting(object("Set", "s", &[]), ORPHAN));
         assert_eq!(step(&graph, "s"), Step::Keep);
         assert_eq!(step(&graph, "p"), Step::Disown { owner: "s".into() });
-        graph.apply(object("Pod", "p", &[]));
+        assert!(
+            graph.apply(object("Pod", "p", &[])).contains(&"s".to_owned()),
+            "the owner is looked at again"
+        );
         assert_eq!(step(&graph, "s"), Step::Release { finalizer: ORPHAN });
     }
 

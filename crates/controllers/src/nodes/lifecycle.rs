@@ -22,12 +22,14 @@ use crate::runtime::recorder::Severity;
 pub(crate) const LEASES: &str = "kube-node-lease";
 /// How long a node may be silent when its Lease does not say (upstream's grace period).
 const GRACE: Duration = Duration::from_secs(40);
+/// A pod may be there so long before its node is (upstream's quarantine of the pod garbage collector).
+const QUARANTINE: Duration = Duration::from_secs(40);
 
 /// Looks at one node: sets it and its pods not ready when it is silent, and comes back when the
 /// next renewal would be overdue.
 pub(crate) async fn reconcile(context: &Context, queue: &Queue<Key>, key: Key) -> kube::Result<()> {
     let Some(node) = context.cache::<Node>().get(&key) else {
-        return remove_pods(context, &key.name).await;
+        return remove_pods(context, queue, key).await;
     };
     let lease = context.cache::<Lease>().get(&Key::new(LEASES, &key.name));
     let silent = silence(&node, lease.as_deref());
@@ -96,15 +98,38 @@ async fn set_pod_not_ready(context: &Context, pod: &Arc<Pod>) -> kube::Result<()
     }
 }
 
-/// The pods of a node that has been deleted will never report again.
-async fn remove_pods(context: &Context, node: &str) -> kube::Result<()> {
-    for pod in context.cache::<Pod>().all() {
-        if on_node(&pod, node) {
-            tracing::info!(pod = %pod.name_any(), node, "removing a pod whose node is gone");
+/// The pods of a node that is not there will never report: nobody else ends them. One that is new waits for its node.
+async fn remove_pods(context: &Context, queue: &Queue<Key>, key: Key) -> kube::Result<()> {
+    let node = &key.name;
+    let mut pods = context.cache::<Pod>().all();
+    pods.retain(|pod| on_node(pod, node));
+    // A node that has just come may be missing in the cache, so the server is asked itself.
+    if pods.is_empty() || context.api::<Node>("").get_metadata_opt(node).await?.is_some() {
+        return Ok(());
+    }
+    let mut next: Option<Duration> = None;
+    for pod in pods {
+        let rest = quarantine(&pod, Timestamp::now());
+        if rest.is_zero() {
+            tracing::info!(pod = %pod.name_any(), node, "removing a pod whose node is not there");
             context.delete(&*pod, &DeleteParams::default().grace_period(0)).await?;
+        } else {
+            next = Some(next.map_or(rest, |next| next.min(rest)));
         }
     }
+    if let Some(rest) = next {
+        queue.add_after(key, rest);
+    }
     Ok(())
+}
+
+/// How long a pod still waits for its node to appear; one that is being deleted does not.
+fn quarantine(pod: &Pod, now: Timestamp) -> Duration {
+    let created = pod.metadata.creation_timestamp.as_ref().map_or(now, |time| time.0);
+    if pod.metadata.deletion_timestamp.is_some() {
+        return Duration::ZERO;
+    }
+    QUARANTINE.saturating_sub(Duration::try_from(now.duration_since(created)).unwrap_or_default())
 }
 
 fn on_node(pod: &Pod, node: &str) -> bool {
@@ -118,6 +143,24 @@ fn now() -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_pod_waits_for_its_node_unless_it_is_being_deleted() {
+        let pod =
+            |metadata: Value| -> Pod { serde_json::from_value(json!({ "metadata": metadata })).unwrap() };
+        let now: Timestamp = "2026-01-01T12:00:00Z".parse().unwrap();
+        for (metadata, seconds) in [
+            (json!({"creationTimestamp": "2026-01-01T11:59:50Z"}), 30),
+            (json!({"creationTimestamp": "2026-01-01T11:00:00Z"}), 0),
+            (json!({"creationTimestamp": "2026-01-01T13:00:00Z"}), 40),
+            (
+                json!({"creationTimestamp": "2026-01-01T11:59:59Z", "deletionTimestamp": "2026-01-01T12:00:30Z"}),
+                0,
+            ),
+        ] {
+            assert_eq!(quarantine(&pod(metadata.clone()), now), Duration::from_secs(seconds), "{metadata}");
+        }
+    }
 
     #[test]
     fn a_node_is_silent_since_its_last_renewal() {

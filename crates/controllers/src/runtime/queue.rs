@@ -15,6 +15,8 @@ use tokio::time::{Instant, sleep_until};
 const FIRST_PAUSE: Duration = Duration::from_millis(5);
 /// The longest pause after a failure.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
+/// No key is put off for longer, whatever number of seconds an object names: what every clock can add.
+const FARTHEST: Duration = Duration::from_secs(100 * 365 * 24 * 60 * 60);
 /// How many keys of one queue are worked on at a time.
 const WORKERS: usize = 5;
 
@@ -59,6 +61,11 @@ impl<K: Clone + Ord + Hash> State<K> {
         }
     }
 
+    /// Adds a key after `pause`.
+    fn delay(&mut self, key: K, pause: Duration) {
+        self.delayed.insert((Instant::now() + pause.min(FARTHEST), key));
+    }
+
     /// Moves what is due to the ready keys; says when the next one will be.
     fn release(&mut self, now: Instant) -> Option<Instant> {
         while let Some((due, _)) = self.delayed.first() {
@@ -82,7 +89,7 @@ impl<K: Clone + Ord + Hash + Display> Queue<K> {
 
     /// Adds a key after some time.
     pub(crate) fn add_after(&self, key: K, pause: Duration) {
-        self.lock().delayed.insert((Instant::now() + pause, key));
+        self.lock().delay(key, pause);
         self.wake.notify_one();
     }
 
@@ -131,7 +138,7 @@ impl<K: Clone + Ord + Hash + Display> Queue<K> {
                 } else {
                     tracing::debug!(controller = name, %key, %error, "failed, tried again in {pause:?}");
                 }
-                state.delayed.insert((Instant::now() + pause, key.clone()));
+                state.delay(key.clone(), pause);
             }
         }
         if state.again.remove(&key) {

@@ -54,12 +54,13 @@ impl Forwarder {
             if running.is_empty() || Instant::now() >= next_at {
                 match left.find(|(_, upstream)| !is_among(upstream, &heard)) {
                     Some((turn, upstream)) => {
-                        let until = end.min(Instant::now() + self.forward.read_timeout);
+                        let until = end.min(Instant::now() + self.forward.read_timeout.min(ALTOGETHER));
                         running.push(Box::pin(attempt(upstream.clone(), question, until)));
                         silent.push(upstream.clone());
                         let repeated = turn + 1 >= order.len();
                         let patience = upstream.health.patience();
-                        next_at = Instant::now() + if repeated { patience.max(AGAIN) } else { patience };
+                        let patience = if repeated { patience.max(AGAIN) } else { patience };
+                        next_at = Instant::now() + patience.min(ALTOGETHER);
                     }
                     None if running.is_empty() => break,
                     None => next_at = end,

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
 use crate::config::Config;
 use crate::metrics::Metrics;
 
@@ -10,6 +12,8 @@ use crate::metrics::Metrics;
 #[derive(Debug)]
 pub(super) struct Reload {
     path: Option<PathBuf>,
+    /// Says that it is to be looked at now.
+    asked: Option<mpsc::Receiver<()>>,
     /// What it and its imports said last that could be read.
     known: String,
     /// Why they cannot be read now, which was told.
@@ -18,21 +22,33 @@ pub(super) struct Reload {
 
 impl Reload {
     /// Looks whether a file says something else than the configuration that was read from it.
-    pub(super) fn new(path: Option<PathBuf>, config: &Config) -> Self {
-        Self { path, known: config.text.clone(), trouble: None }
+    pub(super) fn new(path: Option<PathBuf>, asked: Option<mpsc::Receiver<()>>, config: &Config) -> Self {
+        Self { path, asked, known: config.text.clone(), trouble: None }
     }
 
-    /// Waits until the Corefile says something new that can be followed, if it is to be looked at, which is each
-    /// time that `every` has passed. A Corefile that cannot be followed is told once. What was seen is not lost when
+    /// Waits until the Corefile says something new that can be followed. It is looked at each time that `every` has
+    /// passed, and whenever that is asked for. A Corefile that cannot be followed is told once. What was seen is not lost when
     /// nobody waits any more.
     pub(super) async fn changed(&mut self, every: Option<Duration>, metrics: &Metrics) -> Config {
-        let (Some(path), Some(every)) = (self.path.clone(), every) else {
-            return std::future::pending().await;
-        };
         loop {
-            tokio::time::sleep(every).await;
-            if let Some(config) = self.look(&path, metrics) {
-                return config;
+            let asked = tokio::select! {
+                () = after(every) => false,
+                () = asked(&mut self.asked) => true,
+            };
+            let Some(path) = self.path.clone() else {
+                tracing::info!("there is no Corefile to be read again");
+                continue;
+            };
+            if asked {
+                // What is wrong with it is told again to those who ask.
+                self.trouble = None;
+            }
+            match self.look(&path, metrics) {
+                Some(config) => return config,
+                None if asked && self.trouble.is_none() => {
+                    tracing::info!(path = %path.display(), "the Corefile says what it said before");
+                }
+                None => {}
             }
         }
     }
@@ -63,4 +79,23 @@ impl Reload {
             }
         }
     }
+}
+
+/// Waits for `pause`, or for ever if there is none.
+async fn after(pause: Option<Duration>) {
+    match pause {
+        Some(pause) => tokio::time::sleep(pause).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until somebody asks, or for ever if nobody can any more.
+async fn asked(requests: &mut Option<mpsc::Receiver<()>>) {
+    if let Some(receiver) = requests
+        && receiver.recv().await.is_some()
+    {
+        return;
+    }
+    *requests = None;
+    std::future::pending::<()>().await;
 }

@@ -68,7 +68,7 @@ impl Server {
         let (tell, ready) = oneshot::channel();
         let events = futures::stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
         let task = tokio::spawn(async move {
-            let setup = Setup { config, corefile, source: Source::events(events), sockets };
+            let setup = Setup { config, corefile, reload: None, source: Source::events(events), sockets };
             dns::run(setup, tell, std::future::pending()).await.unwrap();
         });
         Self { address, inputs, ready, task }

@@ -29,7 +29,7 @@ async fn start(corefile: &str, folder: &Path) -> tokio::task::JoinHandle<()> {
     objects.read(OBJECTS).unwrap();
     let source = Source::Objects(objects.into());
     let (tell, ready) = oneshot::channel();
-    let setup = Setup { config, corefile: None, source, sockets };
+    let setup = Setup { config, corefile: None, reload: None, source, sockets };
     let server = tokio::spawn(async move {
         dns::run(setup, tell, std::future::pending()).await.unwrap();
     });
@@ -70,7 +70,7 @@ async fn a_certificate_that_is_none_is_told_by_its_file() {
     let config = Config::from_corefile(&corefile, folder.path()).unwrap();
     let sockets = Sockets::open(&config).unwrap();
     let (tell, _ready) = oneshot::channel();
-    let setup = Setup { config, corefile: None, source: Source::Corefile, sockets };
+    let setup = Setup { config, corefile: None, reload: None, source: Source::Corefile, sockets };
     let error = dns::run(setup, tell, std::future::pending()).await.unwrap_err();
     assert!(error.to_string().contains(".pem cannot be used for TLS"), "{error}");
 }

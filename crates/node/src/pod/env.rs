@@ -4,15 +4,20 @@ use std::collections::{BTreeMap, HashMap};
 
 use k8s_openapi::api::core::v1::{ConfigMap, Container, EnvVar, Pod, Secret};
 
-use super::downward::{self, Facts};
+use super::{
+    downward::{self, Facts},
+    tokens,
+};
 
-/// The ConfigMaps and Secrets that a pod names, as far as they exist.
+/// The ConfigMaps and Secrets that a pod names, as far as they exist, and its tokens.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Sources {
     /// By name.
     pub(super) config_maps: BTreeMap<String, ConfigMap>,
     /// By name.
     pub(super) secrets: BTreeMap<String, Secret>,
+    /// Of the pod's ServiceAccount.
+    pub(super) tokens: tokens::ByPurpose,
 }
 
 /// Names and values, in the order in which they are set.

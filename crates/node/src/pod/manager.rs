@@ -3,6 +3,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fs,
+    os::unix::fs::PermissionsExt,
     sync::Arc,
     time::Duration,
 };
@@ -19,9 +20,9 @@ use tokio::{
 };
 
 use super::{
-    Registry, names,
+    HostPorts, Registry, disk, names,
     observed::{self, Lists},
-    volumes,
+    supervise,
     worker::{Wish, Worker},
 };
 use crate::{
@@ -29,11 +30,12 @@ use crate::{
     cri::{
         self, RuntimeError,
         events::Event,
-        messages::{DnsConfig, RemovePodSandboxRequest, StopPodSandboxRequest},
+        messages::{Container, DnsConfig, PodSandbox, RemovePodSandboxRequest, StopPodSandboxRequest},
     },
     health::Health,
     image::Imported,
     machine::Machine,
+    mounts,
     recorder::{Kind, Recorder},
 };
 
@@ -73,6 +75,8 @@ pub(crate) struct Context {
     pub(crate) machine: Machine,
     /// The pods, for the node's API.
     pub(crate) pods: Registry,
+    /// Ports of the node that lead to pods.
+    pub(crate) host_ports: HostPorts,
 }
 
 impl Context {
@@ -102,7 +106,14 @@ impl Context {
 /// Watches the pods of this node and keeps a worker for each, for ever. Adopts what the runtime has at start.
 pub(crate) async fn manage(context: Arc<Context>) {
     let mut left = what_is_there(&context.runtime).await;
-    free_addresses(&context.config, &left);
+    let (config, known) = (context.config.clone(), known_sandboxes(&left));
+    disk::run(move || {
+        free_addresses(&config, &known);
+        if let Err(error) = close_files(&config) {
+            tracing::error!("the pods' files are not closed to others: {error}");
+        }
+    })
+    .await;
     let selector = format!("spec.nodeName={}", context.config.name);
     let pods = watcher(Api::<Pod>::all(context.client.clone()), watcher::Config::default().fields(&selector));
     let pods = pods.default_backoff();
@@ -177,18 +188,52 @@ fn apply(
     }
     let (sender, wishes) = watch::channel(Wish::Present(pod));
     workers.insert(uid.clone(), sender);
-    let worker = Worker::new(context.clone(), wishes);
     let lists = left.remove(&uid).unwrap_or_default();
-    tasks.spawn(async move {
-        worker.run(lists).await;
-        uid
-    });
+    tasks.spawn(work(context.clone(), uid, wishes, lists));
+}
+
+/// Runs a pod's worker to its end, and another in its place should it panic. Returns the pod's uid.
+async fn work(
+    context: Arc<Context>,
+    uid: String,
+    wishes: watch::Receiver<Wish>,
+    lists: (Vec<PodSandbox>, Vec<Container>),
+) -> String {
+    let mut known = Some(lists);
+    let start = || {
+        let (context, wishes, known) = (context.clone(), wishes.clone(), known.take());
+        let uid = uid.clone();
+        async move {
+            let lists = match known {
+                Some(lists) => lists,
+                None => what_is_there(&context.runtime).await.remove(&uid).unwrap_or_default(),
+            };
+            Worker::new(context, wishes).run(lists).await;
+        }
+    };
+    let tell = |panic: &str| {
+        let pod = wishes.borrow().pod().clone();
+        let sentence = format!("The node's work on this pod failed and begins anew: {panic}");
+        tracing::error!(pod = full_name(&pod), "{sentence}");
+        context.record(&pod, Kind::Warning, "WorkerFailed", sentence);
+    };
+    supervise::to_the_end(supervise::FIRST, start, tell).await;
+    uid
+}
+
+/// Lets no one but root and its group into the folder of the pods' files, whoever made it.
+fn close_files(config: &Config) -> std::io::Result<()> {
+    let dir = names::all_files(config);
+    disk::make_private(&dir)?;
+    fs::set_permissions(dir, fs::Permissions::from_mode(disk::PRIVATE))
+}
+
+fn known_sandboxes(lists: &Lists) -> BTreeSet<String> {
+    lists.values().flat_map(|(sandboxes, _)| sandboxes).map(|sandbox| sandbox.id.clone()).collect()
 }
 
 /// Takes back the addresses of sandboxes that the runtime no longer has, as after a boot of the machine.
-fn free_addresses(config: &Config, lists: &Lists) {
-    let known: BTreeSet<&str> =
-        lists.values().flat_map(|(sandboxes, _)| sandboxes).map(|sandbox| sandbox.id.as_str()).collect();
+fn free_addresses(config: &Config, known: &BTreeSet<String>) {
     let books = fs::read_dir(config.cni_dir().join("ipam")).into_iter().flatten().flatten();
     for book in books {
         let kept = cni::ipam::retain(&book.path(), |container, _| known.contains(container));
@@ -206,8 +251,14 @@ async fn remove_orphans(context: Arc<Context>, orphans: Lists, wanted: BTreeSet<
             }
         }
     }
+    context.host_ports.tidy();
+    disk::run(move || remove_unwanted(&context.config, &wanted)).await;
+}
+
+/// Removes the folders of all pods but those with these uids.
+fn remove_unwanted(config: &Config, wanted: &BTreeSet<String>) {
     let is_wanted = |name: &str| wanted.contains(name.rsplit('_').next().unwrap_or(name));
-    for dir in [context.config.pods_dir(), context.config.data_dir.join("pod-files")] {
+    for dir in [config.pods_dir(), names::all_files(config)] {
         for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
             if !entry.file_name().to_str().is_none_or(is_wanted)
                 && let Err(error) = remove_files(&entry.path())
@@ -218,9 +269,10 @@ async fn remove_orphans(context: Arc<Context>, orphans: Lists, wanted: BTreeSet<
     }
 }
 
-/// Removes a pod's folder with whatever is mounted in its volumes.
+/// Removes a pod's folder, once nothing is mounted in it any more: what a pod has mounted in its volumes is not its
+/// own. What hostPath volumes name stays.
 pub(super) fn remove_files(dir: &std::path::Path) -> std::io::Result<()> {
-    volumes::remove(&dir.join("volumes"))?;
+    mounts::detach_below(dir)?;
     match fs::remove_dir_all(dir) {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(()),
         removed => removed,

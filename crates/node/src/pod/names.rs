@@ -24,9 +24,14 @@ pub(super) fn log_dir(config: &Config, namespace: &str, name: &str, uid: &str) -
     config.pods_dir().join(format!("{namespace}_{name}_{uid}"))
 }
 
+/// The folder of all pods' volumes and other files: `<data_dir>/pod-files`.
+pub(super) fn all_files(config: &Config) -> PathBuf {
+    config.data_dir.join("pod-files")
+}
+
 /// The folder of a pod's volumes and other files: `<data_dir>/pod-files/<uid>`.
 pub(super) fn files_dir(config: &Config, uid: &str) -> PathBuf {
-    config.data_dir.join("pod-files").join(uid)
+    all_files(config).join(uid)
 }
 
 /// The log of a container's n-th run, relative to the pod's log folder.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use api::seconds::Seconds;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodSpec};
 
@@ -135,11 +136,23 @@ pub(super) fn is_over(pod: &Pod) -> bool {
     matches!(phase, Some("Succeeded" | "Failed"))
 }
 
+/// When a pod that began at `begun` has been active for as long as it may (`spec.activeDeadlineSeconds`); `None` if it
+/// may for ever.
+pub(super) fn deadline(pod: &Pod, begun: Option<Timestamp>) -> Option<Timestamp> {
+    let seconds = pod.spec.as_ref()?.active_deadline_seconds?;
+    Some(begun?.saturating_add(Seconds::from(seconds).duration()).unwrap_or(Timestamp::MAX))
+}
+
+/// The next step for a pod whose time is over, once its containers have ended.
+pub(super) fn finish(observed: &Observed) -> Step {
+    if observed.sandbox_ready() { Step::Finish } else { Step::Wait { until: None } }
+}
+
 /// The next step for `pod` at time `now`.
 pub(super) fn next(pod: &Pod, observed: &Observed, memories: &Memories, now: Timestamp) -> Step {
     let Some(spec) = &pod.spec else { return Step::Wait { until: None } };
     if is_over(pod) || is_finished(spec, observed, memories) {
-        return if observed.sandbox_ready() { Step::Finish } else { Step::Wait { until: None } };
+        return finish(observed);
     }
     if let Some(id) = observed.old_sandboxes.first() {
         return Step::RemoveSandbox { id: id.clone() };
@@ -329,6 +342,19 @@ mod tests {
         pod.status = serde_json::from_value(json!({"phase": "Succeeded"})).unwrap();
         let step = next(&pod, &Observed::default(), &Memories::new(), at(9));
         assert_eq!(step, Step::Wait { until: None });
+    }
+
+    #[test]
+    fn a_deadline_counts_from_the_pods_start_and_may_lie_beyond_all_clocks() {
+        let limited = |seconds: i64| {
+            let mut pod = pod("Never", &[], &["a"]);
+            pod.spec.as_mut().unwrap().active_deadline_seconds = Some(seconds);
+            pod
+        };
+        assert_eq!(deadline(&limited(5), Some(at(100))), Some(at(105)));
+        assert_eq!(deadline(&limited(5), None), None, "a pod that has not begun has all its time");
+        assert!(deadline(&limited(i64::MAX), Some(at(100))) > Some(at(3_000_000_000)));
+        assert_eq!(deadline(&pod("Never", &[], &["a"]), Some(at(100))), None);
     }
 
     #[test]

@@ -2,21 +2,26 @@
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
+use api::seconds::Seconds;
 use k8s_openapi::{
     api::core::v1::{Container, HTTPGetAction, Pod, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use tokio::sync::mpsc;
+use tokio::{sync::mpsc, time::Instant};
 
-use super::manager::Context;
+use super::{manager::Context, supervise};
 use crate::recorder::Kind as Tone;
 
+mod grpc;
 mod http;
 
 pub(super) use http::get as http_get;
 
 /// Probe results in Events are cut to this many bytes.
 const MAX_MESSAGE: usize = 1024;
+
+/// How long after its first failure a probe is tried again, while it has never succeeded.
+const FIRST_SOON: Duration = Duration::from_millis(100);
 
 /// Which of a container's probes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,19 +102,61 @@ pub(super) struct Target {
 /// Starts a run's probes: the startup probe first, then the two others side by side. Verdicts go to `out`.
 pub(super) fn start(context: Arc<Context>, target: Target, out: mpsc::UnboundedSender<Verdict>) -> Probes {
     Probes(tokio::spawn(async move {
-        if let Some(probe) = &target.container.startup_probe {
-            repeat(&context, &target, probe, Kind::Startup, &out).await;
-        }
-        let other = async |probe: &Option<Probe>, kind| {
-            if let Some(probe) = probe {
-                repeat(&context, &target, probe, kind, &out).await;
-            }
-        };
-        tokio::join!(
-            other(&target.container.liveness_probe, Kind::Liveness),
-            other(&target.container.readiness_probe, Kind::Readiness)
-        );
+        let tell =
+            |panic: &str| tracing::error!(container = target.container.name, "probes begin anew: {panic}");
+        supervise::to_the_end(supervise::FIRST, || all(&context, &target, &out), tell).await;
     }))
+}
+
+async fn all(context: &Arc<Context>, target: &Target, out: &mpsc::UnboundedSender<Verdict>) {
+    if let Some(probe) = &target.container.startup_probe {
+        repeat(context, target, probe, Kind::Startup, out).await;
+    }
+    let other = async |probe: &Option<Probe>, kind| {
+        if let Some(probe) = probe {
+            repeat(context, target, probe, kind, out).await;
+        }
+    };
+    tokio::join!(
+        other(&target.container.liveness_probe, Kind::Liveness),
+        other(&target.container.readiness_probe, Kind::Readiness)
+    );
+}
+
+/// When a probe is tried: each period, and until it first succeeds also soon after a failure, so that what needs a
+/// moment to start does not wait for the next period. Only the tries of each period count against a container.
+#[derive(Debug)]
+struct Pace {
+    period: Duration,
+    /// When the next try that counts is due.
+    due: Instant,
+    /// How long after a failure the next try is that does not count.
+    soon: Duration,
+}
+
+impl Pace {
+    fn begin(period: Duration, now: Instant) -> Self {
+        Self { period, due: now, soon: FIRST_SOON }
+    }
+
+    /// Whether a try at this time counts.
+    fn counts(&mut self, now: Instant) -> bool {
+        let counts = now >= self.due;
+        if counts {
+            self.due = now.checked_add(self.period).unwrap_or(now);
+        }
+        counts
+    }
+
+    /// When the next try is, after one that ended at this time; `soon` asks for it before the period is over.
+    fn next(&mut self, soon: bool, now: Instant) -> Instant {
+        if !soon || self.soon > self.period {
+            return self.due;
+        }
+        let at = now.checked_add(self.soon).unwrap_or(self.due).min(self.due);
+        self.soon += self.soon / 2;
+        at
+    }
 }
 
 /// Repeats a probe until its worker is gone; a startup probe until it succeeded.
@@ -120,19 +167,20 @@ async fn repeat(
     kind: Kind,
     out: &mpsc::UnboundedSender<Verdict>,
 ) {
-    let seconds = |value: Option<i32>, default: u64| {
-        Duration::from_secs(value.map_or(default, |value| value.max(0) as u64))
-    };
+    let seconds = |value: Option<i32>, default: i32| Seconds::from(value.unwrap_or(default)).duration();
     let mut tally = Tally::of(probe);
-    let mut told = None;
+    let (mut told, mut has_succeeded) = (None, false);
     tokio::time::sleep(seconds(probe.initial_delay_seconds, 0)).await;
-    let mut ticks = tokio::time::interval(seconds(probe.period_seconds, 10).max(Duration::from_secs(1)));
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
+    let mut pace = Pace::begin(period, Instant::now());
     let limit = seconds(probe.timeout_seconds, 1).max(Duration::from_secs(1));
     loop {
-        ticks.tick().await;
+        let counts = pace.counts(Instant::now());
         let result = once(context, target, probe, limit).await;
-        if let Err(message) = &result {
+        has_succeeded |= result.is_ok();
+        if let Err(message) = result.as_ref()
+            && counts
+        {
             let message: String = message.chars().take(MAX_MESSAGE).collect();
             let sentence = format!("{} probe failed: {message}", kind.name());
             context.record_container(
@@ -143,7 +191,7 @@ async fn repeat(
                 sentence,
             );
         }
-        let verdict = tally.note(result.is_ok());
+        let verdict = if counts || result.is_ok() { tally.note(result.is_ok()) } else { None };
         // A liveness or startup probe that goes on failing is told again, should the container not have died.
         let news = verdict.filter(|&healthy| told != Some(healthy) || !healthy && kind != Kind::Readiness);
         if let Some(healthy) = news {
@@ -155,6 +203,8 @@ async fn repeat(
         if kind == Kind::Startup && told == Some(true) {
             return;
         }
+        let soon = kind != Kind::Liveness && !has_succeeded;
+        tokio::time::sleep_until(pace.next(soon, Instant::now())).await;
     }
 }
 
@@ -171,19 +221,21 @@ async fn once(context: &Context, target: &Target, probe: &Probe, limit: Duration
             Err(String::from_utf8_lossy(&output).trim_end().to_owned())
         };
     }
+    if let Some(action) = &probe.grpc {
+        let port = port(&IntOrString::Int(action.port), &target.container)?;
+        let service = action.service.as_deref().unwrap_or_default();
+        return grpc::check((target.address, port).into(), service, limit).await;
+    }
     let network = async {
         if let Some(http) = &probe.http_get {
             return http_get(http, target.address, port(&http.port, &target.container)?).await;
         }
-        let tcp = match (&probe.tcp_socket, &probe.grpc) {
-            (Some(tcp), _) => (tcp.host.clone(), port(&tcp.port, &target.container)?),
-            // A gRPC server that accepts connections is taken to be healthy.
-            (None, Some(grpc)) => (None, u16::try_from(grpc.port).map_err(|error| error.to_string())?),
-            (None, None) => return Ok(()),
-        };
-        let host = tcp.0.filter(|host| !host.is_empty()).unwrap_or_else(|| target.address.to_string());
-        let connected = tokio::net::TcpStream::connect((host.as_str(), tcp.1)).await;
-        connected.map(drop).map_err(|error| format!("dial tcp {host}:{}: {error}", tcp.1))
+        let Some(tcp) = &probe.tcp_socket else { return Ok(()) };
+        let port = port(&tcp.port, &target.container)?;
+        let host = tcp.host.clone().filter(|host| !host.is_empty());
+        let host = host.unwrap_or_else(|| target.address.to_string());
+        let connected = tokio::net::TcpStream::connect((host.as_str(), port)).await;
+        connected.map(drop).map_err(|error| format!("dial tcp {host}:{port}: {error}"))
     };
     let late = |_| format!("no answer within {} s", limit.as_secs());
     tokio::time::timeout(limit, network).await.map_err(late)?
@@ -222,6 +274,30 @@ mod tests {
         let results = [true, false, false, true, true, false, false, false];
         let verdicts: Vec<_> = results.iter().map(|&result| tally.note(result)).collect();
         assert_eq!(verdicts, [None, None, None, None, Some(true), None, None, Some(false)]);
+    }
+
+    #[test]
+    fn until_it_first_succeeds_a_probe_is_tried_again_soon_and_counted_once_a_period() {
+        let begun = Instant::now();
+        let period = Duration::from_secs(10);
+        let mut pace = Pace::begin(period, begun);
+        let (mut now, mut tries, mut counted) = (begun, Vec::new(), Vec::new());
+        while now < begun + period * 3 {
+            let at = u64::try_from((now - begun).as_millis()).unwrap();
+            tries.push(at);
+            if pace.counts(now) {
+                counted.push(at);
+            }
+            now = pace.next(true, now);
+        }
+        assert_eq!(counted, [0, 10_000, 20_000]);
+        assert_eq!(tries[..5], [0, 100, 250, 475, 812]);
+        assert!(tries.len() < 18, "{tries:?}");
+        let mut pace = Pace::begin(period, begun);
+        assert!(pace.counts(begun));
+        assert_eq!(pace.next(false, begun), begun + period, "after a success the next is a period later");
+        let mut longest = Pace::begin(Seconds::MAX.duration(), begun);
+        assert!(longest.counts(begun) && longest.next(false, begun) > begun);
     }
 
     #[test]

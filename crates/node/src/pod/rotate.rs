@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{manager::Context, names};
+use super::{disk, manager::Context, names};
 use crate::{cri::messages::ReopenContainerLogRequest, logs};
 
 /// A log is set aside when it is larger than this (the kubelet's `containerLogMaxSize`).
@@ -29,7 +29,11 @@ pub(crate) async fn rotate_logs(context: Arc<Context>) {
         ticks.tick().await;
         for (pod, container, run) in context.pods.running() {
             let path = names::log_file(&context.config, &pod, &container, run.attempt);
-            if fs::metadata(&path).is_ok_and(|log| log.len() > MAX_SIZE)
+            let size = {
+                let path = path.clone();
+                disk::run(move || fs::symlink_metadata(path)).await
+            };
+            if size.is_ok_and(|log| log.is_file() && log.len() > MAX_SIZE)
                 && let Err(error) = rotate(&context, &path, run.id).await
             {
                 tracing::warn!("cannot rotate the log {}: {error}", path.display());
@@ -39,18 +43,21 @@ pub(crate) async fn rotate_logs(context: Arc<Context>) {
 }
 
 async fn rotate(context: &Context, path: &Path, container_id: String) -> io::Result<()> {
-    let aside = set_aside(path, Timestamp::now())?;
+    let own = path.to_owned();
+    let aside = disk::run(move || set_aside(&own, Timestamp::now())).await?;
     if let Err(error) = context.runtime.reopen_container_log(ReopenContainerLogRequest { container_id }).await
     {
         // The runtime goes on writing into the old file: it must keep its name.
-        fs::rename(aside, path)?;
+        let own = path.to_owned();
+        disk::run(move || fs::rename(aside, own)).await?;
         return Err(io::Error::other(error));
     }
-    let rotated = rotated(path);
-    for old in &rotated[..rotated.len().saturating_sub(KEPT)] {
-        fs::remove_file(old)?;
-    }
-    Ok(())
+    let own = path.to_owned();
+    disk::run(move || {
+        let rotated = rotated(&own);
+        rotated[..rotated.len().saturating_sub(KEPT)].iter().try_for_each(fs::remove_file)
+    })
+    .await
 }
 
 /// Moves a log away, to its name with the time behind it, which no other log has: the kubelet's form, and as fine as

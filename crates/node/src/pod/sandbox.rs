@@ -9,12 +9,14 @@ use crate::{Config, cri::messages::*};
 /// The configuration of a pod's sandbox. `machine_dns` is the machine's own resolv.conf.
 pub(super) fn config(pod: &Pod, config: &Config, attempt: u32, machine_dns: &DnsConfig) -> PodSandboxConfig {
     let (namespace, name, uid) = (pod.namespace().unwrap_or_default(), pod.name_any(), names::uid(pod));
+    // One that is too long has kept the sandbox from being made.
+    let hostname = hosts::kernel_name(pod, &config.cluster_domain).unwrap_or_default();
     let host_network = pod.spec.as_ref().is_some_and(|spec| spec.host_network == Some(true));
     PodSandboxConfig {
         log_directory: names::log_dir(config, &namespace, &name, &uid).display().to_string(),
         metadata: Some(PodSandboxMetadata { name, uid, namespace, attempt }),
         // On the node's network the pod has the node's name.
-        hostname: if host_network { String::new() } else { hosts::hostname(pod) },
+        hostname: if host_network { String::new() } else { hostname },
         dns_config: Some(dns::dns_config(pod, config, machine_dns)),
         labels: names::labels(pod),
         annotations: pod.metadata.annotations.clone().unwrap_or_default(),

@@ -27,7 +27,13 @@ pub(super) struct Circumstances<'a> {
     pub(super) now: Timestamp,
     /// Whether the pod is being stopped for good: containers that have not run will not.
     pub(super) stopping: bool,
+    /// Whether the pod has been active for longer than it may.
+    pub(super) expired: bool,
 }
+
+/// Why a pod failed that was active for too long.
+pub(super) const DEADLINE_EXCEEDED: (&str, &str) =
+    ("DeadlineExceeded", "Pod was active on the node longer than the specified deadline");
 
 /// The status to report. Conditions keep their transition times from `pod.status` where they did not change,
 /// and conditions of others are kept as they are.
@@ -51,7 +57,15 @@ pub(super) fn status(pod: &Pod, observed: &Observed, around: &Circumstances<'_>)
         .iter()
         .map(|container| container_status(container, observed, around, waiting, false))
         .collect();
-    let phase = phase(spec, observed, around);
+    let text = |text: &str| Some(text.to_owned());
+    let (phase, reason, message) = match &old.phase {
+        // A pod that is over stays so, whatever is left of its containers.
+        Some(over) if plan::is_over(pod) => (over.as_str(), old.reason.clone(), old.message.clone()),
+        _ if around.expired && observed.running().next().is_none() => {
+            ("Failed", text(DEADLINE_EXCEEDED.0), text(DEADLINE_EXCEEDED.1))
+        }
+        _ => (phase(spec, observed, around), None, None),
+    };
     let conditions = conditions(pod, &old, phase, observed, around, init_state, &statuses);
     let ips: Vec<IpAddr> = match spec.host_network {
         Some(true) => vec![around.host_ip],
@@ -59,6 +73,8 @@ pub(super) fn status(pod: &Pod, observed: &Observed, around: &Circumstances<'_>)
     };
     PodStatus {
         phase: Some(phase.into()),
+        reason,
+        message,
         conditions: Some(conditions),
         host_ip: Some(around.host_ip.to_string()),
         host_ips: Some(vec![HostIP { ip: around.host_ip.to_string() }]),
@@ -193,7 +209,7 @@ fn conditions(
     statuses: &[ContainerStatus],
 ) -> Vec<PodCondition> {
     let old = old.conditions.clone().unwrap_or_default();
-    let is_over = matches!(phase, "Succeeded" | "Failed");
+    let is_over = around.expired || matches!(phase, "Succeeded" | "Failed");
     let over_reason = if phase == "Succeeded" { "PodCompleted" } else { "PodFailed" };
     let unready = |names: Vec<&str>, what: &str| {
         (!names.is_empty()).then(|| format!("containers with {what} status: [{}]", names.join(" ")))
@@ -285,6 +301,7 @@ mod tests {
             runtime_name: "containerd",
             now: at(200),
             stopping: false,
+            expired: false,
         }
     }
 
@@ -381,6 +398,30 @@ mod tests {
         assert_eq!(of(0).phase.as_deref(), Some("Succeeded"));
         assert_eq!(condition(&of(0), "Ready").reason.as_deref(), Some("PodCompleted"));
         assert_eq!(of(1).phase.as_deref(), Some("Failed"));
+    }
+
+    #[test]
+    fn a_pod_that_was_active_for_too_long_has_failed_once_its_containers_have_ended() {
+        let memories = started();
+        let late = Circumstances { expired: true, ..around(&memories) };
+        let ending = status(&pod(), &observed(&[("a", &[RUNNING])]), &late);
+        assert_eq!((ending.phase.as_deref(), ending.reason), (Some("Running"), None));
+        assert_eq!(
+            ending.conditions.unwrap().iter().find(|one| one.type_ == "Ready").unwrap().status,
+            "False"
+        );
+        let mut pod = pod();
+        let over = status(&pod, &observed(&[("a", &[ended(137, 1)])]), &late);
+        assert_eq!(
+            (over.phase.as_deref(), over.reason.as_deref()),
+            (Some("Failed"), Some("DeadlineExceeded"))
+        );
+        // Another agent finds it so: its restart policy does not bring it back.
+        pod.status = Some(over.clone());
+        assert_eq!(
+            status(&pod, &observed(&[("a", &[ended(137, 1)])]), &around(&memories)).reason,
+            over.reason
+        );
     }
 
     #[test]

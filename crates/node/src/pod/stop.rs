@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use api::seconds::Seconds;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
 
@@ -16,30 +17,34 @@ const SHORTEST: Duration = Duration::from_secs(2);
 /// The grace period of pods that name none.
 const DEFAULT_GRACE: i64 = 30;
 
+/// When containers that have `grace` from now on are to have ended.
+pub(super) fn deadline(grace: Duration) -> Instant {
+    Instant::now().checked_add(grace).unwrap_or_else(|| Instant::now() + Seconds::MAX.duration())
+}
+
 /// How long the pod's containers may take to end: what its deletion says, else what its specification says.
 pub(super) fn grace_of(pod: &Pod) -> Duration {
     let of_spec = pod.spec.as_ref().and_then(|spec| spec.termination_grace_period_seconds);
     let seconds = pod.metadata.deletion_grace_period_seconds.or(of_spec).unwrap_or(DEFAULT_GRACE);
-    Duration::from_secs(u64::try_from(seconds).unwrap_or(0)).max(SHORTEST)
+    Seconds::from(seconds).duration().max(SHORTEST)
 }
 
 /// How long a container may take to end after `probe` has failed: what the probe says, else as [`grace_of`].
 pub(super) fn grace_after(pod: &Pod, probe: Option<&Probe>) -> Duration {
-    let seconds = probe.and_then(|probe| u64::try_from(probe.termination_grace_period_seconds?).ok());
-    seconds.map_or_else(|| grace_of(pod), |seconds| Duration::from_secs(seconds).max(SHORTEST))
+    let seconds = probe.and_then(|probe| probe.termination_grace_period_seconds);
+    seconds.map_or_else(|| grace_of(pod), |seconds| Seconds::from(seconds).duration().max(SHORTEST))
 }
 
-/// Stops the given runs (container name and id), all main containers at once, then sidecars in the reverse
-/// order of their start. Returns when none runs any more; what fails is logged, as removing the sandbox
+/// Stops the given runs (container name and id) until `deadline`, all main containers at once, then sidecars in the
+/// reverse order of their start. Returns when none runs any more; what fails is logged, as removing the sandbox
 /// kills the rest.
 pub(super) async fn stop(
     context: &Context,
     pod: &Pod,
     address: Option<IpAddr>,
     runs: Vec<(String, String)>,
-    grace: Duration,
+    deadline: Instant,
 ) {
-    let deadline = Instant::now() + grace;
     let Some(spec) = &pod.spec else { return };
     let find = |container: &Container| {
         runs.iter().find(|(name, _)| *name == container.name).map(|(_, id)| id.clone())
@@ -107,8 +112,11 @@ pub(super) async fn hook_once(
             }
         };
     }
+    if hook.tcp_socket.is_some() {
+        return Err("tcpSocket is no handler for a hook".into());
+    }
     if let Some(sleep) = &hook.sleep {
-        tokio::time::sleep(Duration::from_secs(u64::try_from(sleep.seconds).unwrap_or(0)).min(limit)).await;
+        tokio::time::sleep(Seconds::from(sleep.seconds).duration().min(limit)).await;
     }
     if let (Some(http), Some(address)) = (&hook.http_get, address) {
         return probe::http_get(http, address, probe::port(&http.port, container)?).await;
@@ -138,5 +146,17 @@ mod tests {
         let own: Probe = serde_json::from_value(json!({"terminationGracePeriodSeconds": 3})).unwrap();
         assert_eq!(grace_after(&pod(None, None), Some(&own)).as_secs(), 3);
         assert_eq!(grace_after(&pod(None, None), Some(&Probe::default())).as_secs(), 30);
+    }
+
+    #[test]
+    fn the_longest_grace_period_is_one_that_a_clock_can_add() {
+        let spec = json!({"containers": [], "terminationGracePeriodSeconds": i64::MAX});
+        let pod: Pod = serde_json::from_value(json!({"spec": spec})).unwrap();
+        let probe: Probe =
+            serde_json::from_value(json!({"terminationGracePeriodSeconds": i64::MAX})).unwrap();
+        for grace in [grace_of(&pod), grace_after(&pod, Some(&probe))] {
+            assert!(Instant::now().checked_add(grace).is_some());
+            assert!(i64::try_from(grace.as_nanos()).is_ok(), "runtimes count nanoseconds in 64 bits");
+        }
     }
 }

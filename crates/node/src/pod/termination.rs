@@ -9,7 +9,7 @@ use std::{
 
 use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::names;
+use super::{disk, names};
 use crate::{
     Config,
     cri::messages::Mount,
@@ -37,7 +37,7 @@ fn file(config: &Config, pod: &Pod, container: &str, attempt: u32) -> PathBuf {
 pub(super) fn mount(config: &Config, pod: &Pod, container: &Container, attempt: u32) -> io::Result<Mount> {
     let path = file(config, pod, &container.name, attempt);
     if let Some(dir) = path.parent() {
-        fs::create_dir_all(dir)?;
+        disk::make_private(dir)?;
     }
     fs::write(&path, "")?;
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666))?;
@@ -61,7 +61,7 @@ pub(super) fn message(config: &Config, pod: &Pod, container: &Container, attempt
 
 fn read(path: &Path) -> io::Result<String> {
     let mut bytes = Vec::new();
-    fs::File::open(path)?.take(MAX_MESSAGE).read_to_end(&mut bytes)?;
+    disk::open_regular(path)?.take(MAX_MESSAGE).read_to_end(&mut bytes)?;
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 

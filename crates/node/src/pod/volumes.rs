@@ -2,45 +2,98 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
-    os::unix::fs::PermissionsExt,
+    io,
     path::{Path, PathBuf},
 };
 
-use k8s_openapi::api::core::v1::{Container, HostPathVolumeSource, KeyToPath, Pod, Volume, VolumeMount};
-use rustix::{
-    fs::{Gid, chown},
-    mount::{MountFlags, UnmountFlags, mount, unmount},
-};
+use k8s_openapi::api::core::v1::{Container, Pod, Volume, VolumeMount};
+use rustix::{fs::Gid, mount::MountFlags};
 
 use super::{
-    downward::{self, Facts},
+    disk,
+    downward::Facts,
     env::{Environment, Sources, expand},
-    quantity,
 };
-use crate::cri::messages::{Mount, MountPropagation};
+use crate::{
+    cri::messages::{Mount, MountPropagation},
+    mounts,
+};
 
 mod atomic;
+mod content;
+mod local;
+mod sub_path;
 
-use atomic::{File, inside};
+use atomic::{Published, inside};
 
-/// Permission bits of files from objects, when a volume names none.
-const DEFAULT_MODE: i32 = 0o644;
+/// Where a volume is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Place {
+    /// A folder (of hostPath: a file too) that containers mount itself.
+    Plain(PathBuf),
+    /// The home of files that are made from API objects, see [`atomic`].
+    Objects(PathBuf),
+}
 
-/// Files of a volume made from objects: path below the volume, contents, permission bits.
-type Files = Vec<(String, Vec<u8>, i32)>;
+/// Places by the names of volumes.
+pub(super) type Places = BTreeMap<String, Place>;
 
-/// Makes every volume of the pod below `dir`; returns where each is. A sentence says what is wrong, also for
-/// kinds of volumes that this node does not have.
+/// The folders of one pod's volumes, below the pod's folder. Containers see what is mounted of them, and none sees
+/// the folders themselves.
+#[derive(Clone, Debug)]
+pub(super) struct Folders {
+    pod: PathBuf,
+}
+
+impl Folders {
+    /// The folders below `pod`, which need not exist.
+    pub(super) fn new(pod: &Path) -> Self {
+        Self { pod: pod.to_owned() }
+    }
+
+    /// Where emptyDir volumes are.
+    fn empty_dirs(&self) -> PathBuf {
+        self.pod.join("volumes")
+    }
+
+    /// Where volumes made from objects are: one file system in memory, so that no secret is ever on a disk.
+    fn objects(&self) -> PathBuf {
+        self.pod.join("objects")
+    }
+
+    /// Where parts of volumes are bound for a container's mount.
+    fn sub_path(&self, container: &str, mount: usize) -> PathBuf {
+        self.pod.join("sub-paths").join(container).join(mount.to_string())
+    }
+}
+
+/// Makes every volume of the pod; returns where each is. `memory` is the machine's, in bytes. A sentence says what is
+/// wrong, also for kinds of volumes that this node does not have.
 pub(super) fn prepare(
     pod: &Pod,
     facts: &Facts,
     sources: &Sources,
-    dir: &Path,
-) -> Result<BTreeMap<String, PathBuf>, String> {
-    let mut places = BTreeMap::new();
-    for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        let place = prepare_one(pod, volume, facts, sources, &dir.join(&volume.name))
+    folders: &Folders,
+    memory: u64,
+) -> Result<Places, String> {
+    if volumes(pod).any(is_of_objects) {
+        objects_in_memory(&folders.objects())
+            .map_err(|error| format!("cannot mount memory at {}: {error}", folders.objects().display()))?;
+    }
+    fill(pod, facts, sources, folders, memory)
+}
+
+/// As [`prepare`], wherever the folder of objects lies.
+fn fill(
+    pod: &Pod,
+    facts: &Facts,
+    sources: &Sources,
+    folders: &Folders,
+    memory: u64,
+) -> Result<Places, String> {
+    let mut places = Places::new();
+    for volume in volumes(pod) {
+        let place = prepare_one(pod, volume, facts, sources, folders, memory)
             .map_err(|error| format!("MountVolume.SetUp failed for volume \"{}\" : {error}", volume.name))?;
         places.insert(volume.name.clone(), place);
     }
@@ -49,17 +102,51 @@ pub(super) fn prepare(
 
 /// Brings the volumes that are made from objects up to date, as far as [`prepare`] has made them. A volume
 /// whose object is gone keeps what it has.
-pub(super) fn refresh(pod: &Pod, facts: &Facts, sources: &Sources, dir: &Path) {
-    for volume in pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten()) {
-        let place = dir.join(&volume.name);
-        let is_of_objects = volume.host_path.is_none() && volume.empty_dir.is_none();
-        if is_of_objects
-            && place.exists()
-            && let Err(error) = prepare_one(pod, volume, facts, sources, &place)
-        {
-            tracing::info!(pod = pod.metadata.name, volume = volume.name, "a volume stays as it is: {error}");
+///
+/// # Errors
+/// The system's, from writing: worth another try.
+pub(super) fn refresh(pod: &Pod, facts: &Facts, sources: &Sources, folders: &Folders) -> io::Result<()> {
+    let mut outcome = Ok(());
+    for volume in volumes(pod).filter(|volume| is_of_objects(volume)) {
+        let home = folders.objects().join(&volume.name);
+        if !home.exists() {
+            continue;
+        }
+        match content::files_of(pod, volume, facts, sources) {
+            Ok(files) => outcome = publish(pod, &home, files).and(outcome),
+            Err(error) => {
+                tracing::info!(
+                    pod = pod.metadata.name,
+                    volume = volume.name,
+                    "a volume stays as it is: {error}"
+                );
+            }
         }
     }
+    outcome
+}
+
+/// Makes the volume at `home` hold these files.
+fn publish(pod: &Pod, home: &Path, files: atomic::Files) -> io::Result<()> {
+    let group = fs_group(pod);
+    Published::open(home, group)?.write(files, group).map(drop)
+}
+
+fn volumes(pod: &Pod) -> impl Iterator<Item = &Volume> {
+    pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten())
+}
+
+fn is_of_objects(volume: &Volume) -> bool {
+    volume.host_path.is_none() && volume.empty_dir.is_none()
+}
+
+/// Only root comes into the folder of objects; in it, the modes are the volumes'.
+fn objects_in_memory(dir: &Path) -> io::Result<()> {
+    disk::make_private(dir)?;
+    if mounts::is_mounted(dir)? {
+        return Ok(());
+    }
+    mounts::memory(dir, MountFlags::NOSUID | MountFlags::NODEV, "mode=0700")
 }
 
 fn prepare_one(
@@ -67,62 +154,26 @@ fn prepare_one(
     volume: &Volume,
     facts: &Facts,
     sources: &Sources,
-    place: &Path,
-) -> Result<PathBuf, String> {
+    folders: &Folders,
+    memory: u64,
+) -> Result<Place, String> {
+    if inside(&volume.name)?.components().count() != 1 {
+        return Err("the volume's name is no name of a folder".into());
+    }
     if let Some(host) = &volume.host_path {
-        return host_path(host);
+        return local::host_path(host).map(Place::Plain);
     }
-    let failed = |error: io::Error| format!("cannot write {}: {error}", place.display());
     if let Some(empty) = &volume.empty_dir {
-        let size = empty.size_limit.as_ref().and_then(|size| quantity::scaled(size, 1.0));
-        empty_dir(pod, place, empty.medium.as_deref() == Some("Memory"), size).map_err(failed)?;
-        return Ok(place.to_owned());
+        let place = folders.empty_dirs().join(&volume.name);
+        let made = disk::make_private(&folders.empty_dirs());
+        made.and_then(|()| local::empty_dir(pod, empty, &place, memory))
+            .map_err(|error| format!("cannot make {}: {error}", place.display()))?;
+        return Ok(Place::Plain(place));
     }
-    let files = files_of(pod, volume, facts, sources)?;
-    let mut wanted = atomic::Files::new();
-    for (path, contents, mode) in files {
-        wanted.insert(inside(&path)?.to_owned(), File { contents, mode: mode.cast_unsigned() & 0o777 });
-    }
-    atomic::write(place, wanted, fs_group(pod)).map_err(failed)?;
-    Ok(place.to_owned())
-}
-
-fn host_path(host: &HostPathVolumeSource) -> Result<PathBuf, String> {
-    let path = Path::new(&host.path);
-    let failed = |error: io::Error| format!("cannot create {}: {error}", path.display());
-    match host.type_.as_deref().unwrap_or_default() {
-        "DirectoryOrCreate" => fs::create_dir_all(path).map_err(failed)?,
-        "FileOrCreate" => {
-            fs::File::options().append(true).create(true).open(path).map_err(failed)?;
-        }
-        "Directory" if !path.is_dir() => {
-            return Err(format!("hostPath type check failed: {} is not a directory", host.path));
-        }
-        "File" if !path.is_file() => {
-            return Err(format!("hostPath type check failed: {} is not a file", host.path));
-        }
-        _ => {}
-    }
-    Ok(path.to_owned())
-}
-
-/// An empty folder, in memory on demand. With an fsGroup it belongs to that group and hands it on.
-fn empty_dir(pod: &Pod, place: &Path, in_memory: bool, size: Option<i64>) -> io::Result<()> {
-    if place.exists() {
-        return Ok(());
-    }
-    fs::create_dir_all(place)?;
-    if in_memory {
-        let options = size.map(|size| format!("size={size}")).unwrap_or_default();
-        let options = std::ffi::CString::new(options).map_err(io::Error::other)?;
-        mount("tmpfs", place, "tmpfs", MountFlags::empty(), options.as_c_str())?;
-    }
-    let group = fs_group(pod);
-    if group.is_some() {
-        chown(place, None, group)?;
-    }
-    let mode = if group.is_some() { 0o2777 } else { 0o777 };
-    fs::set_permissions(place, fs::Permissions::from_mode(mode))
+    let files = content::files_of(pod, volume, facts, sources)?;
+    let home = folders.objects().join(&volume.name);
+    publish(pod, &home, files).map_err(|error| format!("cannot write {}: {error}", home.display()))?;
+    Ok(Place::Objects(home))
 }
 
 /// The group to which a pod's volumes belong.
@@ -131,133 +182,26 @@ fn fs_group(pod: &Pod) -> Option<Gid> {
     u32::try_from(group).ok().map(Gid::from_raw)
 }
 
-/// The files of a volume that is made from API objects.
-fn files_of(pod: &Pod, volume: &Volume, facts: &Facts, sources: &Sources) -> Result<Files, String> {
-    let mode = |mode: Option<i32>| mode.unwrap_or(DEFAULT_MODE);
-    if let Some(map) = &volume.config_map {
-        let data = config_map(sources, &map.name, map.optional)?;
-        return select(data, map.items.as_deref(), mode(map.default_mode), map.optional);
-    }
-    if let Some(secret) = &volume.secret {
-        let name = secret.secret_name.as_deref().unwrap_or_default();
-        let data = secret_data(sources, name, secret.optional)?;
-        return select(data, secret.items.as_deref(), mode(secret.default_mode), secret.optional);
-    }
-    if let Some(downward) = &volume.downward_api {
-        return downward_files(pod, facts, downward.items.as_deref(), mode(downward.default_mode));
-    }
-    let Some(projected) = &volume.projected else {
-        return Err("this node has no volumes of this kind".into());
-    };
-    let mode = mode(projected.default_mode);
-    let mut files = Files::new();
-    for source in projected.sources.iter().flatten() {
-        if let Some(map) = &source.config_map {
-            let data = config_map(sources, &map.name, map.optional)?;
-            files.extend(select(data, map.items.as_deref(), mode, map.optional)?);
-        }
-        if let Some(secret) = &source.secret {
-            let data = secret_data(sources, &secret.name, secret.optional)?;
-            files.extend(select(data, secret.items.as_deref(), mode, secret.optional)?);
-        }
-        if let Some(downward) = &source.downward_api {
-            files.extend(downward_files(pod, facts, downward.items.as_deref(), mode)?);
-        }
-        if source.service_account_token.is_some() {
-            tracing::warn!(volume = volume.name, "this node does not write service account tokens");
-        }
-    }
-    Ok(files)
-}
-
-type Data = BTreeMap<String, Vec<u8>>;
-
-fn config_map(sources: &Sources, name: &str, optional: Option<bool>) -> Result<Data, String> {
-    let Some(map) = sources.config_maps.get(name) else {
-        return if optional == Some(true) {
-            Ok(Data::new())
-        } else {
-            Err(format!("configmap \"{name}\" not found"))
-        };
-    };
-    let text = map.data.iter().flatten().map(|(key, value)| (key.clone(), value.clone().into_bytes()));
-    let binary = map.binary_data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone()));
-    Ok(text.chain(binary).collect())
-}
-
-fn secret_data(sources: &Sources, name: &str, optional: Option<bool>) -> Result<Data, String> {
-    let Some(secret) = sources.secrets.get(name) else {
-        return if optional == Some(true) {
-            Ok(Data::new())
-        } else {
-            Err(format!("secret \"{name}\" not found"))
-        };
-    };
-    Ok(secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect())
-}
-
-/// All keys as files, or those that `items` name.
-fn select(
-    mut data: Data,
-    items: Option<&[KeyToPath]>,
-    mode: i32,
-    optional: Option<bool>,
-) -> Result<Files, String> {
-    let Some(items) = items.filter(|items| !items.is_empty()) else {
-        return Ok(data.into_iter().map(|(key, value)| (key, value, mode)).collect());
-    };
-    let mut files = Files::new();
-    for item in items {
-        match data.remove(&item.key) {
-            Some(value) => files.push((item.path.clone(), value, item.mode.unwrap_or(mode))),
-            None if optional == Some(true) => {}
-            None => return Err(format!("references non-existent config key: {}", item.key)),
-        }
-    }
-    Ok(files)
-}
-
-fn downward_files(
-    pod: &Pod,
-    facts: &Facts,
-    items: Option<&[k8s_openapi::api::core::v1::DownwardAPIVolumeFile]>,
-    mode: i32,
-) -> Result<Files, String> {
-    let mut files = Files::new();
-    for item in items.unwrap_or_default() {
-        let text = match (&item.field_ref, &item.resource_field_ref) {
-            (Some(field), _) => downward::field(pod, facts, field)?,
-            (None, Some(resource)) => {
-                let name = resource.container_name.as_deref().unwrap_or_default();
-                let container =
-                    pod.spec.iter().flat_map(|spec| &spec.containers).find(|other| other.name == name);
-                let container = container.ok_or_else(|| format!("container {name:?} does not exist"))?;
-                downward::resource(container, facts, resource)?
-            }
-            (None, None) => return Err(format!("{:?} has neither fieldRef nor resourceFieldRef", item.path)),
-        };
-        files.push((item.path.clone(), text.into_bytes(), item.mode.unwrap_or(mode)));
-    }
-    Ok(files)
-}
-
 /// The mounts of a container: its volumes, and the pod's /etc/hosts unless it mounts its own.
 pub(super) fn mounts(
     pod: &Pod,
     container: &Container,
-    places: &BTreeMap<String, PathBuf>,
+    places: &Places,
     environment: &Environment,
     hosts: &Path,
+    folders: &Folders,
 ) -> Result<Vec<Mount>, String> {
     let mut mounts = Vec::new();
-    for wanted in container.volume_mounts.iter().flatten() {
+    for (index, wanted) in container.volume_mounts.iter().flatten().enumerate() {
         let place = places.get(&wanted.name).ok_or_else(|| {
             format!("volume \"{}\" of mount {} does not exist", wanted.name, wanted.mount_path)
         })?;
+        let bound = folders.sub_path(&container.name, index);
         mounts.push(Mount {
             container_path: absolute(&wanted.mount_path),
-            host_path: sub_path(pod, place, wanted, environment)?.display().to_string(),
-            readonly: wanted.read_only == Some(true),
+            host_path: source(pod, place, wanted, environment, &bound)?.display().to_string(),
+            // What is made from objects is the agent's to write, whatever the mount says.
+            readonly: wanted.read_only == Some(true) || matches!(place, Place::Objects(_)),
             propagation: match wanted.mount_propagation.as_deref() {
                 Some("HostToContainer") => MountPropagation::HostToContainer,
                 Some("Bidirectional") => MountPropagation::Bidirectional,
@@ -282,50 +226,47 @@ fn absolute(path: &str) -> String {
     if path.starts_with('/') { path.to_owned() } else { format!("/{path}") }
 }
 
-/// The part of a volume that a mount wants; a missing folder is made. Links in the volume, which containers may
-/// have put there, are followed as long as they stay inside.
-fn sub_path(
+/// What a mount shows: the volume, or the part of it that the mount wants, which is then bound at `bound`.
+fn source(
     pod: &Pod,
-    place: &Path,
+    place: &Place,
     wanted: &VolumeMount,
     environment: &Environment,
+    bound: &Path,
 ) -> Result<PathBuf, String> {
     let expression = wanted.sub_path_expr.as_deref().map(|expression| expand(expression, environment));
-    let Some(sub) = expression.as_deref().or(wanted.sub_path.as_deref()).filter(|sub| !sub.is_empty()) else {
-        return Ok(place.to_owned());
-    };
+    let sub = expression.as_deref().or(wanted.sub_path.as_deref()).filter(|sub| !sub.is_empty());
     let failed = |error: io::Error| {
-        format!("failed to prepare subPath {sub:?} for pod {:?}: {error}", pod.metadata.name)
+        let (sub, pod) = (sub.unwrap_or_default(), pod.metadata.name.as_deref().unwrap_or_default());
+        format!("failed to prepare subPath {sub:?} of volume {:?} for pod {pod:?}: {error}", wanted.name)
     };
-    let root = place.canonicalize().map_err(failed)?;
-    let mut path = root.clone();
-    for part in inside(sub)?.components() {
-        path.push(part);
-        match fs::create_dir(&path) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(failed(error)),
-            _ => path = path.canonicalize().map_err(failed)?,
-        }
-        if !path.starts_with(&root) {
-            return Err(format!("subPath {sub:?} leads out of the volume {:?}", wanted.name));
-        }
-    }
-    Ok(path)
+    let Some(sub) = sub else {
+        return match place {
+            Place::Plain(path) => Ok(path.clone()),
+            Place::Objects(home) => Published::open(home, None).map(|volume| volume.shown()).map_err(failed),
+        };
+    };
+    let part = match place {
+        Place::Plain(root) => sub_path::open(root, inside(sub)?),
+        Place::Objects(home) => part_of_objects(home, inside(sub)?),
+    };
+    part.and_then(|part| sub_path::bind(&part, bound)).map_err(failed)
 }
 
-/// Removes what [`prepare`] made below `dir`. What hostPath volumes name stays.
-pub(super) fn remove(dir: &Path) -> io::Result<()> {
-    for entry in fs::read_dir(dir).into_iter().flatten().flatten() {
-        // Only a volume in memory is a mount point; the others answer EINVAL.
-        let _ = unmount(entry.path(), UnmountFlags::DETACH);
-    }
-    match fs::remove_dir_all(dir) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        removed => removed,
-    }
+/// A part of a volume made from objects: of the files that are shown now, as links are not followed. What the
+/// objects do not have is an empty folder.
+fn part_of_objects(home: &Path, sub: &Path) -> io::Result<std::os::fd::OwnedFd> {
+    let volume = Published::open(home, None)?;
+    sub_path::find(&volume.current()?, sub).or_else(|error| match error.kind() {
+        io::ErrorKind::NotFound => sub_path::find(&volume.nothing()?, Path::new(".")),
+        _ => Err(error),
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use serde_json::json;
 
     use super::*;
@@ -339,27 +280,16 @@ mod tests {
     }
 
     #[test]
-    fn config_map_keys_become_files_by_item_path_and_mode() {
-        let map = serde_json::from_value(json!({"data": {"a": "1", "b": "2"}})).unwrap();
-        let sources = Sources { config_maps: [("m".into(), map)].into(), ..Default::default() };
+    fn a_failure_names_the_volume_and_no_name_leads_out_of_the_pods_folder() {
         let dir = tempfile::tempdir().unwrap();
-        let volumes = json!([
-            {"name": "all", "configMap": {"name": "m"}},
-            {"name": "some", "configMap": {"name": "m", "items": [{"key": "b", "path": "x/y", "mode": 0o600}]}}]);
-        let places = prepare(&pod(volumes), &facts(), &sources, dir.path()).unwrap();
-        assert_eq!(fs::read(places["all"].join("a")).unwrap(), b"1");
-        let file = places["some"].join("x/y");
-        assert_eq!(fs::read(&file).unwrap(), b"2");
-        assert_eq!(fs::metadata(file).unwrap().permissions().mode() & 0o777, 0o600);
-    }
-
-    #[test]
-    fn a_missing_object_and_an_unknown_kind_are_sentences() {
-        let dir = tempfile::tempdir().unwrap();
-        let error = |volumes| prepare(&pod(volumes), &facts(), &Sources::default(), dir.path()).unwrap_err();
+        let folders = Folders::new(&dir.path().join("u"));
+        let error = |volumes| fill(&pod(volumes), &facts(), &Sources::default(), &folders, 1).unwrap_err();
         let missing = error(json!([{"name": "v", "secret": {"secretName": "s"}}]));
         assert_eq!(missing, "MountVolume.SetUp failed for volume \"v\" : secret \"s\" not found");
-        assert!(error(json!([{"name": "v", "nfs": {"server": "s", "path": "/"}}])).contains("of this kind"));
+        for name in ["../../x", "..", "a/b", "."] {
+            assert!(error(json!([{"name": name, "emptyDir": {}}])).contains("MountVolume.SetUp"), "{name}");
+        }
+        assert!(!dir.path().join("x").exists());
     }
 
     #[test]
@@ -369,33 +299,15 @@ mod tests {
             Sources { config_maps: [("m".into(), map)].into(), ..Default::default() }
         };
         let dir = tempfile::tempdir().unwrap();
+        let folders = Folders::new(dir.path());
         let pod = pod(json!([{"name": "v", "configMap": {"name": "m"}}, {"name": "e", "emptyDir": {}}]));
-        refresh(&pod, &facts(), &sources("0"), dir.path());
-        assert!(!dir.path().join("v").exists(), "what was not made is not refreshed");
-        prepare(&pod, &facts(), &sources("1"), dir.path()).unwrap();
+        refresh(&pod, &facts(), &sources("0"), &folders).unwrap();
+        assert!(!dir.path().join("objects/v").exists(), "what was not made is not refreshed");
+        fill(&pod, &facts(), &sources("1"), &folders, 1).unwrap();
         for (sources, held) in [(sources("2"), "2"), (Sources::default(), "2"), (sources("3"), "3")] {
-            refresh(&pod, &facts(), &sources, dir.path());
-            assert_eq!(fs::read_to_string(dir.path().join("v/a")).unwrap(), held);
+            refresh(&pod, &facts(), &sources, &folders).unwrap();
+            assert_eq!(fs::read_to_string(dir.path().join("objects/v/shown/a")).unwrap(), held);
         }
-    }
-
-    #[test]
-    fn a_sub_path_stays_in_its_volume_whatever_links_a_container_has_made() {
-        let dir = tempfile::tempdir().unwrap();
-        let volume = dir.path().join("v");
-        fs::create_dir_all(volume.join("real")).unwrap();
-        std::os::unix::fs::symlink("real", volume.join("fine")).unwrap();
-        std::os::unix::fs::symlink("/etc", volume.join("out")).unwrap();
-        let sub = |path: &str| {
-            let wanted = json!({"name": "v", "mountPath": "/m", "subPath": path});
-            let found = sub_path(&pod(json!([])), &volume, &serde_json::from_value(wanted).unwrap(), &vec![]);
-            found.map(|found| found.strip_prefix(volume.canonicalize().unwrap()).unwrap().to_owned())
-        };
-        assert_eq!(sub("fine/new").unwrap(), Path::new("real/new"));
-        for out in ["out", "out/ssh", "../x"] {
-            assert!(sub(out).is_err(), "{out}");
-        }
-        assert!(!Path::new("/etc/new").exists());
     }
 
     #[test]
@@ -406,13 +318,53 @@ mod tests {
             )
             .unwrap()
         };
-        let places = BTreeMap::from([("v".to_owned(), PathBuf::from("/v"))]);
+        let places = Places::from([("v".to_owned(), Place::Plain("/v".into()))]);
         let paths = |container: &Container| {
-            let mounts = mounts(&pod(json!([])), container, &places, &vec![], Path::new("/h")).unwrap();
+            let folders = Folders::new(Path::new("/nowhere"));
+            let mounts =
+                mounts(&pod(json!([])), container, &places, &vec![], Path::new("/h"), &folders).unwrap();
             mounts.into_iter().map(|mount| (mount.host_path, mount.container_path)).collect::<Vec<_>>()
         };
         let own = |host: &str, inside: &str| (host.to_owned(), inside.to_owned());
         assert_eq!(paths(&container("data")), [own("/v", "/data"), own("/h", "/etc/hosts")]);
         assert_eq!(paths(&container("/etc/hosts")), [own("/v", "/etc/hosts")]);
+    }
+
+    #[test]
+    fn what_is_made_from_objects_is_read_only_whatever_the_mount_says() {
+        let dir = tempfile::tempdir().unwrap();
+        let home = dir.path().join("v");
+        let container: Container = serde_json::from_value(json!({"name": "c", "volumeMounts": [
+            {"name": "v", "mountPath": "/v", "readOnly": false}, {"name": "w", "mountPath": "/w"},
+            {"name": "w", "mountPath": "/r", "readOnly": true}]}))
+        .unwrap();
+        let places =
+            [("v".into(), Place::Objects(home.clone())), ("w".into(), Place::Plain("/w".into()))].into();
+        let folders = Folders::new(dir.path());
+        let mounts =
+            mounts(&pod(json!([])), &container, &places, &vec![], Path::new("/h"), &folders).unwrap();
+        let read_only: Vec<bool> = mounts.iter().map(|mount| mount.readonly).collect();
+        assert_eq!(read_only, [true, false, true, false]);
+        assert_eq!(
+            mounts[0].host_path,
+            home.join("shown").display().to_string(),
+            "and not what is around it"
+        );
+    }
+
+    #[test]
+    fn a_part_of_a_volume_of_objects_is_a_file_of_the_shown_version_or_an_empty_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let map = serde_json::from_value(json!({"data": {"a": "1"}})).unwrap();
+        let sources = Sources { config_maps: [("m".into(), map)].into(), ..Default::default() };
+        let pod = pod(json!([{"name": "v", "configMap": {"name": "m"}}]));
+        let places = fill(&pod, &facts(), &sources, &Folders::new(dir.path()), 1).unwrap();
+        let Place::Objects(home) = &places["v"] else { panic!("{places:?}") };
+        let kind = |sub: &str| {
+            let part = part_of_objects(home, Path::new(sub)).unwrap();
+            rustix::fs::FileType::from_raw_mode(rustix::fs::fstat(part).unwrap().st_mode)
+        };
+        assert_eq!(kind("a"), rustix::fs::FileType::RegularFile);
+        assert_eq!(kind("none"), rustix::fs::FileType::Directory);
     }
 }

@@ -1,11 +1,6 @@
 //! One pod's worker: observes, asks [`plan`] for the next step, takes it, reports the status.
 
-use std::{
-    collections::BTreeMap,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
@@ -14,12 +9,15 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::{
     backoff::Backoff,
+    disk,
     manager::{Context, News, full_name, remove_sandbox},
     names,
     observed::{self, Observed, Run, State},
     plan::{self, Memories, Obstacle, Step},
     probe::{self, Probes, Target, Verdict},
     sources, status, stop, termination,
+    tokens::{Purpose, Tokens},
+    volumes,
     writer::StatusWriter,
 };
 use crate::{
@@ -74,10 +72,15 @@ pub(super) struct Worker {
     memories: Memories,
     /// By the id of the run that is probed; none for a run that is being stopped.
     probes: BTreeMap<String, Option<Probes>>,
-    places: Option<BTreeMap<String, PathBuf>>,
+    places: Option<volumes::Places>,
     sources: Option<sources::Watch>,
+    tokens: Tokens,
+    /// When volumes are to be brought up to date next, whatever happens to objects.
+    refresh_at: Option<Timestamp>,
     writer: StatusWriter,
     last_status: Option<PodStatus>,
+    /// Whether the pod has been active for longer than it may.
+    expired: bool,
 }
 
 impl Worker {
@@ -100,7 +103,10 @@ impl Worker {
             probes: BTreeMap::new(),
             places: None,
             sources: None,
+            tokens: Tokens::default(),
+            refresh_at: None,
             last_status: None,
+            expired: false,
         }
     }
 
@@ -111,12 +117,31 @@ impl Worker {
             async move { observed::observe(&runtime, lists).await }
         })
         .await;
-        self.adopt(seen);
+        self.adopt(seen).await;
         while !self.wishes.borrow().is_stop() {
-            let step = plan::next(&self.pod, &self.observed.borrow(), &self.memories, Timestamp::now());
+            let now = Timestamp::now();
+            let deadline = self.deadline();
+            if !self.expired && deadline.is_some_and(|deadline| deadline <= now) {
+                self.expire().await;
+                continue;
+            }
+            if self.refresh_at.is_some_and(|time| time <= now) {
+                let is_anyone_there = self.observed.borrow().running().next().is_some();
+                match is_anyone_there {
+                    true => self.refresh_volumes().await,
+                    // The next container finds them new.
+                    false => self.refresh_at = None,
+                }
+            }
+            let step = match self.expired {
+                true => plan::finish(&self.observed.borrow()),
+                false => plan::next(&self.pod, &self.observed.borrow(), &self.memories, now),
+            };
             match step {
                 Step::Wait { until } => {
-                    self.publish(false);
+                    self.publish(self.expired);
+                    let times = [until, deadline.filter(|_| !self.expired), self.refresh_at];
+                    let until = times.into_iter().flatten().min();
                     self.wait(until).await;
                 }
                 step => self.take(step).await,
@@ -126,15 +151,20 @@ impl Worker {
     }
 
     /// Takes what the runtime has as our own: running containers go on, their probes begin.
-    fn adopt(&mut self, mut seen: Observed) {
-        self.add_messages(&mut seen);
+    async fn adopt(&mut self, mut seen: Observed) {
+        self.add_messages(&mut seen).await;
         let old =
             self.pod.status.as_ref().and_then(|status| status.container_statuses.clone()).unwrap_or_default();
         let running: Vec<(String, Run)> =
             seen.running().map(|(name, run)| (name.to_owned(), run.clone())).collect();
+        if seen.sandbox_ready() {
+            self.lead_host_ports(seen.ips());
+        }
         self.observed.send_replace(seen);
         if !running.is_empty() {
             self.sources = sources::Watch::start(&self.context.client, &self.pod);
+            // What an earlier process knew of the tokens' ends is lost.
+            self.refresh_at = (!Purpose::all(&self.pod).is_empty()).then(Timestamp::now);
         }
         for (name, run) in running {
             let Some(container) = self.container(&name).cloned() else { continue };
@@ -149,17 +179,28 @@ impl Worker {
         }
     }
 
+    /// When the pod has been active for as long as it may, unless it is over anyway.
+    fn deadline(&self) -> Option<Timestamp> {
+        let spec = self.pod.spec.as_ref()?;
+        if plan::is_over(&self.pod) || plan::is_finished(spec, &self.observed.borrow(), &self.memories) {
+            return None;
+        }
+        let begun = |status: &PodStatus| status.start_time.as_ref().map(|time| time.0);
+        let begun = self.last_status.as_ref().or(self.pod.status.as_ref()).and_then(begun);
+        plan::deadline(&self.pod, begun)
+    }
+
+    /// Ends a pod that has been active for longer than it may: its containers are stopped, and it has failed.
+    async fn expire(&mut self) {
+        self.expired = true;
+        let (reason, message) = status::DEADLINE_EXCEEDED;
+        self.context.record(&self.pod, Kind::Normal, reason, message.into());
+        self.probes.values_mut().for_each(|probes| *probes = None);
+        self.stop_containers().await;
+    }
+
     /// Waits for something that may change the plan, until the given time at most.
     async fn wait(&mut self, until: Option<Timestamp>) {
-        let timer = async {
-            match until {
-                Some(until) => {
-                    let left = Duration::try_from(until.duration_since(Timestamp::now())).unwrap_or_default();
-                    tokio::time::sleep(left).await;
-                }
-                None => std::future::pending().await,
-            }
-        };
         tokio::select! {
             changed = self.wishes.changed() => {
                 if changed.is_ok() {
@@ -180,7 +221,7 @@ impl Worker {
             news = self.news.recv() => self.hear(news).await,
             Some(verdict) = self.verdicts.recv() => self.judge(&verdict),
             () = sources::changed(self.sources.as_ref()) => self.take_news_of_sources().await,
-            () = timer => {}
+            () = sleep_until(until) => {}
         }
     }
 
@@ -208,7 +249,7 @@ impl Worker {
         let (context, pod) = (self.context.clone(), self.pod.clone());
         let address = self.observed.borrow().ips().first().copied();
         tokio::spawn(async move {
-            let deadline = Instant::now() + grace;
+            let deadline = stop::deadline(grace);
             stop::stop_one(&context, &pod, address, &container, id, deadline, why).await;
         });
     }
@@ -241,7 +282,7 @@ impl Worker {
             }
         })
         .await;
-        self.add_messages(&mut seen);
+        self.add_messages(&mut seen).await;
         let before = self.observed.borrow().clone();
         let seen = seen.after(&before);
         let (ended, begun) = (seen.ended_since(&before), seen.begun_since(&before));
@@ -276,27 +317,28 @@ impl Worker {
         match event.kind {
             EventKind::OutOfMemory if !self.observed.borrow().is_running(&id) => {}
             EventKind::OutOfMemory => self.memories.entry(name).or_default().out_of_memory = true,
-            EventKind::Exited(Some(exit)) => self.ended(&name, &id, exit),
+            EventKind::Exited(Some(exit)) => self.ended(&name, &id, exit).await,
             EventKind::Exited(None) => {
                 if let Ok(status) = self.context.runtime.container_status(&id).await {
-                    self.ended(&name, &id, Exit { code: status.exit_code, at: status.finished_at });
+                    self.ended(&name, &id, Exit { code: status.exit_code, at: status.finished_at }).await;
                 }
             }
         }
     }
 
     /// Notes the end of a run. Told again, or of a run that another has followed, it changes nothing.
-    fn ended(&mut self, name: &str, id: &str, exit: Exit) {
+    async fn ended(&mut self, name: &str, id: &str, exit: Exit) {
         if !self.observed.borrow().is_running(id) {
             return;
         }
         let out_of_memory = self.memories.get(name).is_some_and(|memory| memory.out_of_memory);
-        self.observed.send_modify(|observed| {
-            if let Some((_, run)) = observed.find(id) {
-                run.end(exit, out_of_memory);
-            }
-            self.add_messages(observed);
-        });
+        // The end and what the container says of it are seen at once.
+        let mut seen = self.observed.borrow().clone();
+        if let Some((_, run)) = seen.find(id) {
+            run.end(exit, out_of_memory);
+        }
+        self.add_messages(&mut seen).await;
+        self.observed.send_replace(seen);
         self.take_end(name, id, exit.at);
     }
 
@@ -316,7 +358,7 @@ impl Worker {
     }
 
     /// Adds what containers have said of their ends.
-    fn add_messages(&self, observed: &mut Observed) {
+    async fn add_messages(&self, observed: &mut Observed) {
         for (name, runs) in &mut observed.runs {
             let Some(container) = self.container(name) else { continue };
             for run in runs {
@@ -324,8 +366,12 @@ impl Worker {
                 if let State::Exited(ended) = &mut run.state
                     && ended.message.is_empty()
                 {
-                    let (config, code) = (&self.context.config, ended.code);
-                    ended.message = termination::message(config, &self.pod, container, attempt, code);
+                    let (context, pod, container) =
+                        (self.context.clone(), self.pod.clone(), container.clone());
+                    let code = ended.code;
+                    let message =
+                        move || termination::message(&context.config, &pod, &container, attempt, code);
+                    ended.message = disk::run(message).await;
                 }
             }
         }
@@ -365,6 +411,7 @@ impl Worker {
             runtime_name: &self.context.runtime_name,
             now: Timestamp::now(),
             stopping,
+            expired: self.expired,
         };
         // Transition times are kept from what was reported last, which the watch may not have brought back yet;
         // what others report is newest in the object.
@@ -397,6 +444,7 @@ impl Worker {
                 let id = self.observed.borrow().sandbox.as_ref().map(|sandbox| sandbox.id.clone());
                 let id = id.unwrap_or_default();
                 stop_sandbox(&self.context, &id).await;
+                self.context.host_ports.release(&names::uid(&self.pod));
                 self.refresh().await;
                 self.observed.send_modify(|observed| {
                     if let Some(sandbox) = &mut observed.sandbox {
@@ -420,7 +468,7 @@ impl Worker {
                 Ok(status) => Exit { code: status.exit_code, at: status.finished_at },
                 Err(_) => Exit { code: 137, at: now_nanoseconds() },
             };
-            self.ended(&name, &id, exit);
+            self.ended(&name, &id, exit).await;
         }
     }
 
@@ -460,6 +508,17 @@ impl Worker {
 
     fn container(&self, name: &str) -> Option<&Container> {
         container_of(&self.pod, name)
+    }
+}
+
+/// Sleeps until the given time; for ever without one.
+async fn sleep_until(time: Option<Timestamp>) {
+    match time {
+        Some(time) => {
+            let left = Duration::try_from(time.duration_since(Timestamp::now())).unwrap_or_default();
+            tokio::time::sleep(left).await;
+        }
+        None => std::future::pending().await,
     }
 }
 

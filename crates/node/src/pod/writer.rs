@@ -11,7 +11,7 @@ use kube::{
 use serde_json::json;
 use tokio::sync::watch;
 
-use super::names;
+use super::{names, supervise};
 use crate::health::Health;
 
 /// The first delay after a failed write; doubles up to [`LONGEST_DELAY`].
@@ -33,7 +33,13 @@ impl StatusWriter {
         let (wanted, wishes) = watch::channel(None);
         let (done, written) = watch::channel(None);
         let api = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
-        let task = tokio::spawn(write(api, pod.name_any(), names::uid(pod), wishes, done, health));
+        let (name, uid) = (pod.name_any(), names::uid(pod));
+        let task = tokio::spawn(async move {
+            let start = || write(&api, &name, &uid, wishes.clone(), &done, health.clone());
+            let tell =
+                |panic: &str| tracing::error!(pod = name, "writing a pod's status begins anew: {panic}");
+            supervise::to_the_end(supervise::FIRST, start, tell).await;
+        });
         Self { wanted, written, task }
     }
 
@@ -72,11 +78,11 @@ impl Drop for StatusWriter {
 }
 
 async fn write(
-    pods: Api<Pod>,
-    name: String,
-    uid: String,
+    pods: &Api<Pod>,
+    name: &str,
+    uid: &str,
     mut wishes: watch::Receiver<Option<Arc<PodStatus>>>,
-    done: watch::Sender<Option<Arc<PodStatus>>>,
+    done: &watch::Sender<Option<Arc<PodStatus>>>,
     mut health: watch::Receiver<Health>,
 ) {
     let mut delay = FIRST_DELAY;
@@ -90,7 +96,7 @@ async fn write(
             let Some(wanted) = status.as_deref() else { break };
             // The uid makes the server refuse to change a new pod of the same name.
             let patch = json!({"metadata": {"uid": uid}, "status": wanted});
-            match pods.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await {
+            match pods.patch_status(name, &PatchParams::default(), &Patch::Merge(patch)).await {
                 Err(kube::Error::Api(answer)) if answer.code == 404 || answer.code == 409 => {
                     tracing::debug!(pod = name, "the pod is gone, its status is not written");
                 }

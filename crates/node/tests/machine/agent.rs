@@ -49,6 +49,12 @@ impl Agent {
         Self { stop, task }
     }
 
+    /// Ends it as a kill would: nothing is told to end first.
+    pub(crate) async fn crash(self) {
+        self.task.abort();
+        let _ = self.task.await;
+    }
+
     pub(crate) async fn stop(self) {
         self.stop.send(()).unwrap();
         self.task.await.unwrap().unwrap();
@@ -342,21 +348,25 @@ pub(crate) fn restarts(pod: &Value) -> i64 {
     pod["status"]["containerStatuses"][0]["restartCount"].as_i64().unwrap_or(-1)
 }
 
-fn waiting(pod: &Value) -> &str {
+pub(crate) fn waiting(pod: &Value) -> &str {
     pod["status"]["containerStatuses"][0]["state"]["waiting"]["reason"].as_str().unwrap_or_default()
 }
 
-/// Kills the main process of a pod's first container from outside.
-pub(crate) async fn kill(api: &Arc<Api>, path: &str) {
+/// The main process of a pod's container, by the container's place in the status.
+pub(crate) fn main_process(api: &Arc<Api>, path: &str, container: usize) -> i32 {
     let pod = api.get(path).unwrap();
-    let id = pod["status"]["containerStatuses"][0]["containerID"].as_str().unwrap();
+    let id = pod["status"]["containerStatuses"][container]["containerID"].as_str().unwrap();
     let id = id.rsplit('/').next().unwrap();
     let pids = std::fs::read_dir("/proc").unwrap().flatten().filter_map(|entry| {
         let cgroup = std::fs::read_to_string(entry.path().join("cgroup")).ok()?;
         let pid: i32 = entry.file_name().to_str()?.parse().ok()?;
         cgroup.contains(id).then_some(pid)
     });
-    let main = pids.min().unwrap();
-    let pid = rustix::process::Pid::from_raw(main).unwrap();
+    pids.min().unwrap()
+}
+
+/// Kills the main process of a pod's first container from outside.
+pub(crate) async fn kill(api: &Arc<Api>, path: &str) {
+    let pid = rustix::process::Pid::from_raw(main_process(api, path, 0)).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }

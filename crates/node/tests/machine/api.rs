@@ -147,6 +147,12 @@ impl Api {
                 }
                 None => error(404),
             },
+            Method::POST if path.ends_with("/token") => {
+                let end = jiff::Timestamp::now() + jiff::SignedDuration::from_hours(1);
+                let token = format!("token for {}", body["spec"]["audiences"]);
+                let status = json!({"token": token, "expirationTimestamp": end});
+                reply(StatusCode::CREATED, &json!({"spec": body["spec"], "status": status}))
+            }
             // Everybody may list pods of nodes, and nothing else.
             Method::POST if target.ends_with("/subjectaccessreviews") => {
                 let mut review = body;

@@ -5,8 +5,10 @@ use std::{panic, process::ExitCode};
 
 mod agent;
 mod api;
+mod asked;
 mod egress;
 mod faults;
+mod hostile;
 mod images;
 mod place;
 mod runtime;
@@ -32,6 +34,11 @@ const TESTS: &[Test] = &[
     ("pods_leave_the_cluster_under_their_nodes_address", egress::pods_leave_under_their_nodes_address),
     ("a_pod_has_what_its_specification_asks_for", agent::a_pod_has_what_its_specification_asks_for),
     ("a_pod_lives_restarts_is_adopted_and_goes", agent::a_pod_lives_restarts_is_adopted_and_goes),
+    ("what_a_pod_asks_for_is_carried_out_or_refused_in_a_sentence", asked::fields_are_carried_out_or_refused),
+    ("a_pod_cannot_write_to_the_node_through_its_volumes", hostile::a_pod_cannot_write_to_the_node),
+    ("a_part_of_a_volume_never_leads_out_of_it", hostile::a_sub_path_never_leads_out),
+    ("secrets_are_in_memory_and_closed_to_others", hostile::secrets_are_in_memory_and_closed_to_others),
+    ("a_pod_with_the_longest_times_comes_and_goes", hostile::a_pod_with_the_longest_times_comes_and_goes),
     (
         "a_pod_is_run_reached_watched_and_removed_without_a_trace",
         runtime::a_pod_is_run_reached_watched_and_removed,

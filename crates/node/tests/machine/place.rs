@@ -137,6 +137,12 @@ pub(crate) struct Outside {
 }
 
 impl Outside {
+    /// What this machine gets from a URL.
+    pub(crate) fn curl(&self, url: &str) -> String {
+        let output = Command::new("ip").args(["netns", "exec", &self.name, "curl", "-sm", "5", url]).output();
+        String::from_utf8_lossy(&output.unwrap().stdout).into_owned()
+    }
+
     /// Listens on this machine.
     pub(crate) fn listen(&self, port: u16) -> TcpListener {
         let namespace = File::open(Path::new("/run/netns").join(&self.name)).unwrap();

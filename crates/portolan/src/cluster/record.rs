@@ -122,14 +122,18 @@ impl Record {
     /// A place cannot be written, and does not hold this record already.
     pub(crate) fn write(&self) -> anyhow::Result<()> {
         let text = serde_json::to_string_pretty(self)?;
-        apiserver::pki::write_private(&Self::file(&self.name), &text)?;
+        let write = |file: &Path, text: &str| {
+            apiserver::pki::write_private(file, text)
+                .with_context(|| format!("the record {} cannot be written", file.display()))
+        };
+        write(&Self::file(&self.name), &text)?;
         // The disk of the data may be full, and the cluster must start all the same.
         let kept = Self { pid: 0, ..self.clone() };
         let (file, text) = (self.data_dir.join(IN_DATA_DIR), serde_json::to_string_pretty(&kept)?);
         if fs::read_to_string(&file).is_ok_and(|present| present == text) {
             return Ok(());
         }
-        Ok(apiserver::pki::write_private(&file, &text)?)
+        write(&file, &text)
     }
 
     /// Removes the record from both places.

@@ -45,7 +45,7 @@ pub(crate) struct Options {
 pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     host::require_root("demo")?;
     up::runtime()?.block_on(async {
-        let asked = shutdown::asked();
+        let asked = shutdown::asked_or_left();
         tokio::pin!(asked);
         let cluster_options = cluster_options(options)?;
         let data_dir = cluster_options.data_dir()?;
@@ -143,7 +143,7 @@ async fn play(options: &Options, cluster: &cluster::Options, data_dir: &Path) ->
     let played = tokio::select! {
         played = played => played,
         failed = running.failed() => Err(failed),
-        asked = shutdown::asked() => { asked?; running.stop().await; return Ok(()) }
+        asked = shutdown::asked_or_left() => { asked?; running.stop().await; return Ok(()) }
     };
     running.stop().await;
     played

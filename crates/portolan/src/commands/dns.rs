@@ -9,7 +9,8 @@ use clap::Args;
 use dns::{Config, Setup, Sockets, Source};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use tokio::sync::oneshot;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, oneshot};
 
 use super::parts::{run, stop};
 use super::proxy::objects;
@@ -76,7 +77,8 @@ pub(crate) fn dns(options: &DnsOptions) -> anyhow::Result<()> {
             None if !config.asks_api_server() => Source::Corefile,
             None => Source::Api(client(options.kubeconfig.as_deref()).await?),
         };
-        let setup = Setup { config, corefile: options.conf.clone(), source, sockets };
+        let reload = Some(reload_signals()?);
+        let setup = Setup { config, corefile: options.conf.clone(), reload, source, sockets };
         let (ready, is_ready) = oneshot::channel();
         let tell = async move {
             if is_ready.await.is_ok() {
@@ -89,6 +91,22 @@ pub(crate) fn dns(options: &DnsOptions) -> anyhow::Result<()> {
             () = tell => Ok(()),
         }
     })
+}
+
+/// A message for each SIGUSR1 (as CoreDNS has it) and each SIGHUP; several that come at once are one.
+fn reload_signals() -> std::io::Result<mpsc::Receiver<()>> {
+    let (mut user, mut hangup) = (signal(SignalKind::user_defined1())?, signal(SignalKind::hangup())?);
+    let (send, asked) = mpsc::channel(1);
+    tokio::spawn(async move {
+        loop {
+            tokio::select! {
+                _ = user.recv() => {}
+                _ = hangup.recv() => {}
+            }
+            let _ = send.try_send(());
+        }
+    });
+    Ok(asked)
 }
 
 /// A client for the API server, which need not answer yet: until it does, names of the cluster fail and others are

@@ -14,7 +14,8 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
             started = start(options) => started?,
             asked = &mut asked => return Ok(asked?),
         };
-        println!("ready kubeconfig={}", cluster.kubeconfig().display());
+        let kubeconfig = cluster.kubeconfig().display();
+        println!("ready kubeconfig={kubeconfig}\n  export KUBECONFIG={kubeconfig}");
         std::io::stdout().flush()?;
         notify::send("READY=1");
         let failed = tokio::select! {
@@ -22,6 +23,11 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
             failed = cluster.failed() => Err(failed),
         };
         notify::send("STOPPING=1");
+        let name = &options.name;
+        eprintln!(
+            "stopping. The pods and rules of cluster {name} stay and go on working: portolan up continues it, \
+             portolan down --name {name} removes it."
+        );
         cluster.stop().await;
         failed
     })

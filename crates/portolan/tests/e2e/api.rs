@@ -263,7 +263,7 @@ fn a_damaged_store_is_a_sentence() {
     command.args(["apiserver", "--bind", "127.0.0.1:0", "--data-dir"]).arg(folder.path());
     let said = run(&mut command).bad();
     assert!(said.contains("store.redb is damaged"), "{said}");
-    assert!(said.contains("restore it from a backup, or move the file away to start empty"), "{said}");
+    assert!(said.contains("Put back a copy of it; or, to start with an empty cluster, move it"), "{said}");
 }
 
 #[test]
@@ -311,4 +311,26 @@ fn a_finalizer_holds_an_object_until_it_is_removed() {
         ])
         .good();
     assert!(!server.kubectl(&["get", "configmap", "held"]).ok);
+}
+
+#[test]
+fn who_acts_as_somebody_has_the_rights_of_that_user_only() {
+    let server = Server::start();
+    let can =
+        |arguments: &[&str]| server.kubectl(&[&["auth", "can-i", "delete", "nodes"], arguments].concat());
+    assert_eq!(can(&[]).out, "yes");
+    let nobody = can(&["--as=nobody"]);
+    assert_eq!((nobody.ok, nobody.out.as_str()), (false, "no"), "{}", nobody.err);
+    assert_eq!(can(&["--as=root", "--as-group=system:masters"]).out, "yes");
+    let who =
+        server.kubectl(&["auth", "whoami", "--as", "jane", "--as-group", "dev", "--as-uid", "17"]).good();
+    for part in ["jane", "dev", "system:authenticated", "17"] {
+        assert!(who.contains(part), "{part} is not in:\n{who}");
+    }
+    let refused = server.kubectl(&["get", "secrets", "--as=jane"]);
+    assert!(
+        !refused.ok && refused.err.contains("User \"jane\" cannot list resource \"secrets\""),
+        "{}",
+        refused.err
+    );
 }

@@ -166,10 +166,11 @@ fn down_removes_every_trace_also_after_a_crash() {
     space.deploy(2);
     cluster.end(Signal::KILL);
     let said = cluster.down().good();
-    assert_eq!(said, format!("cluster {} is removed", cluster.name));
+    assert!(said.starts_with(&format!("cluster {} is removed", cluster.name)), "{said}");
     let namespaces = run(Command::new("ip").args(["netns", "list"])).good();
     assert!(!namespaces.contains(&cluster.name), "{namespaces}");
-    assert!(!cluster.data_dir().exists());
+    let images = ["images/busybox.tar", "images/httpd.tar"].map(|name| cluster.data_dir().join(name));
+    assert_eq!(files(&cluster.data_dir()), images, "only what the test has put there is left");
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").expect("mounts can be read");
     let folder = cluster.folder.path().to_string_lossy().into_owned();
     assert!(!mounts.contains(&folder), "{mounts}");
@@ -180,6 +181,16 @@ fn down_removes_every_trace_also_after_a_crash() {
     }
     assert_no_cgroup_of(&cluster.name);
     assert!(cluster.down().good().contains("nothing was removed"));
+}
+
+/// All files below a folder.
+fn files(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        if entry.path().is_dir() { found.extend(files(&entry.path())) } else { found.push(entry.path()) }
+    }
+    found.sort();
+    found
 }
 
 /// A cgroup is left as long as a process is in it.
@@ -222,7 +233,7 @@ fn a_port_or_a_data_directory_in_use_is_a_sentence() {
         &format!("127.0.0.1:{}", other.port),
     ]);
     let said = run(command.arg("--data-dir").arg(cluster.data_dir())).bad();
-    assert!(said.contains("in use by another process"), "{said}");
+    assert!(said.contains(&format!("holds the data of cluster {}", cluster.name)), "{said}");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What may change in a pod: images, and a few fields that controllers and the node agent set.
 
+use std::collections::HashSet;
+
 use serde_json::{Map, Value};
 
 use crate::meta;
@@ -27,7 +29,7 @@ pub(in crate::validate) fn pod_change(new: &Value, old: &Value, report: &mut Rep
         }
         _ => {}
     }
-    let tolerations = meta::list(new, &["tolerations"]);
+    let tolerations: HashSet<&Value> = meta::list(new, &["tolerations"]).iter().collect();
     if meta::list(old, &["tolerations"]).iter().any(|one| !tolerations.contains(one)) {
         let detail = "existing toleration can not be modified except its tolerationSeconds";
         report.forbidden("spec.tolerations", detail);

@@ -1,5 +1,6 @@
 //! Rules of a Service's addresses: cluster IPs and families, external IPs, load balancer ingress.
 
+use std::collections::HashSet;
 use std::net::IpAddr;
 
 use serde_json::Value;
@@ -71,10 +72,10 @@ pub(super) fn cluster_ips(spec: &Value, kind: &str, report: &mut Report) {
 }
 
 fn families(spec: &Value, report: &mut Report) {
-    let families = meta::list(spec, &["ipFamilies"]);
-    for (at, family) in families.iter().enumerate() {
+    let mut seen = HashSet::new();
+    for (at, family) in meta::list(spec, &["ipFamilies"]).iter().enumerate() {
         let path = format!("spec.ipFamilies[{at}]");
-        if families[..at].contains(family) {
+        if !seen.insert(family) {
             report.add(FieldError::duplicate(&path, family.clone()));
         }
         report.one_of(path, family, &FAMILIES);

@@ -10,6 +10,7 @@ use kube::{
 
 use super::{FIRST_RETRY, LONGEST_RETRY, Wish, Worker, drop_sandbox, stop_sandbox};
 use crate::pod::{
+    disk,
     manager::{full_name, remove_files},
     names, stop,
 };
@@ -30,6 +31,7 @@ impl Worker {
         for id in &sandboxes {
             stop_sandbox(&self.context, id).await;
         }
+        self.context.host_ports.release(&names::uid(&self.pod));
         self.refresh().await;
         self.observed.send_modify(|observed| {
             if let Some(sandbox) = &mut observed.sandbox {
@@ -45,7 +47,11 @@ impl Worker {
             drop_sandbox(&self.context, id).await;
         }
         for dir in [names::files_dir(&self.context.config, &names::uid(&self.pod)), self.log_dir()] {
-            if let Err(error) = remove_files(&dir) {
+            let removed = {
+                let dir = dir.clone();
+                disk::run(move || remove_files(&dir)).await
+            };
+            if let Err(error) = removed {
                 tracing::warn!("cannot remove {}: {error}", dir.display());
             }
         }
@@ -56,7 +62,7 @@ impl Worker {
     }
 
     /// Stops all running containers. The status follows each end; a shorter grace period takes effect at once.
-    async fn stop_containers(&mut self) {
+    pub(super) async fn stop_containers(&mut self) {
         let begun = Instant::now();
         let mut grace = stop::grace_of(&self.pod);
         loop {
@@ -69,7 +75,8 @@ impl Worker {
                 return;
             }
             let (context, pod) = (self.context.clone(), self.pod.clone());
-            let stopping = stop::stop(&context, &pod, address, runs, grace.saturating_sub(begun.elapsed()));
+            let deadline = stop::deadline(grace.saturating_sub(begun.elapsed()));
+            let stopping = stop::stop(&context, &pod, address, runs, deadline);
             tokio::pin!(stopping);
             loop {
                 self.publish(true);

@@ -1,20 +1,18 @@
 //! Bringing a pod up: its sandbox, and the runs of its containers.
 
-use std::{
-    fs,
-    path::PathBuf,
-    time::{Duration, Instant},
-};
+use std::{fs, path::PathBuf, time::Duration};
 
-use k8s_openapi::api::core::v1::Container;
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod};
 
-use super::{Wish, Worker, drop_sandbox, stop_sandbox};
+use super::{Wish, Worker, drop_sandbox, sleep_until, stop_sandbox};
 use crate::{
+    Config,
     cri::messages::*,
     pod::{
-        container,
+        container, disk,
         downward::Facts,
-        env, files, hosts, image, links, names,
+        env, fields, files, hosts, image, links, names,
         observed::{self, Run},
         plan::{self, SANDBOX},
         rotate, sandbox, security, sources, stop, termination, volumes,
@@ -24,6 +22,8 @@ use crate::{
 
 /// Runs of a container that are kept, for the last state and `kubectl logs --previous`.
 const KEPT_RUNS: usize = 2;
+/// Volumes that could not be brought up to date are tried again after this long.
+const REFRESH_AGAIN: Duration = Duration::from_secs(30);
 /// A postStart hook may take at least this long.
 const HOOK_LIMIT: Duration = Duration::from_secs(60);
 
@@ -34,15 +34,24 @@ impl Worker {
         let config = sandbox::config(&self.pod, &self.context.config, attempt, &self.context.machine_dns);
         let runtime = &self.context.runtime;
         let made = async {
-            fs::create_dir_all(&config.log_directory)
+            hosts::kernel_name(&self.pod, &self.context.config.cluster_domain)?;
+            self.context.host_ports.claim(&names::uid(&self.pod), &self.pod, &[])?;
+            let log_dir = config.log_directory.clone();
+            disk::run(move || fs::create_dir_all(log_dir))
+                .await
                 .map_err(|error| format!("{}: {error}", config.log_directory))?;
             let request =
                 RunPodSandboxRequest { config: Some(config.clone()), runtime_handler: String::new() };
             let answer = runtime.run_pod_sandbox(request).await.map_err(|error| error.to_string())?;
-            observed::sandbox(runtime, &answer.pod_sandbox_id).await.map_err(|error| error.to_string())
+            let sandbox = observed::sandbox(runtime, &answer.pod_sandbox_id).await;
+            sandbox.map_err(|error| error.to_string())
         };
         match made.await {
             Ok(sandbox) => {
+                self.lead_host_ports(&sandbox.ips);
+                for lack in fields::lacks(&self.pod) {
+                    self.context.record(&self.pod, Kind::Warning, "NotCarriedOut", lack);
+                }
                 self.memories.remove(SANDBOX);
                 self.observed.send_modify(|observed| observed.sandbox = Some(sandbox));
             }
@@ -71,16 +80,23 @@ impl Worker {
     pub(super) async fn start(&mut self, name: &str, attempt: u32) {
         let Some(container) = self.container(name).cloned() else { return };
         self.publish(false);
+        if let Some(message) = fields::refusal(&self.pod, &container) {
+            let sentence = format!("Error: {message}");
+            self.context.record_container(&self.pod, name, Kind::Warning, "Failed", sentence);
+            return self.hinder(name, plan::CONFIG, message);
+        }
         let mut wishes = self.wishes.clone();
         let told = (self.context.clone(), self.pod.clone(), name.to_owned());
         let tell = |kind, reason, message| {
             let (context, pod, name) = &told;
             context.record_container(pod, name, kind, reason, message);
         };
-        // A pull may take minutes; a deletion does not wait for it.
+        // A pull may take minutes; neither a deletion nor the pod's deadline waits for it.
+        let deadline = self.deadline();
         let ready = tokio::select! {
             ready = image::ensure(&self.context.runtime, &self.context.imported, &container, &tell) => ready,
             _ = wishes.wait_for(Wish::is_stop) => return,
+            () = sleep_until(deadline) => return,
         };
         let ready = match ready {
             Ok(ready) => ready,
@@ -129,41 +145,55 @@ impl Worker {
         if self.sources.is_none() {
             self.sources = sources::Watch::start(&self.context.client, &pod);
         }
-        let sources =
+        let mut sources =
             files::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
-        let dir = names::files_dir(&self.context.config, &names::uid(&pod));
-        let places = match &self.places {
-            Some(places) => places.clone(),
-            None => match volumes::prepare(&pod, &facts, &sources, &dir.join("volumes")) {
-                Ok(places) => self.places.insert(places).clone(),
-                Err(message) => {
-                    self.context.record(&pod, Kind::Warning, "FailedMount", message.clone());
-                    return Err((plan::MOUNT, message));
-                }
-            },
-        };
+        let tokens = self.tokens.fetch(&self.context.client, &pod).await;
+        sources.tokens = tokens.map_err(|message| {
+            self.context.record(&pod, Kind::Warning, "FailedMount", message.clone());
+            (plan::MOUNT, message)
+        })?;
+        self.refresh_at = self.tokens.renew_at();
+        if self.places.is_none() {
+            let (pod, facts, sources, folders) =
+                (pod.clone(), facts.clone(), sources.clone(), self.volume_folders());
+            let memory = self.context.machine.memory;
+            let made = disk::run(move || volumes::prepare(&pod, &facts, &sources, &folders, memory)).await;
+            if let Err(message) = &made {
+                self.context.record(&self.pod, Kind::Warning, "FailedMount", message.clone());
+            }
+            self.places = Some(made.map_err(|message| (plan::MOUNT, message))?);
+        }
+        let places = self.places.clone().unwrap_or_default();
         let services =
             links::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
         let environment = env::environment(&pod, container, &facts, &sources, links::variables(&services))
             .map_err(|message| (CONFIG, message))?;
-        let hosts = self
-            .write_hosts(&facts)
-            .map_err(|error| (CONFIG, format!("cannot write /etc/hosts: {error}")))?;
-        let mut mounts = volumes::mounts(&pod, container, &places, &environment, &hosts)
-            .map_err(|message| (CONFIG, message))?;
-        let termination = termination::mount(&self.context.config, &pod, container, attempt);
-        mounts.push(
-            termination.map_err(|error| (CREATE, format!("cannot write the termination log: {error}")))?,
-        );
-        let config = container::config(&pod, container, attempt, &image.id, &environment, mounts);
         let (sandbox_id, sandbox_attempt) = match &self.observed.borrow().sandbox {
             Some(sandbox) => (sandbox.id.clone(), sandbox.attempt),
             None => return Ok(()),
         };
         let sandbox_config =
             sandbox::config(&pod, &self.context.config, sandbox_attempt, &self.context.machine_dns);
-        let log_dir = PathBuf::from(&sandbox_config.log_directory).join(&container.name);
-        fs::create_dir_all(&log_dir).map_err(|error| (CREATE, format!("{}: {error}", log_dir.display())))?;
+        let made = {
+            let (context, pod, container) = (self.context.clone(), pod.clone(), container.clone());
+            let (environment, folders) = (environment.clone(), self.volume_folders());
+            let log_dir = PathBuf::from(&sandbox_config.log_directory).join(&container.name);
+            disk::run(move || {
+                let hosts = write_hosts(&context.config, &pod, &facts)
+                    .map_err(|error| (CONFIG, format!("cannot write /etc/hosts: {error}")))?;
+                let mut mounts = volumes::mounts(&pod, &container, &places, &environment, &hosts, &folders)
+                    .map_err(|message| (CONFIG, message))?;
+                let termination = termination::mount(&context.config, &pod, &container, attempt);
+                mounts.push(
+                    termination
+                        .map_err(|error| (CREATE, format!("cannot write the termination log: {error}")))?,
+                );
+                fs::create_dir_all(&log_dir)
+                    .map_err(|error| (CREATE, format!("{}: {error}", log_dir.display())))?;
+                Ok(mounts)
+            })
+        };
+        let config = container::config(&pod, container, attempt, &image.id, &environment, made.await?);
         let request = CreateContainerRequest {
             pod_sandbox_id: sandbox_id.clone(),
             config: Some(config),
@@ -226,7 +256,7 @@ impl Worker {
                     "FailedPostStartHook",
                     sentence,
                 );
-                let deadline = Instant::now() + stop::grace_of(&self.pod);
+                let deadline = stop::deadline(stop::grace_of(&self.pod));
                 let why = "FailedPostStartHook".to_owned();
                 stop::stop_one(&self.context, &self.pod, address, container, run.id, deadline, why).await;
                 return;
@@ -245,20 +275,31 @@ impl Worker {
             tracing::debug!(container = run.id, "cannot remove an old run: {error}");
         }
         let log = self.log_dir().join(names::log_path(name, run.attempt));
-        if let Err(error) = rotate::remove(&log) {
-            tracing::debug!("cannot remove {}: {error}", log.display());
-        }
+        disk::run(move || {
+            if let Err(error) = rotate::remove(&log) {
+                tracing::debug!("cannot remove {}: {error}", log.display());
+            }
+        })
+        .await;
     }
 
-    /// Brings the volumes that are made from objects up to date.
-    pub(super) async fn refresh_volumes(&self) {
-        match files::fetch(&self.context.client, &self.pod).await {
-            Ok(sources) => {
-                let dir = names::files_dir(&self.context.config, &names::uid(&self.pod)).join("volumes");
-                volumes::refresh(&self.pod, &self.facts(), &sources, &dir);
+    /// Brings the volumes that are made from objects up to date. What fails is tried again.
+    pub(super) async fn refresh_volumes(&mut self) {
+        let refreshed = async {
+            let mut sources =
+                files::fetch(&self.context.client, &self.pod).await.map_err(|error| error.to_string())?;
+            sources.tokens = self.tokens.fetch(&self.context.client, &self.pod).await?;
+            let (pod, facts, folders) = (self.pod.clone(), self.facts(), self.volume_folders());
+            let refreshed = disk::run(move || volumes::refresh(&pod, &facts, &sources, &folders)).await;
+            refreshed.map_err(|error| error.to_string())
+        };
+        self.refresh_at = match refreshed.await {
+            Ok(()) => self.tokens.renew_at(),
+            Err(error) => {
+                tracing::warn!("the volumes of a pod are not brought up to date: {error}");
+                Timestamp::now().saturating_add(REFRESH_AGAIN).ok()
             }
-            Err(error) => tracing::warn!("the volumes of a pod are not brought up to date: {error}"),
-        }
+        };
     }
 
     fn facts(&self) -> Facts {
@@ -272,11 +313,22 @@ impl Worker {
         }
     }
 
-    fn write_hosts(&self, facts: &Facts) -> std::io::Result<PathBuf> {
-        let dir = names::files_dir(&self.context.config, &names::uid(&self.pod));
-        fs::create_dir_all(&dir)?;
-        let path = dir.join("etc-hosts");
-        fs::write(&path, hosts::hosts_file(&self.pod, &facts.pod_ips, &self.context.config.cluster_domain))?;
-        Ok(path)
+    /// Lets the pod's host ports lead to its addresses. The pod runs without them if that fails.
+    pub(super) fn lead_host_ports(&self, addresses: &[std::net::IpAddr]) {
+        if let Err(error) = self.context.host_ports.claim(&names::uid(&self.pod), &self.pod, addresses) {
+            self.context.record(&self.pod, Kind::Warning, "HostPortFailed", error);
+        }
     }
+
+    fn volume_folders(&self) -> volumes::Folders {
+        volumes::Folders::new(&names::files_dir(&self.context.config, &names::uid(&self.pod)))
+    }
+}
+
+fn write_hosts(config: &Config, pod: &Pod, facts: &Facts) -> std::io::Result<PathBuf> {
+    let dir = names::files_dir(config, &names::uid(pod));
+    disk::make_private(&dir)?;
+    let path = dir.join("etc-hosts");
+    fs::write(&path, hosts::hosts_file(pod, &facts.pod_ips, &config.cluster_domain))?;
+    Ok(path)
 }
