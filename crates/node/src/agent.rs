@@ -3,7 +3,7 @@
 use std::{fs, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::OptionFuture};
-use k8s_openapi::api::core::v1::Node;
+use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use kube::{Client, Resource};
 use service::Cidr;
 use tokio::{
@@ -17,25 +17,27 @@ use crate::{
     cri::{
         self,
         events::{self, Heard},
-        messages::{StatusRequest, VersionRequest},
+        messages::{ListImagesRequest, VersionRequest},
     },
-    image::{self, Imported},
+    health::{self, Health},
+    image::{self, Importer, Looked},
     machine::Machine,
     neighbours, network,
     pod::{self, Context, HostPorts, News, Registry},
     recorder::{Kind, Recorder},
     register::{self, Facts},
     server::Server,
+    uplink,
 };
 
 /// Container events that a slow worker may be behind before it must look at the runtime's lists.
 const NEWS: usize = 1024;
-/// How long the runtime may take to notice the network configuration.
+/// How long the runtime may take to notice the network configuration before the cluster is told that it has not.
 const NETWORK_TIMEOUT: Duration = Duration::from_secs(30);
-/// The runtime is asked this often meanwhile; it has no event for it.
-const NETWORK_STEP: Duration = Duration::from_millis(20);
 /// How often the node's status is written even when nothing changed, as with the kubelet.
 const HEARTBEAT: Duration = Duration::from_secs(300);
+/// Images that come one after the other are reported together after this long.
+const GROUP: Duration = Duration::from_millis(100);
 /// A part that failed is started again after this long.
 const RESTART: Duration = Duration::from_secs(1);
 
@@ -80,7 +82,7 @@ async fn serve(
     let server = Server::bind(config).await?;
     let machine = Machine::look(&config.data_dir);
     let port = server.port();
-    let facts = Facts { machine: machine.clone(), runtime_version: String::new(), port };
+    let facts = Facts { machine: machine.clone(), runtime_version: String::new(), port, images: Vec::new() };
     // The cluster gives out the podCIDR while the runtime starts.
     let registration = async {
         let node = register::register(&client, config, &facts, None).await;
@@ -88,7 +90,7 @@ async fn serve(
         network::write_config(config, pod_cidr)?;
         Ok((node, pod_cidr))
     };
-    let ((node, pod_cidr), (runtime, imported)) =
+    let ((node, pod_cidr), (runtime, importer)) =
         futures::future::try_join(registration, start_runtime(config, containerd)).await?;
     let unusable = |source| Error::Runtime { socket: config.runtime_socket(), source };
     let version = runtime.version(VersionRequest::default()).await.map_err(unusable)?;
@@ -98,13 +100,15 @@ async fn serve(
     let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
     let (recorder, events) = Recorder::new(client.clone(), config.name.clone());
     let machine_dns = pod::parse_resolv_conf(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
+    let health = Arc::new(watch::Sender::new(Health::default()));
     let context = Arc::new(Context {
         client: client.clone(),
         runtime: runtime.clone(),
         runtime_name: version.runtime_name,
         config: config.clone(),
-        imported,
+        imported: importer.imported(),
         recorder: recorder.clone(),
+        health: health.subscribe(),
         news: broadcast::Sender::new(NEWS),
         machine_dns,
         machine,
@@ -112,17 +116,23 @@ async fn serve(
         host_ports: HostPorts::new(&config.name),
     });
     tasks.spawn(events.map(Ok));
-    tasks.spawn(relay(context.clone()).map(Ok));
+    let images = Arc::new(Notify::new());
+    tasks.spawn(relay(context.clone(), images.clone()).map(Ok));
+    tasks.spawn(import(context.clone(), importer, node.object_ref(&()), images.clone()));
+    tasks.spawn(follow_runtime(context.clone(), health.clone()).map(Ok));
     tasks.spawn(pod::manage(context.clone()).map(Ok));
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
     let identity = Identity { object: watch::Sender::new(node.clone()), pod_cidr, deleted: Arc::default() };
-    tasks.spawn(register::keep_lease(client.clone(), identity.object.subscribe()).map(Ok));
+    let lease = register::keep_lease(client.clone(), identity.object.subscribe(), health.subscribe());
+    tasks.spawn(lease.map(Ok));
     let (nodes_client, name, deleted) = (client.clone(), config.name.clone(), identity.deleted.clone());
-    tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted).await });
+    let (changed, changes) = watch::channel(());
+    tasks.spawn(uplink::follow(config.internal_ip, health.clone(), changed));
+    tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted, changes).await });
     recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
-        outcome = report(&client, config, &facts, &runtime, &identity, ready) => outcome,
+        outcome = report(&context, &facts, &identity, &images, ready) => outcome,
         Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| {
             Err(Error::Network(format!("a part of the node agent failed: {panic}")))
         }),
@@ -143,7 +153,7 @@ struct Identity {
 async fn start_runtime(
     config: &Config,
     containerd: &mut Option<Containerd>,
-) -> Result<(cri::Client, Imported), Error> {
+) -> Result<(cri::Client, Importer), Error> {
     let socket = config.runtime_socket();
     let unusable = |source| Error::Runtime { socket: socket.clone(), source };
     if config.runtime_endpoint.is_none() {
@@ -151,16 +161,34 @@ async fn start_runtime(
     }
     tracing::info!(socket = %socket.display(), "the container runtime answers");
     let runtime = cri::Client::new(&socket).map_err(unusable)?;
-    let imported = match image::import_all(config, &runtime).await {
+    let mut importer = Importer::open(config)?;
+    match importer.begin(&runtime).await {
         // A foreign runtime has a sandbox image of its own, and perhaps no way to import.
-        Err(error) if config.runtime_endpoint.is_some() => {
-            tracing::warn!("{error}");
-            Imported::default()
-        }
-        imported => imported?,
-    };
+        Err(error) if config.runtime_endpoint.is_some() => tracing::warn!("{error}"),
+        begun => begun?,
+    }
     tracing::info!("the images are there");
-    Ok((runtime, imported))
+    Ok((runtime, importer))
+}
+
+/// Imports archives as they come, and says what cannot be imported.
+async fn import(
+    context: Arc<Context>,
+    importer: Importer,
+    node: ObjectReference,
+    images: Arc<Notify>,
+) -> Result<(), Error> {
+    let tell = |looked: Looked| {
+        if looked.news {
+            images.notify_one();
+        }
+        for complaint in looked.complaints {
+            tracing::warn!("{complaint}");
+            context.recorder.record(&node, Kind::Warning, "FailedImport", complaint);
+        }
+    };
+    let followed = image::follow(importer, context.runtime.clone(), tell).await;
+    followed.map_err(Error::file("watch", context.config.images_dir.clone()))
 }
 
 /// Starts containerd again when it ends. Containers do not notice.
@@ -174,8 +202,8 @@ async fn supervise(config: &Config, containerd: &mut Option<Containerd>) -> Resu
     std::future::pending().await
 }
 
-/// Passes the runtime's events on to the workers, for ever.
-async fn relay(context: Arc<Context>) {
+/// Passes the runtime's events on to the workers, and to whoever reports its `images`, for ever.
+async fn relay(context: Arc<Context>, images: Arc<Notify>) {
     let tell = |news| {
         // No worker is no mistake.
         let _ = context.news.send(news);
@@ -187,6 +215,7 @@ async fn relay(context: Arc<Context>) {
             tokio::select! {
                 heard = told.next() => match heard {
                     Some(Heard::Event(event)) => tell(News::Event(event)),
+                    Some(Heard::Images) => images.notify_one(),
                     Some(Heard::Listening) => {
                         tell(News::Resync);
                         again.set(Some(tokio::time::sleep(RESTART)).into());
@@ -205,29 +234,66 @@ async fn relay(context: Arc<Context>) {
     }
 }
 
-/// Reports the node as ready once runtime and network are, and its heartbeat from then on.
+/// Follows the runtime's health, and has the workers look at it again when it was silent: events may be late or lost.
+async fn follow_runtime(context: Arc<Context>, health: Arc<watch::Sender<Health>>) {
+    let news = context.news.clone();
+    let compare = || {
+        let news = news.clone();
+        tokio::spawn(async move {
+            let _ = news.send(News::Resync);
+            // The lists may have been behind.
+            tokio::time::sleep(RESTART).await;
+            let _ = news.send(News::Resync);
+        });
+    };
+    health::watch_runtime(context.runtime.clone(), &health, compare).await;
+}
+
+/// Reports the node's status: once it is ready, whenever its health changes, and as a heartbeat.
 async fn report(
-    client: &Client,
-    config: &Config,
+    context: &Context,
     facts: &Facts,
-    runtime: &cri::Client,
     identity: &Identity,
+    images: &Notify,
     ready: oneshot::Sender<()>,
 ) -> Result<(), Error> {
+    let (client, config) = (&context.client, &context.config);
+    let mut facts = facts.clone();
     let mut ready = Some(ready);
+    let mut told = None;
+    let mut health = context.health.clone();
+    let _ = tokio::time::timeout(NETWORK_TIMEOUT, health.wait_for(Health::is_ready)).await;
     loop {
-        let is_ready = wait_until_ready(runtime).await;
-        match register::report(client, config, facts, is_ready).await {
-            Ok(()) if is_ready => {
-                if let Some(ready) = ready.take() {
+        let now = health.borrow_and_update().clone();
+        // A runtime that does not answer has the images that it had.
+        if now.runtime.is_none()
+            && let Ok(list) = context.runtime.list_images(ListImagesRequest {}).await
+        {
+            facts.images = register::images(list.images, &context.imported);
+        }
+        match register::report(client, config, &facts, &now).await {
+            Ok(()) => {
+                if now.is_ready()
+                    && let Some(ready) = ready.take()
+                {
                     let _ = ready.send(());
                 }
-                let _ = tokio::time::timeout(HEARTBEAT, identity.deleted.notified()).await;
+                if told.replace(now.is_ready()) != Some(now.is_ready()) {
+                    tell_readiness(context, identity, now.is_ready());
+                }
+                tokio::select! {
+                    changed = health.changed() => if changed.is_err() {
+                        std::future::pending::<()>().await;
+                    },
+                    () = identity.deleted.notified() => {}
+                    // They come in groups.
+                    () = images.notified() => tokio::time::sleep(GROUP).await,
+                    () = tokio::time::sleep(HEARTBEAT) => {}
+                }
             }
-            Ok(()) => {}
             // Someone deleted the Node object; as long as we run, there is one.
             Err(kube::Error::Api(answer)) if answer.code == 404 => {
-                let node = register::register(client, config, facts, Some(identity.pod_cidr)).await;
+                let node = register::register(client, config, &facts, Some(identity.pod_cidr)).await;
                 identity.object.send_replace(node);
             }
             Err(error) => {
@@ -238,18 +304,8 @@ async fn report(
     }
 }
 
-/// Waits until the runtime says that it and the pod network are ready; false when it does not in time.
-async fn wait_until_ready(runtime: &cri::Client) -> bool {
-    let ready = async {
-        loop {
-            if let Ok(answer) = runtime.status(StatusRequest { verbose: false }).await
-                && let Some(status) = answer.status
-                && status.conditions.iter().all(|condition| condition.status)
-            {
-                return;
-            }
-            tokio::time::sleep(NETWORK_STEP).await;
-        }
-    };
-    tokio::time::timeout(NETWORK_TIMEOUT, ready).await.is_ok()
+fn tell_readiness(context: &Context, identity: &Identity, is_ready: bool) {
+    let reason = if is_ready { "NodeReady" } else { "NodeNotReady" };
+    let sentence = format!("Node {} status is now: {reason}", context.config.name);
+    context.recorder.record(&identity.object.borrow().object_ref(&()), Kind::Normal, reason, sentence);
 }

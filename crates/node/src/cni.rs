@@ -12,7 +12,7 @@ pub mod ipam;
 
 mod bridge;
 mod command;
-mod netns;
+pub(crate) mod netns;
 mod protocol;
 
 pub use protocol::{BRIDGE, NetworkConfig, PLUGIN, config_list};

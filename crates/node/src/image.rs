@@ -4,12 +4,20 @@ pub mod pause;
 
 mod archive;
 mod import;
+mod inspect;
 mod reference;
 mod stand_ins;
 mod tar;
+mod watch;
 
 pub(crate) use archive::ARCHITECTURE;
 pub use archive::{File, Image};
-pub use import::{Imported, import_all};
+pub use import::{Imported, digest, has_imported, import_all};
+pub(crate) use import::{Importer, Looked};
+pub use inspect::inspect;
+#[cfg(feature = "fuzz")]
+pub(crate) use inspect::{names, paths};
 pub use reference::normalize;
 pub use stand_ins::{STAND_INS, write_stand_ins};
+pub use tar::Fault;
+pub(crate) use watch::follow;

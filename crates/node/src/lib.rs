@@ -10,8 +10,8 @@
 //! * `agent` starts the parts and ends them; nothing else knows all of them.
 //! * `pod` has a worker for each pod. What to do next (`pod::plan`) and what to report (`pod::status`) are
 //!   pure functions; everything else about a pod is either one of their inputs or a step they ask for.
-//! * The runtime is only ever reached through [`cri`], the kernel's network through [`cni`], `routes` and
-//!   `masquerade`.
+//! * The runtime is only ever reached through [`cri`], the kernel's network through [`cni`], `routes`, `uplink`
+//!   and `masquerade`.
 //! * Nothing is global: several nodes run in one process, each on a thread in its own network namespace, with
 //!   its own folders, sockets and cgroups.
 //! * No part polls what has an event; where there is none, a comment says so.
@@ -20,6 +20,8 @@ pub mod cni;
 pub mod config;
 pub mod containerd;
 pub mod cri;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod image;
 
 pub use agent::run;
@@ -29,6 +31,7 @@ pub use remove::remove_all;
 
 mod agent;
 mod error;
+mod health;
 mod logs;
 mod machine;
 mod masquerade;
@@ -41,4 +44,6 @@ mod register;
 mod remove;
 mod routes;
 mod server;
+mod spdy;
 mod sys;
+mod uplink;

@@ -5,7 +5,7 @@
 
 use std::{collections::BTreeMap, net::IpAddr};
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Node;
@@ -42,16 +42,35 @@ impl From<&Node> for Neighbour {
     }
 }
 
-/// Keeps routes and masquerading of the current network namespace in step with the Node objects. `own_name`
-/// is the node that we are; `deleted` is told when its object is. Ends only with an error.
-pub(crate) async fn follow(client: Client, own_name: &str, deleted: &Notify) -> Result<(), Error> {
-    let mut routes = Routes::open().await?;
+/// Keeps routes and masquerading of the current network namespace in step with the Node objects, and with what
+/// `changed` says has happened to the kernel's routes. `own_name` is the node that we are; `deleted` is told when its
+/// object is. Ends only with an error.
+pub(crate) async fn follow(
+    client: Client,
+    own_name: &str,
+    deleted: &Notify,
+    mut changed: watch::Receiver<()>,
+) -> Result<(), Error> {
+    let mut routes = Routes::open()?;
     let mut masquerade = Masquerade::open(own_name)?;
     let mut nodes: BTreeMap<String, Neighbour> = BTreeMap::new();
     let mut listing = true;
     let events = watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
     pin_mut!(events);
-    while let Some(event) = events.next().await {
+    loop {
+        let event = tokio::select! {
+            event = events.next() => match event {
+                Some(event) => event,
+                None => return Ok(()),
+            },
+            Ok(()) = changed.changed() => {
+                if !listing {
+                    let others = nodes.iter().filter(|(name, _)| *name != own_name).map(|(_, node)| node);
+                    routes.follow(others).await;
+                }
+                continue;
+            }
+        };
         match event {
             Ok(watcher::Event::Init) => {
                 listing = true;
@@ -79,7 +98,6 @@ pub(crate) async fn follow(client: Client, own_name: &str, deleted: &Notify) -> 
             masquerade.follow(nodes.get(own_name), nodes.values());
         }
     }
-    Ok(())
 }
 
 #[cfg(test)]

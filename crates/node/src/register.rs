@@ -7,8 +7,8 @@ use k8s_openapi::{
     api::{
         coordination::v1::{Lease, LeaseSpec},
         core::v1::{
-            DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec, NodeStatus,
-            NodeSystemInfo,
+            ContainerImage, DaemonEndpoint, Node, NodeAddress, NodeCondition, NodeDaemonEndpoints, NodeSpec,
+            NodeStatus, NodeSystemInfo,
         },
     },
     apimachinery::pkg::{
@@ -25,7 +25,13 @@ use serde_json::json;
 use service::Cidr;
 use tokio::sync::watch;
 
-use crate::{Config, Error, image::ARCHITECTURE, machine::Machine};
+use crate::{
+    Config, Error,
+    cri::messages::Image,
+    health::Health,
+    image::{ARCHITECTURE, Imported},
+    machine::Machine,
+};
 
 /// The version of Kubernetes whose node agent this one behaves like, and who it is.
 const VERSION: &str = concat!("v1.36.0+portolan.", env!("CARGO_PKG_VERSION"));
@@ -37,6 +43,10 @@ const LEASE_DURATION: i32 = 40;
 const RENEWAL: Duration = Duration::from_secs(10);
 /// Pods that a node takes.
 const MAX_PODS: u32 = 110;
+/// How many images the Node object tells of (the kubelet's `nodeStatusMaxImages`).
+const MAX_IMAGES: usize = 50;
+/// How many names of each, unless it has more tags (the kubelet's `MaxNamesPerImageInNodeStatus`).
+const MAX_NAMES: usize = 5;
 /// How long a failed request to the API server waits before it is repeated.
 const RETRY: Duration = Duration::from_millis(500);
 
@@ -49,6 +59,25 @@ pub(crate) struct Facts {
     pub(crate) runtime_version: String,
     /// The port of the node's API.
     pub(crate) port: u16,
+    /// Images that are here.
+    pub(crate) images: Vec<ContainerImage>,
+}
+
+/// The runtime's images as the Node object tells them: those that came from archives, which somebody may wait for, and
+/// of the others the largest, as the kubelet does.
+pub(crate) fn images(mut all: Vec<Image>, imported: &Imported) -> Vec<ContainerImage> {
+    let is_imported = |image: &Image| image.repo_tags.iter().any(|name| imported.contains(name));
+    all.sort_by_key(|image| (!is_imported(image), std::cmp::Reverse(image.size)));
+    let count = all.iter().filter(|image| is_imported(image)).count().max(MAX_IMAGES);
+    let told = all.into_iter().take(count).map(|image| {
+        let room = MAX_NAMES.saturating_sub(image.repo_tags.len()).max(1);
+        let digests = image.repo_digests.into_iter().take(room);
+        ContainerImage {
+            names: Some(digests.chain(image.repo_tags).collect()),
+            size_bytes: Some(i64::try_from(image.size).unwrap_or(i64::MAX)),
+        }
+    });
+    told.collect()
 }
 
 /// Makes the Node object, or updates the labels of an older one. The node is not ready yet. `pod_cidr` is what
@@ -73,7 +102,7 @@ pub(crate) async fn register(
                 pod_cidrs: pod_cidr.map(|cidr| vec![cidr.to_string()]),
                 ..Default::default()
             }),
-            status: Some(status(config, facts, false, &[])),
+            status: Some(status(config, facts, &Health::default(), &[])),
         };
         let made = match nodes.create(&PostParams::default(), &node).await {
             Err(kube::Error::Api(answer)) if answer.code == 409 => {
@@ -90,16 +119,16 @@ pub(crate) async fn register(
     }
 }
 
-/// Writes the node's status. `ready` when runtime and network are.
+/// Writes the node's status.
 pub(crate) async fn report(
     client: &Client,
     config: &Config,
     facts: &Facts,
-    ready: bool,
+    health: &Health,
 ) -> Result<(), kube::Error> {
     let nodes = Api::<Node>::all(client.clone());
     let old = nodes.get(&config.name).await?.status.and_then(|status| status.conditions).unwrap_or_default();
-    let patch = json!({"status": status(config, facts, ready, &old)});
+    let patch = json!({"status": status(config, facts, health, &old)});
     nodes.patch_status(&config.name, &PatchParams::default(), &Patch::Merge(patch)).await.map(drop)
 }
 
@@ -121,14 +150,22 @@ pub(crate) async fn pod_cidr(client: &Client, name: &str) -> Result<Cidr, Error>
     Err(Error::Network(format!("the watch of node {name} ended before it had a podCIDR")))
 }
 
-/// Renews the Lease of the newest Node object for ever.
-pub(crate) async fn keep_lease(client: Client, node: watch::Receiver<Node>) {
+/// Renews the Lease of the newest Node object for ever, except while the node's link is down: an API server in the same
+/// process must not believe more than one that is reached over that link.
+pub(crate) async fn keep_lease(
+    client: Client,
+    node: watch::Receiver<Node>,
+    mut health: watch::Receiver<Health>,
+) {
     let leases = Api::<Lease>::namespaced(client, LEASE_NAMESPACE);
     let name = node.borrow().name_any();
     let mut ticks = tokio::time::interval(RENEWAL);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
+        if health.wait_for(|health| health.link.is_none()).await.is_err() {
+            return;
+        }
         let renewed = json!({"spec": {"renewTime": MicroTime(Timestamp::now())}});
         let result = match leases.patch(&name, &PatchParams::default(), &Patch::Merge(renewed)).await {
             Err(kube::Error::Api(answer)) if answer.code == 404 => {
@@ -182,7 +219,7 @@ fn labels(config: &Config) -> BTreeMap<String, String> {
     known.into_iter().chain(config.labels.clone()).collect()
 }
 
-fn status(config: &Config, facts: &Facts, ready: bool, old: &[NodeCondition]) -> NodeStatus {
+fn status(config: &Config, facts: &Facts, health: &Health, old: &[NodeCondition]) -> NodeStatus {
     let machine = &facts.machine;
     let resources: BTreeMap<String, Quantity> = [
         ("cpu", machine.cpus.to_string()),
@@ -199,8 +236,9 @@ fn status(config: &Config, facts: &Facts, ready: bool, old: &[NodeCondition]) ->
             address("Hostname", config.name.clone()),
         ]),
         capacity: Some(resources.clone()),
+        images: Some(facts.images.clone()),
         allocatable: Some(resources),
-        conditions: Some(conditions(ready, old, Timestamp::now())),
+        conditions: Some(conditions(health.problems().as_deref(), old, Timestamp::now())),
         daemon_endpoints: Some(NodeDaemonEndpoints {
             kubelet_endpoint: Some(DaemonEndpoint { port: i32::from(facts.port) }),
         }),
@@ -221,11 +259,11 @@ fn status(config: &Config, facts: &Facts, ready: bool, old: &[NodeCondition]) ->
     }
 }
 
-fn conditions(ready: bool, old: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
-    let ready = if ready {
-        ("Ready", "True", "KubeletReady", "the node agent is posting ready status")
-    } else {
-        ("Ready", "False", "KubeletNotReady", "the container runtime or the pod network is not ready")
+/// The node's conditions; it is not ready because of `problem`.
+fn conditions(problem: Option<&str>, old: &[NodeCondition], now: Timestamp) -> Vec<NodeCondition> {
+    let ready = match problem {
+        None => ("Ready", "True", "KubeletReady", "the node agent is posting ready status"),
+        Some(problem) => ("Ready", "False", "KubeletNotReady", problem),
     };
     let well = [
         ("MemoryPressure", "False", "KubeletHasSufficientMemory", "the node has sufficient memory available"),
@@ -255,8 +293,9 @@ mod tests {
     #[test]
     fn a_condition_keeps_its_transition_time_while_its_status_stays() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let first = conditions(false, &[], at(1));
-        let second = conditions(true, &first, at(2));
+        let first = conditions(Some("the runtime is down"), &[], at(1));
+        assert_eq!(first.last().unwrap().message.as_deref(), Some("the runtime is down"));
+        let second = conditions(None, &first, at(2));
         let time = |type_: &str| {
             second.iter().find(|condition| condition.type_ == type_).unwrap().last_transition_time.clone()
         };
@@ -270,5 +309,17 @@ mod tests {
         config.labels.insert("zone".into(), "a".into());
         let labels = labels(&config);
         assert_eq!((labels["kubernetes.io/hostname"].as_str(), labels["zone"].as_str()), ("node1", "a"));
+    }
+
+    #[test]
+    fn images_from_archives_are_all_told_and_of_the_others_the_largest() {
+        let image = |name: String, size| Image { repo_tags: vec![name], size, ..Default::default() };
+        let mut all: Vec<Image> =
+            (0..60).map(|number| image(format!("pulled{number}:1"), 100 + number)).collect();
+        all.push(image("docker.io/library/small:latest".into(), 1));
+        let told = images(all, &Imported::of(&["small"]));
+        assert_eq!(told.len(), MAX_IMAGES);
+        assert_eq!(told[0].names.as_deref().unwrap(), ["docker.io/library/small:latest"]);
+        assert_eq!((told[1].size_bytes, told[49].size_bytes), (Some(159), Some(111)));
     }
 }

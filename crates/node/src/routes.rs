@@ -15,7 +15,7 @@ use service::Cidr;
 use crate::{Error, cni, neighbours::Neighbour};
 
 /// The routing protocol number that marks our routes (rtnetlink(7); numbers above 4 are the users').
-const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x70);
+pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x70);
 
 /// The podCIDR of a node and where its pods are reached.
 type Hop = (Cidr, IpAddr);
@@ -23,25 +23,30 @@ type Hop = (Cidr, IpAddr);
 /// Our routes in the network namespace in which they were opened.
 pub(crate) struct Routes {
     handle: Handle,
-    installed: BTreeMap<Cidr, IpAddr>,
 }
 
 impl Routes {
-    /// Begins with the routes that an earlier process left, so that nothing is interrupted.
+    /// Changes nothing yet.
     ///
     /// # Errors
-    /// The kernel does not list its routes.
-    pub(crate) async fn open() -> Result<Self, Error> {
-        let failed = |error: &dyn std::fmt::Display| Error::Network(format!("cannot manage routes: {error}"));
-        let handle = cni::netlink().map_err(|error| failed(&error))?;
-        let left = own_routes(&handle).await.map_err(|error| failed(&error))?;
-        Ok(Self { handle, installed: left.iter().filter_map(hop_of).collect() })
+    /// There is no netlink.
+    pub(crate) fn open() -> Result<Self, Error> {
+        let handle = cni::netlink();
+        let handle = handle.map_err(|error| Error::Network(format!("cannot manage routes: {error}")))?;
+        Ok(Self { handle })
     }
 
-    /// Changes the kernel's routes to those that lead to the pods of these nodes, which are all but this one.
+    /// Changes the kernel's routes to those that lead to the pods of these nodes, which are all but this one. What
+    /// the kernel has is looked at each time: an earlier process may have left some, and a link that was down has lost
+    /// them.
     pub(crate) async fn follow(&mut self, others: impl Iterator<Item = &Neighbour>) {
-        let wanted = others.flat_map(hops).collect();
-        self.installed = apply(&self.handle, std::mem::take(&mut self.installed), wanted).await;
+        match own_routes(&self.handle).await {
+            Ok(installed) => {
+                let installed = installed.iter().filter_map(hop_of).collect();
+                apply(&self.handle, installed, others.flat_map(hops).collect()).await;
+            }
+            Err(error) => tracing::warn!("cannot list the routes to pods of other nodes: {error}"),
+        }
     }
 }
 
@@ -53,34 +58,23 @@ fn hops(node: &Neighbour) -> impl Iterator<Item = Hop> {
     })
 }
 
-/// Changes the kernel's routes from `installed` to `wanted`; returns what is installed then.
-async fn apply(
-    handle: &Handle,
-    installed: BTreeMap<Cidr, IpAddr>,
-    wanted: BTreeMap<Cidr, IpAddr>,
-) -> BTreeMap<Cidr, IpAddr> {
-    let mut now = installed.clone();
-    for (cidr, via) in installed.into_iter().filter(|(cidr, _)| !wanted.contains_key(cidr)) {
-        now.remove(&cidr);
+/// Changes the kernel's routes from `installed` to `wanted`.
+async fn apply(handle: &Handle, installed: BTreeMap<Cidr, IpAddr>, wanted: BTreeMap<Cidr, IpAddr>) {
+    for (&cidr, &via) in installed.iter().filter(|(cidr, _)| !wanted.contains_key(cidr)) {
         let Some(route) = route((cidr, via)) else { continue };
         if let Err(error) = handle.route().del(route).execute().await {
             tracing::warn!("cannot remove the route to pods {cidr}: {error}");
         }
     }
-    for (cidr, via) in wanted.into_iter().filter(|(cidr, via)| now.get(cidr) != Some(via)).collect::<Vec<_>>()
-    {
+    for (cidr, via) in wanted.into_iter().filter(|(cidr, via)| installed.get(cidr) != Some(via)) {
         let Some(route) = route((cidr, via)) else { continue };
-        match handle.route().add(route).replace().execute().await {
-            Ok(()) => {
-                now.insert(cidr, via);
-            }
-            Err(error) => tracing::warn!(
+        if let Err(error) = handle.route().add(route).replace().execute().await {
+            tracing::warn!(
                 "cannot add the route to pods {cidr} via {via}: {error}; is that address on a network that this \
                  node is connected to?"
-            ),
+            );
         }
     }
-    now
 }
 
 fn route((cidr, via): Hop) -> Option<RouteMessage> {

@@ -1,5 +1,5 @@
-//! The node's own API, with the kubelet's paths: logs, exec, attach, port-forward. Only the API server calls
-//! it, and shows a client certificate for that.
+//! The node's own API, with the kubelet's paths: logs, exec, attach, port-forward. Whoever calls it shows a client
+//! certificate of the cluster, and may do what the API server consents to.
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -7,22 +7,25 @@ use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
 use hyper::{body::Incoming, service::service_fn};
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use serde_json::json;
 use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Config, Error,
-    cri::messages::{AttachRequest, ExecRequest, PortForwardRequest},
+    cri::messages::{AttachRequest, ExecRequest},
     pod::{Context, Entry},
 };
 
+mod access;
+mod forward;
 mod logs;
 mod query;
 mod stream;
 mod tls;
 
+use access::{Caller, Gate};
 use query::Query;
 
 /// How long a client may take for the TLS handshake.
@@ -56,6 +59,8 @@ impl Server {
     /// Serves for ever. Dropping the future ends all connections.
     pub(crate) async fn serve(self, context: Arc<Context>) -> Result<(), Error> {
         let mut connections = JoinSet::new();
+        let server = access::Server { client: context.client.clone(), node: context.config.name.clone() };
+        let gate = Arc::new(Gate::new(server));
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
@@ -63,10 +68,14 @@ impl Server {
             };
             match accepted {
                 Ok((stream, peer)) => {
-                    let (tls, context) = (self.tls.clone(), context.clone());
+                    let (tls, context, gate) = (self.tls.clone(), context.clone(), gate.clone());
                     connections.spawn(async move {
                         match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                            Ok(Ok(stream)) => connection(TokioIo::new(stream), context).await,
+                            Ok(Ok(stream)) => {
+                                let shown = stream.get_ref().1.peer_certificates();
+                                let caller = shown.and_then(|chain| Caller::from_certificate(chain.first()?));
+                                connection(TokioIo::new(stream), Visit { context, gate, caller }).await;
+                            }
                             Ok(Err(error)) => tracing::debug!("{peer}: no TLS connection: {error}"),
                             Err(_) => tracing::debug!("{peer}: no TLS handshake in time"),
                         }
@@ -81,15 +90,19 @@ impl Server {
     }
 }
 
-async fn connection(
-    io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+/// What the requests of one connection share.
+struct Visit {
     context: Arc<Context>,
-) {
-    let service = service_fn(|request| {
-        let context = context.clone();
-        async move { Ok::<_, Infallible>(answer(&context, request).await) }
-    });
-    let served = hyper::server::conn::http1::Builder::new().serve_connection(io, service).with_upgrades();
+    gate: Arc<Gate<access::Server>>,
+    /// None who has shown no certificate.
+    caller: Option<Caller>,
+}
+
+async fn connection(io: impl hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static, visit: Visit) {
+    let service = service_fn(|request| async { Ok::<_, Infallible>(answer(&visit, request).await) });
+    let mut server = hyper::server::conn::http1::Builder::new();
+    // With a clock, a request's head has its usual 30 s to arrive.
+    let served = server.timer(TokioTimer::new()).serve_connection(io, service).with_upgrades();
     if let Err(error) = served.await {
         tracing::debug!("a connection to the node's API ended: {error}");
     }
@@ -98,8 +111,14 @@ async fn connection(
 /// A refusal: status and sentence.
 type Refusal = (StatusCode, String);
 
-async fn answer(context: &Arc<Context>, request: Request<Incoming>) -> Response<Body> {
-    match route(context, request).await {
+async fn answer(visit: &Visit, request: Request<Incoming>) -> Response<Body> {
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let admitted = visit.gate.admit(visit.caller.as_ref(), &method, &path).await;
+    let answered = match admitted {
+        Ok(()) => route(&visit.context, request).await,
+        Err(refusal) => Err(refusal),
+    };
+    match answered {
         Ok(response) => response,
         Err((status, sentence)) => text(status, sentence),
     }
@@ -120,10 +139,11 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
             Ok(json_body(&list.to_string()))
         }
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
-            logs::serve(context, &entry(context, namespace, pod)?, container, &query)
+            logs::serve(context, &entry(context, namespace, pod)?, container, &query).await
         }
         (&Method::GET | &Method::POST, ["exec", namespace, pod, rest @ ..]) => {
             stream::check(&request)?;
+            answering(context)?;
             let exec = ExecRequest {
                 container_id: running(&entry(context, namespace, pod)?, rest)?,
                 cmd: query.all("command"),
@@ -137,6 +157,7 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
         }
         (&Method::GET | &Method::POST, ["attach", namespace, pod, rest @ ..]) => {
             stream::check(&request)?;
+            answering(context)?;
             let attach = AttachRequest {
                 container_id: running(&entry(context, namespace, pod)?, rest)?,
                 tty: query.flag(&["tty"]),
@@ -149,15 +170,36 @@ async fn route(context: &Arc<Context>, request: Request<Incoming>) -> Result<Res
         }
         (&Method::GET | &Method::POST, ["portForward", namespace, pod, ..]) => {
             stream::check(&request)?;
-            let sandbox = entry(context, namespace, pod)?.sandbox();
-            let pod_sandbox_id =
+            answering(context)?;
+            let entry = entry(context, namespace, pod)?;
+            let sandbox = entry.sandbox();
+            let sandbox =
                 sandbox.ok_or_else(|| (StatusCode::BAD_REQUEST, format!("pod {pod:?} is not running")))?;
-            let port = query.all("port").iter().filter_map(|port| port.parse().ok()).collect();
-            let forward = PortForwardRequest { pod_sandbox_id, port };
-            let url = runtime.port_forward(forward).await.map_err(failed)?.url;
-            stream::hand_on(request, &url).await
+            let spec = entry.pod.spec.as_ref();
+            let on_node = spec.is_some_and(|spec| spec.host_network == Some(true));
+            let inside = if on_node {
+                None
+            } else {
+                let silent = "the container runtime does not tell the pod's network namespace";
+                let told = runtime.network_namespace(&sandbox).await.map_err(failed)?;
+                Some(told.ok_or_else(|| (StatusCode::INTERNAL_SERVER_ERROR, silent.to_owned()))?)
+            };
+            let target = forward::Target {
+                pod: format!("{pod}_{namespace}"),
+                uid: entry.pod.metadata.uid.clone().unwrap_or_default(),
+                namespace: inside,
+            };
+            forward::serve(request, target)
         }
         _ => Err((StatusCode::NOT_FOUND, format!("the node's API has nothing at {path}"))),
+    }
+}
+
+/// Refuses what needs the runtime while that does not answer.
+fn answering(context: &Context) -> Result<(), Refusal> {
+    match &context.health.borrow().runtime {
+        Some(problem) => Err((StatusCode::INTERNAL_SERVER_ERROR, problem.clone())),
+        None => Ok(()),
     }
 }
 

@@ -21,6 +21,11 @@ impl Readable {
         registered.map(Self).map_err(io::Error::from)
     }
 
+    /// The descriptor.
+    pub(crate) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.get_ref().as_fd()
+    }
+
     /// Waits until the descriptor is readable and stays so: for a pidfd, until its process has ended.
     pub(crate) async fn wait(&self) -> io::Result<()> {
         self.0.readable().await.map(|mut guard| guard.retain_ready())

@@ -39,9 +39,8 @@ pub(crate) async fn reconcile(context: &Context, queue: &Queue<Key>, key: Key) -
         .and_then(|seconds| u64::try_from(seconds).ok())
         .map_or(GRACE, Duration::from_secs);
     if silent < grace {
-        if is_ready(&node) {
-            queue.add_after(key, grace - silent);
-        }
+        // Also of a node that says itself that it is not ready: its pods are until it is silent.
+        queue.add_after(key, grace - silent);
         return Ok(());
     }
     if is_ready(&node) {

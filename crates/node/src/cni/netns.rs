@@ -5,7 +5,7 @@ use std::{fs::File, os::fd::AsFd, path::Path, thread};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 
 /// Runs `work` on a thread of its own inside the namespace at `path`; the caller stays where it is.
-pub(super) fn within<T: Send>(
+pub(crate) fn within<T: Send>(
     path: &Path,
     work: impl FnOnce() -> Result<T, String> + Send,
 ) -> Result<T, String> {

@@ -1,6 +1,9 @@
 //! A client of the CRI over a unix socket.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 use http::uri::PathAndQuery;
 use tonic::{
@@ -13,6 +16,8 @@ use super::messages::*;
 
 /// The longest a call may take that only reads or changes the runtime's own books.
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
+/// The longest a call may take that only looks something up while someone waits at a terminal.
+const LOOK_UP_TIMEOUT: Duration = Duration::from_secs(10);
 /// The longest a pull may take. Pulls are cancelled by dropping the future, too.
 const PULL_TIMEOUT: Duration = Duration::from_secs(30 * 60);
 /// A list of every container of a busy node can be larger than gRPC's usual 4 MiB.
@@ -99,6 +104,17 @@ impl Client {
     }
 }
 
+/// Finds a sandbox's network namespace in what containerd and CRI-O tell when they are asked for everything (JSON): its
+/// name in the file system, else that of its first process.
+fn network_namespace(info: &str) -> Option<PathBuf> {
+    let info: serde_json::Value = serde_json::from_str(info).ok()?;
+    let namespaces = info["runtimeSpec"]["linux"]["namespaces"].as_array().map(Vec::as_slice);
+    let network = namespaces.unwrap_or_default().iter().find(|namespace| namespace["type"] == "network");
+    let named = network.and_then(|network| network["path"].as_str()).filter(|path| !path.is_empty());
+    let of_process = || info["pid"].as_u64().filter(|&pid| pid > 0).map(|pid| format!("/proc/{pid}/ns/net"));
+    named.map(str::to_owned).or_else(of_process).map(PathBuf::from)
+}
+
 /// Writes one method of [`Client`] for each row: name, request, answer, path, time limit.
 macro_rules! calls {
     ($($(#[$doc:meta])* $name:ident($request:ty) -> $answer:ty = $path:literal, $limit:expr;)*) => {
@@ -137,13 +153,13 @@ calls! {
     /// Every container.
     list_containers(ListContainersRequest) -> ListContainersResponse = "/runtime.v1.RuntimeService/ListContainers", CALL_TIMEOUT;
     /// URL at which a command can be run in a container with streams.
-    exec(ExecRequest) -> ExecResponse = "/runtime.v1.RuntimeService/Exec", CALL_TIMEOUT;
+    exec(ExecRequest) -> ExecResponse = "/runtime.v1.RuntimeService/Exec", LOOK_UP_TIMEOUT;
     /// URL at which the streams of a container's main process are served.
-    attach(AttachRequest) -> AttachResponse = "/runtime.v1.RuntimeService/Attach", CALL_TIMEOUT;
-    /// URL at which ports of a sandbox are forwarded.
-    port_forward(PortForwardRequest) -> PortForwardResponse = "/runtime.v1.RuntimeService/PortForward", CALL_TIMEOUT;
+    attach(AttachRequest) -> AttachResponse = "/runtime.v1.RuntimeService/Attach", LOOK_UP_TIMEOUT;
     /// Makes the runtime open a container's log file anew, after the old one was moved away.
     reopen_container_log(ReopenContainerLogRequest) -> ReopenContainerLogResponse = "/runtime.v1.RuntimeService/ReopenContainerLog", CALL_TIMEOUT;
+    /// Every image.
+    list_images(ListImagesRequest) -> ListImagesResponse = "/runtime.v1.ImageService/ListImages", LOOK_UP_TIMEOUT;
     /// Pulls an image from its registry.
     pull_image(PullImageRequest) -> PullImageResponse = "/runtime.v1.ImageService/PullImage", PULL_TIMEOUT;
 }
@@ -155,6 +171,14 @@ impl Client {
         let request = ContainerStatusRequest { container_id: container_id.to_owned(), verbose: false };
         let answer: ContainerStatusResponse = self.unary(path, request, CALL_TIMEOUT).await?;
         answer.status.ok_or(RuntimeError::Incomplete { call: "ContainerStatus", field: "status" })
+    }
+
+    /// The file of a sandbox's network namespace; `None` when the runtime does not tell.
+    pub async fn network_namespace(&self, pod_sandbox_id: &str) -> Result<Option<PathBuf>, RuntimeError> {
+        let path = "/runtime.v1.RuntimeService/PodSandboxStatus";
+        let request = PodSandboxStatusRequest { pod_sandbox_id: pod_sandbox_id.to_owned(), verbose: true };
+        let answer: PodSandboxStatusResponse = self.unary(path, request, LOOK_UP_TIMEOUT).await?;
+        Ok(answer.info.get("info").and_then(|info| network_namespace(info)))
     }
 
     /// What the runtime knows about an image by name or id; `None` when it is not on this machine.
@@ -186,5 +210,21 @@ impl Client {
         let timeout = i64::try_from(limit.as_secs()).unwrap_or(i64::MAX);
         let request = ExecSyncRequest { container_id: container_id.to_owned(), cmd: cmd.to_vec(), timeout };
         self.unary(path, request, CALL_TIMEOUT.saturating_add(limit)).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_network_namespace_is_found_by_its_name_or_by_the_sandboxs_process() {
+        let named = r#"{"pid": 7, "runtimeSpec": {"linux": {"namespaces": [
+            {"type": "pid"}, {"type": "network", "path": "/run/netns/a"}]}}}"#;
+        assert_eq!(network_namespace(named), Some("/run/netns/a".into()));
+        assert_eq!(network_namespace(r#"{"pid": 7}"#), Some("/proc/7/ns/net".into()));
+        for nothing in ["", "{}", r#"{"pid": 0}"#, "[]"] {
+            assert_eq!(network_namespace(nothing), None, "{nothing}");
+        }
     }
 }

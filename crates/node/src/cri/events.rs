@@ -25,6 +25,8 @@ pub const CONTAINERD_NAMESPACE: &str = "k8s.io";
 const MARKER: &str = "/portolan/marker";
 /// How long to wait for a marker before another one is made.
 const MARKER_STEP: Duration = Duration::from_millis(20);
+/// How long the runtime may take to publish one.
+const MARKER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// What a subscription brings.
 #[derive(Clone, Debug, PartialEq)]
@@ -34,6 +36,8 @@ pub enum Heard {
     Listening,
     /// Something happened.
     Event(Event),
+    /// The images are others than before.
+    Images,
 }
 
 /// Something that happened to a container or to the process that holds a sandbox.
@@ -72,7 +76,7 @@ pub fn subscribe(client: &Client) -> BoxStream<'static, Heard> {
             Err(error) if error.is_unimplemented() => cri_events(&client).await,
             answer => answer,
         }
-        .map(|events| stream::iter([Heard::Listening]).chain(events.map(Heard::Event)).boxed())
+        .map(|events| stream::iter([Heard::Listening]).chain(events).boxed())
         .unwrap_or_else(|error| {
             tracing::warn!("cannot watch the container runtime's events: {error}");
             stream::empty().boxed()
@@ -82,25 +86,28 @@ pub fn subscribe(client: &Client) -> BoxStream<'static, Heard> {
     .boxed()
 }
 
-async fn cri_events(client: &Client) -> Result<BoxStream<'static, Event>, RuntimeError> {
+async fn cri_events(client: &Client) -> Result<BoxStream<'static, Heard>, RuntimeError> {
     let path = PathAndQuery::from_static("/runtime.v1.RuntimeService/GetContainerEvents");
     let events =
         server_streaming::<_, ContainerEventResponse>(client, path, Request::new(GetEventsRequest {}))
             .await?;
     Ok(events
         .filter_map(|event| async move {
-            (event.container_event_type() == ContainerEventType::Stopped)
-                .then_some(Event { container_id: event.container_id, kind: EventKind::Exited(None) })
+            (event.container_event_type() == ContainerEventType::Stopped).then_some(Heard::Event(Event {
+                container_id: event.container_id,
+                kind: EventKind::Exited(None),
+            }))
         })
         .boxed())
 }
 
 /// containerd answers a subscription only with its first event. So that it is known from when on events are told,
 /// some are made until one of them comes back.
-async fn containerd_events(client: &Client) -> Result<BoxStream<'static, Event>, RuntimeError> {
+async fn containerd_events(client: &Client) -> Result<BoxStream<'static, Heard>, RuntimeError> {
     let subscribed = async {
-        let filters = ["/tasks/exit", "/tasks/oom", MARKER]
-            .map(|topic| format!("namespace==\"{CONTAINERD_NAMESPACE}\",topic==\"{topic}\""));
+        let filters =
+            ["/tasks/exit", "/tasks/oom", "/images/create", "/images/update", "/images/delete", MARKER]
+                .map(|topic| format!("namespace==\"{CONTAINERD_NAMESPACE}\",topic==\"{topic}\""));
         let request = of_containerd(SubscribeRequest { filters: filters.to_vec() });
         let path = PathAndQuery::from_static("/containerd.services.events.v1.Events/Subscribe");
         let mut envelopes = server_streaming::<_, Envelope>(client, path, request).await?.boxed();
@@ -109,7 +116,8 @@ async fn containerd_events(client: &Client) -> Result<BoxStream<'static, Event>,
     };
     let marking = async {
         loop {
-            if let Err(error) = publish_marker(client).await {
+            let published = tokio::time::timeout(MARKER_TIMEOUT, publish_marker(client)).await;
+            if let Ok(Err(error)) = published {
                 tracing::debug!("no marker among the container runtime's events: {error}");
             }
             tokio::time::sleep(MARKER_STEP).await;
@@ -162,23 +170,28 @@ where
 }
 
 /// Reads one envelope of containerd's event service; `None` for what does not concern a main process.
-fn decode(envelope: &Envelope) -> Option<Event> {
+fn decode(envelope: &Envelope) -> Option<Heard> {
+    if envelope.topic.starts_with("/images/") {
+        return Some(Heard::Images);
+    }
     let any = envelope.event.as_ref()?;
     match envelope.topic.as_str() {
         "/tasks/exit" => {
             let exit = TaskExit::decode(any.value.as_slice()).ok()?;
             // An exec in the container exits with its own id.
             let main = exit.id.is_empty() || exit.id == exit.container_id;
-            let at = exit.exited_at.map_or(0, |at| at.seconds * 1_000_000_000 + i64::from(at.nanos));
+            let nanoseconds =
+                |at: Timestamp| at.seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(at.nanos));
+            let at = exit.exited_at.map_or(0, nanoseconds);
             let code = i32::try_from(exit.exit_status).unwrap_or(i32::MAX);
-            main.then_some(Event {
+            main.then_some(Heard::Event(Event {
                 container_id: exit.container_id,
                 kind: EventKind::Exited(Some(Exit { code, at })),
-            })
+            }))
         }
         "/tasks/oom" => {
             let oom = TaskOom::decode(any.value.as_slice()).ok()?;
-            Some(Event { container_id: oom.container_id, kind: EventKind::OutOfMemory })
+            Some(Heard::Event(Event { container_id: oom.container_id, kind: EventKind::OutOfMemory }))
         }
         _ => None,
     }
@@ -274,7 +287,8 @@ mod tests {
     #[test]
     fn the_end_of_the_main_process_is_an_exit_of_the_container() {
         let kind = EventKind::Exited(Some(Exit { code: 137, at: 2_000_000_005 }));
-        assert_eq!(decode(&exit("c1")), Some(Event { container_id: "c1".into(), kind }));
+        let event = Event { container_id: "c1".into(), kind };
+        assert_eq!(decode(&exit("c1")), Some(Heard::Event(event)));
     }
 
     #[test]

@@ -100,10 +100,8 @@ pub(super) fn sha256(bytes: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::io::Cursor;
-
     use super::*;
-    use crate::image::tar::read_file;
+    use crate::image::tar::tests::read_file;
 
     #[test]
     fn a_manifest_names_a_config_whose_diff_id_is_the_layers_digest() {
@@ -115,7 +113,7 @@ mod tests {
             files: vec![File::Regular { path: "a".into(), mode: 0o755, contents: b"hello".to_vec() }],
         };
         let archive = image.to_archive();
-        let read = |name: &str| read_file(Cursor::new(&archive), name, 1 << 20).unwrap().unwrap();
+        let read = |name: &str| read_file(&archive, name).unwrap();
         let manifest: serde_json::Value = serde_json::from_slice(&read("manifest.json")).unwrap();
         assert_eq!(manifest[0]["RepoTags"][0], "example:1");
         let config: serde_json::Value =

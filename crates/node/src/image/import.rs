@@ -1,88 +1,252 @@
-//! Importing image archives into containerd when the node starts.
+//! Importing image archives into containerd: each content once, whenever it comes.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs, io,
+    fs,
+    io::{self, Read},
+    os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     process::Stdio,
-    time::{Duration, UNIX_EPOCH},
+    sync::{Arc, PoisonError, RwLock},
+    time::Duration,
 };
 
-use futures::future::try_join_all;
+use futures::{StreamExt, stream};
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
-use super::{normalize, pause, tar};
+use super::{inspect, normalize, pause, tar::Fault};
 use crate::{
     Config, Error,
     cri::{Client, events::CONTAINERD_NAMESPACE},
 };
 
-/// The largest manifest or index of an archive that is read.
-const MAX_MANIFEST: u64 = 4 << 20;
-
+/// Where a node remembers what it has imported, in its data directory.
+const BOOK: &str = "imported.json";
 /// How long the runtime may take to show an imported image, and how often it is asked meanwhile.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
 const NOTICE_STEP: Duration = Duration::from_millis(5);
+/// Archives that are imported at the same time.
+const AT_ONCE: usize = 4;
+/// A file that cannot be imported is complained about when it has not changed for this long: it may be half written.
+pub(super) const STILL: Duration = Duration::from_secs(2);
+/// How much of a file is read at once, in bytes.
+const CHUNK: usize = 1 << 20;
 
 /// The names of the images that came from archives. Whoever put an archive there decided what the name
 /// means on this node, so such an image is used as it is, whatever its pull policy says.
 #[derive(Clone, Debug, Default)]
-pub struct Imported(BTreeSet<String>);
+pub struct Imported(Arc<RwLock<BTreeSet<String>>>);
 
 impl Imported {
     /// Whether the image `name`, as a pod writes it, came from an archive.
     pub fn contains(&self, name: &str) -> bool {
-        self.0.contains(&normalize(name))
+        self.0.read().unwrap_or_else(PoisonError::into_inner).contains(&normalize(name))
+    }
+
+    /// These names.
+    #[cfg(test)]
+    pub(crate) fn of(names: &[&str]) -> Self {
+        let imported = Self::default();
+        imported.replace(names.iter().map(|name| normalize(name)).collect());
+        imported
+    }
+
+    fn replace(&self, names: BTreeSet<String>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = names;
+    }
+}
+
+/// What tells one state of a file from another without reading it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Stamp {
+    size: u64,
+    /// Seconds and nanoseconds since the epoch.
+    modified: (i64, i64),
+    inode: u64,
+}
+
+impl Stamp {
+    fn of(path: &Path) -> io::Result<Self> {
+        let meta = fs::metadata(path)?;
+        Ok(Self { size: meta.len(), modified: (meta.mtime(), meta.mtime_nsec()), inode: meta.ino() })
     }
 }
 
 /// What is remembered of an imported archive, to know it again.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Record {
-    size: u64,
-    /// Nanoseconds since the epoch.
-    modified: u128,
+    #[serde(flatten)]
+    stamp: Stamp,
+    /// SHA-256 of the contents, in hexadecimal digits.
+    digest: String,
     names: Vec<String>,
+}
+
+/// An archive that could not be imported.
+#[derive(Clone, Debug)]
+struct Doubtful {
+    stamp: Stamp,
+    since: Instant,
+    reason: String,
+    told: bool,
+}
+
+/// What a look at the folders has brought.
+#[derive(Debug, Default)]
+pub(crate) struct Looked {
+    /// Whether the images are others than before.
+    pub(crate) news: bool,
+    /// Sentences about archives that cannot be imported, each told once.
+    pub(crate) complaints: Vec<String>,
+    /// Whether some archive is not still yet.
+    pub(crate) undecided: bool,
+}
+
+/// Imports what lies in the node's folders of images.
+#[derive(Debug)]
+pub(crate) struct Importer {
+    socket: PathBuf,
+    book: PathBuf,
+    pause: PathBuf,
+    folders: [PathBuf; 2],
+    records: BTreeMap<PathBuf, Record>,
+    doubtful: BTreeMap<PathBuf, Doubtful>,
+    imported: Imported,
 }
 
 /// Imports the pause image and every archive of the node's two image folders that is new or has changed.
 /// Returns the names of all images that came from archives. An archive that cannot be imported is logged
 /// and left out; only the pause image is indispensable.
 pub async fn import_all(config: &Config, runtime: &Client) -> Result<Imported, Error> {
-    let socket = &config.runtime_socket();
-    let book = config.data_dir.join("imported.json");
-    let mut records: BTreeMap<PathBuf, Record> =
-        fs::read(&book).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default();
-    let pause = write_pause(config)?;
-    let own_images = config.data_dir.join("images");
-    let archives: Vec<PathBuf> =
-        [&config.images_dir, &own_images].into_iter().flat_map(|dir| archives_in(dir)).collect();
-    let found: BTreeSet<PathBuf> = archives.into_iter().chain([pause.clone()]).collect();
-    let fresh = found.iter().filter_map(|path| {
-        let record = describe(path).inspect_err(|error| tracing::warn!("{error}")).ok()?;
-        (records.get(path) != Some(&record)).then_some((path, record))
-    });
-    let import = |(path, record): (&PathBuf, Record)| {
-        let (path, pause) = (path.clone(), &pause);
-        async move {
-            match import_one(&path, socket).await {
-                Ok(()) => Ok(Some((path, record))),
-                Err(error) if path == *pause => Err(error),
-                Err(error) => {
-                    tracing::warn!("{error}");
-                    Ok(None)
+    let mut importer = Importer::open(config)?;
+    importer.begin(runtime).await?;
+    Ok(importer.imported())
+}
+
+/// Whether the node that keeps its data in `data_dir` has imported the archive at `path` as it is now.
+pub fn has_imported(data_dir: &Path, path: &Path) -> bool {
+    let records = read_book(&data_dir.join(BOOK));
+    Stamp::of(path).is_ok_and(|stamp| records.values().any(|record| record.stamp == stamp))
+}
+
+/// What an earlier process has imported; nothing when it cannot be read, so that it is imported again.
+fn read_book(book: &Path) -> BTreeMap<PathBuf, Record> {
+    fs::read(book).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
+impl Importer {
+    /// Remembers what an earlier process has imported, and makes the pause image.
+    pub(crate) fn open(config: &Config) -> Result<Self, Error> {
+        let book = config.data_dir.join(BOOK);
+        Ok(Self {
+            socket: config.runtime_socket(),
+            records: read_book(&book),
+            book,
+            pause: write_pause(config)?,
+            folders: [config.images_dir.clone(), config.data_dir.join("images")],
+            doubtful: BTreeMap::new(),
+            imported: Imported::default(),
+        })
+    }
+
+    /// The names of the images that came from archives, also those to come.
+    pub(crate) fn imported(&self) -> Imported {
+        self.imported.clone()
+    }
+
+    /// The folders whose archives are imported.
+    pub(crate) fn folders(&self) -> &[PathBuf] {
+        &self.folders
+    }
+
+    /// The first look, after which the pause image must be there.
+    pub(crate) async fn begin(&mut self, runtime: &Client) -> Result<(), Error> {
+        let looked = self.look(runtime).await;
+        looked.complaints.iter().for_each(|complaint| tracing::warn!("{complaint}"));
+        match self.doubtful.get(&self.pause) {
+            Some(Doubtful { reason, .. }) => {
+                Err(Error::Import { archive: self.pause.clone(), reason: reason.clone() })
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// Imports what is new in the folders.
+    pub(crate) async fn look(&mut self, runtime: &Client) -> Looked {
+        let mut found = BTreeMap::from_iter(self.folders.iter().flat_map(|dir| archives_in(dir)));
+        if let Ok(stamp) = Stamp::of(&self.pause) {
+            found.insert(self.pause.clone(), stamp);
+        }
+        let before: BTreeSet<String> = self.names();
+        self.records.retain(|path, _| found.contains_key(path));
+        self.doubtful.retain(|path, doubtful| found.get(path) == Some(&doubtful.stamp));
+        let fresh: Vec<(PathBuf, Stamp)> = found
+            .into_iter()
+            .filter(|(path, stamp)| {
+                let known = self.records.get(path).is_some_and(|record| record.stamp == *stamp);
+                !known && !self.doubtful.contains_key(path)
+            })
+            .collect();
+        let has_fresh = !fresh.is_empty();
+        let known: BTreeSet<String> = self.records.values().map(|record| record.digest.clone()).collect();
+        let socket = &self.socket;
+        let import = |(path, stamp): (PathBuf, Stamp)| {
+            let known = &known;
+            async move { (import_one(&path, stamp, socket, known).await, path, stamp) }
+        };
+        let done: Vec<_> = stream::iter(fresh).map(import).buffer_unordered(AT_ONCE).collect().await;
+        for (result, path, stamp) in done {
+            match result {
+                Ok(record) => drop(self.records.insert(path, record)),
+                Err(reason) => {
+                    let doubtful = Doubtful { stamp, since: Instant::now(), reason, told: false };
+                    self.doubtful.insert(path, doubtful);
                 }
             }
         }
-    };
-    let done = try_join_all(fresh.map(import).collect::<Vec<_>>()).await?;
-    records.extend(done.into_iter().flatten());
-    records.retain(|path, _| found.contains(path));
-    let bytes = serde_json::to_vec_pretty(&records).unwrap_or_default();
-    fs::write(&book, bytes).map_err(Error::file("write", book))?;
-    let names: BTreeSet<String> = records.into_values().flat_map(|record| record.names).collect();
-    wait_until_known(runtime, &names).await;
-    Ok(Imported(names))
+        let names = self.names();
+        let news = names != before || has_fresh;
+        if news {
+            self.write_book().await;
+            wait_until_known(runtime, &names).await;
+        }
+        self.imported.replace(names);
+        Looked { news, complaints: self.complaints(), undecided: self.doubtful.values().any(|one| !one.told) }
+    }
+
+    /// What is to be said about archives that are still and cannot be imported.
+    fn complaints(&mut self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        for (path, doubtful) in &mut self.doubtful {
+            // One that was there long before was never being written.
+            let age = std::time::UNIX_EPOCH + Duration::from_secs(doubtful.stamp.modified.0.unsigned_abs());
+            let old = age.elapsed().is_ok_and(|age| age > STILL + Duration::from_secs(1));
+            if !doubtful.told && (old || doubtful.since.elapsed() >= STILL) {
+                doubtful.told = true;
+                let (archive, reason) = (path.clone(), doubtful.reason.clone());
+                complaints.push(Error::Import { archive, reason }.to_string());
+            }
+        }
+        complaints
+    }
+
+    fn names(&self) -> BTreeSet<String> {
+        self.records.values().flat_map(|record| record.names.iter().cloned()).collect()
+    }
+
+    /// What cannot be written is imported again by the next process.
+    async fn write_book(&self) {
+        let (book, bytes) = (self.book.clone(), serde_json::to_vec_pretty(&self.records).unwrap_or_default());
+        let write = move || {
+            let partial = book.with_extension("partial");
+            fs::write(&partial, bytes)?;
+            fs::rename(partial, book)
+        };
+        if let Err(error) = on_disk(write).await {
+            tracing::warn!("cannot remember which archives are imported: {error}");
+        }
+    }
 }
 
 /// Waits until the runtime's CRI side has noticed the imported images, which it does a moment later and
@@ -109,80 +273,79 @@ fn write_pause(config: &Config) -> Result<PathBuf, Error> {
     Ok(path)
 }
 
-fn archives_in(dir: &Path) -> Vec<PathBuf> {
+fn archives_in(dir: &Path) -> Vec<(PathBuf, Stamp)> {
     let entries = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.path());
-    entries.filter(|path| path.extension().is_some_and(|extension| extension == "tar")).collect()
+    let archives = entries.filter(|path| path.extension().is_some_and(|extension| extension == "tar"));
+    archives.filter_map(|path| Some((path.clone(), Stamp::of(&path).ok()?))).collect()
 }
 
-fn describe(path: &Path) -> Result<Record, Error> {
-    let read = || -> io::Result<Record> {
-        let meta = fs::metadata(path)?;
-        let modified = meta.modified()?.duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
-        Ok(Record { size: meta.len(), modified, names: names(path)? })
-    };
-    read().map_err(|error| Error::Import { archive: path.to_owned(), reason: error.to_string() })
-}
-
-/// The images' full names, from `manifest.json` (docker) or the annotations of `index.json` (OCI).
-fn names(path: &Path) -> io::Result<Vec<String>> {
-    let read = |name| tar::read_file(io::BufReader::new(fs::File::open(path)?), name, MAX_MANIFEST);
-    if let Some(manifest) = read("manifest.json")? {
-        let images: Vec<DockerImage> = serde_json::from_slice(&manifest)?;
-        return Ok(images.iter().flat_map(|image| &image.repo_tags).map(|name| normalize(name)).collect());
+/// Imports one archive, unless its content is among the `known`. The error is a sentence.
+async fn import_one(
+    path: &Path,
+    stamp: Stamp,
+    socket: &Path,
+    known: &BTreeSet<String>,
+) -> Result<Record, String> {
+    let own = path.to_owned();
+    let (names, digest) = on_disk(move || {
+        let names = inspect(&own).map_err(|fault| match fault {
+            Fault::Read(error) => error,
+            fault => io::Error::other(fault.to_string()),
+        })?;
+        Ok((names, digest(&own)?))
+    })
+    .await
+    .map_err(|error| error.to_string())?;
+    if !known.contains(&digest) {
+        give(path, socket).await?;
     }
-    let index = read("index.json")?.ok_or_else(|| {
-        io::Error::other("it has neither a manifest.json nor an index.json; is it an image archive?")
-    })?;
-    let index: OciIndex = serde_json::from_slice(&index)?;
-    let name = |manifest: &OciDescriptor| {
-        let annotations = &manifest.annotations;
-        ["io.containerd.image.name", "org.opencontainers.image.ref.name"]
-            .iter()
-            .find_map(|key| annotations.get(*key))
-            .map(|name| normalize(name))
-    };
-    Ok(index.manifests.iter().filter_map(name).collect())
+    Ok(Record { stamp, digest, names })
 }
 
-#[derive(Deserialize)]
-struct DockerImage {
-    #[serde(rename = "RepoTags", default)]
-    repo_tags: Vec<String>,
+/// The SHA-256 of a file's contents, in hexadecimal digits.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn digest(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    let mut context = ring::digest::Context::new(&ring::digest::SHA256);
+    let mut chunk = vec![0; CHUNK];
+    loop {
+        match file.read(&mut chunk)? {
+            0 => break,
+            count => context.update(&chunk[..count]),
+        }
+    }
+    Ok(context.finish().as_ref().iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
-#[derive(Deserialize)]
-struct OciIndex {
-    #[serde(default)]
-    manifests: Vec<OciDescriptor>,
-}
-
-#[derive(Deserialize)]
-struct OciDescriptor {
-    #[serde(default)]
-    annotations: BTreeMap<String, String>,
-}
-
-/// Imports one archive through containerd's own client program. Layers are unpacked when a container first
-/// needs them.
-async fn import_one(archive: &Path, socket: &Path) -> Result<(), Error> {
+/// Gives an archive to containerd by its own client program. Layers are unpacked when a container first needs them.
+async fn give(archive: &Path, socket: &Path) -> Result<(), String> {
     let output = tokio::process::Command::new("ctr")
         .arg("--address")
         .arg(socket)
         .args(["--namespace", CONTAINERD_NAMESPACE, "images", "import", "--no-unpack"])
         .arg(archive)
         .stdin(Stdio::null())
+        .kill_on_drop(true)
         .output()
         .await
         .map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => Error::MissingProgram { program: "ctr", package: "containerd" },
-            _ => Error::Import { archive: archive.to_owned(), reason: error.to_string() },
+            io::ErrorKind::NotFound => {
+                Error::MissingProgram { program: "ctr", package: "containerd" }.to_string()
+            }
+            _ => error.to_string(),
         })?;
     if output.status.success() {
         tracing::info!(archive = %archive.display(), "imported");
         return Ok(());
     }
-    let reason = String::from_utf8_lossy(&output.stderr).trim().to_owned();
-    Err(Error::Import { archive: archive.to_owned(), reason })
+    Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
+}
+
+/// Does work with files on a thread that may wait for a disk.
+async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
+    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]
@@ -190,26 +353,33 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_docker_archive_names_its_images() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("pause.tar");
-        fs::write(&path, pause::image().to_archive()).unwrap();
-        assert_eq!(names(&path).unwrap(), [pause::NAME]);
+    fn an_imported_image_is_known_by_its_short_name_also_when_it_came_later() {
+        let imported = Imported::default();
+        let seen_by_others = imported.clone();
+        imported.replace(["docker.io/library/httpd:latest".to_owned()].into());
+        assert!(seen_by_others.contains("httpd"));
+        assert!(!seen_by_others.contains("httpd:2.4"));
     }
 
     #[test]
-    fn an_archive_of_something_else_is_refused_with_a_sentence() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("other.tar");
-        fs::write(&path, tar::Writer::default().finish()).unwrap();
-        let error = describe(&path).unwrap_err().to_string();
-        assert!(error.contains("is it an image archive?"), "{error}");
-    }
-
-    #[test]
-    fn an_imported_image_is_known_by_its_short_name() {
-        let imported = Imported(["docker.io/library/httpd:latest".to_owned()].into());
-        assert!(imported.contains("httpd"));
-        assert!(!imported.contains("httpd:2.4"));
+    fn a_file_that_is_half_written_is_complained_about_once_and_only_when_it_is_still() {
+        let stamp = |modified| Stamp { size: 1, modified: (modified, 0), inode: 1 };
+        let now = jiff::Timestamp::now().as_second();
+        let doubtful = |modified| Doubtful {
+            stamp: stamp(modified),
+            since: Instant::now(),
+            reason: "it ends in the middle".into(),
+            told: false,
+        };
+        let config = crate::config::tests::config(tempfile::tempdir().unwrap().keep().to_str().unwrap());
+        let mut importer = Importer::open(&config).unwrap();
+        importer.doubtful.insert("/new.tar".into(), doubtful(now));
+        importer.doubtful.insert("/old.tar".into(), doubtful(now - 60));
+        let complaints = importer.complaints();
+        assert_eq!(complaints, ["cannot import the image archive /old.tar: it ends in the middle"]);
+        importer.doubtful.get_mut(Path::new("/new.tar")).unwrap().since -= STILL;
+        assert_eq!(importer.complaints().len(), 1);
+        assert!(importer.complaints().is_empty());
+        fs::remove_dir_all(config.data_dir).unwrap();
     }
 }

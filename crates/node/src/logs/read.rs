@@ -3,15 +3,14 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::MetadataExt,
+    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
 };
 
 use jiff::Timestamp;
-use rustix::fs::inotify;
+use rustix::fs::OFlags;
 
 use super::line::Line;
-use crate::sys::Readable;
 
 /// How much of a log is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
@@ -44,7 +43,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Opens a log and goes to where `options` want to begin.
     pub(crate) fn open(path: &Path, options: Options) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = open(path)?;
         if let Some(lines) = options.tail_lines {
             let start = tail_start(&mut file, lines)?;
             file.seek(SeekFrom::Start(start))?;
@@ -76,24 +75,31 @@ impl Reader {
         Ok(None)
     }
 
-    /// Whether `path` still is the file that is read.
-    pub(crate) fn reads(&self, path: &Path) -> bool {
-        let same = |path: &Path| {
-            let (own, other) = (self.file.metadata().ok()?, path.metadata().ok()?);
-            Some((own.dev(), own.ino()) == (other.dev(), other.ino()))
+    /// The file that is read.
+    pub(super) fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Device and inode of the file that is read.
+    pub(super) fn id(&self) -> io::Result<(u64, u64)> {
+        let meta = self.file.metadata()?;
+        Ok((meta.dev(), meta.ino()))
+    }
+
+    /// Goes on at the beginning of the file at `path`, if that is the one with this device and inode. A record that
+    /// the old file has only the beginning of is never completed: the runtime writes records whole.
+    pub(super) fn go_on(&mut self, path: &Path, id: (u64, u64)) -> io::Result<bool> {
+        let file = match open(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
+            opened => opened?,
         };
-        same(path) == Some(true)
-    }
-
-    /// Whether the file has something that was not read yet.
-    pub(crate) fn has_more(&mut self) -> io::Result<bool> {
-        Ok(self.file.stream_position()? < self.file.metadata()?.len())
-    }
-
-    /// Goes on at the beginning of the file that has taken the old one's place.
-    pub(crate) fn reopen(&mut self, path: &Path) -> io::Result<()> {
-        self.file = File::open(path)?;
-        Ok(())
+        let meta = file.metadata()?;
+        let is_it = (meta.dev(), meta.ino()) == id;
+        if is_it {
+            self.file = file;
+            self.rest.clear();
+        }
+        Ok(is_it)
     }
 
     /// Whether the byte limit is reached.
@@ -161,25 +167,14 @@ fn tail_start(file: &mut File, lines: usize) -> io::Result<u64> {
     Ok(if is_whole && found == lines { later.len() as u64 } else { 0 })
 }
 
-/// Tells when a file grows or is moved away (inotify(7)).
-#[derive(Debug)]
-pub(crate) struct Growth(Readable);
-
-impl Growth {
-    /// Watches the file at `path`.
-    pub(crate) fn watch(path: &Path) -> io::Result<Self> {
-        let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
-        let what =
-            inotify::WatchFlags::MODIFY | inotify::WatchFlags::MOVE_SELF | inotify::WatchFlags::DELETE_SELF;
-        inotify::add_watch(&fd, path, what)?;
-        Readable::new(fd).map(Self)
+/// Opens a log. What is no regular file is none, and is not waited for.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
     }
-
-    /// Waits until the file changed since the last call.
-    pub(crate) async fn changed(&self) -> io::Result<()> {
-        let mut buffer = [0u8; 4096];
-        self.0.read(|fd| Ok(rustix::io::read(fd, &mut buffer)?)).await.map(drop)
-    }
+    Ok(file)
 }
 
 #[cfg(test)]
@@ -233,17 +228,15 @@ mod tests {
     }
 
     #[test]
-    fn a_log_that_was_set_aside_is_followed_by_the_new_one() {
+    fn what_is_no_regular_file_is_refused_without_waiting() {
         let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("0.log");
-        std::fs::write(&path, LOG).unwrap();
-        let mut reader = Reader::open(&path, Options::default()).unwrap();
-        assert!(reader.next().unwrap().is_some());
-        std::fs::rename(&path, dir.path().join("0.log.1")).unwrap();
-        std::fs::write(&path, "2026-01-01T00:00:05Z stdout F five\n").unwrap();
-        assert!(!reader.reads(&path) && !reader.has_more().unwrap());
-        reader.reopen(&path).unwrap();
-        assert_eq!(reader.next().unwrap().unwrap(), b"five\n");
+        let path = |name: &str| dir.path().join(name);
+        std::fs::write(path("0.log"), LOG).unwrap();
+        std::os::unix::fs::symlink("0.log", path("link")).unwrap();
+        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RWXU).unwrap();
+        for name in ["link", "fifo", "."] {
+            assert!(Reader::open(&path(name), Options::default()).is_err(), "{name}");
+        }
     }
 
     #[test]

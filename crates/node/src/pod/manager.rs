@@ -32,6 +32,7 @@ use crate::{
         events::Event,
         messages::{Container, DnsConfig, PodSandbox, RemovePodSandboxRequest, StopPodSandboxRequest},
     },
+    health::Health,
     image::Imported,
     machine::Machine,
     mounts,
@@ -64,6 +65,8 @@ pub(crate) struct Context {
     pub(crate) imported: Imported,
     /// Kubernetes Events.
     pub(crate) recorder: Recorder,
+    /// Whether runtime and network work.
+    pub(crate) health: watch::Receiver<Health>,
     /// What happens to containers.
     pub(crate) news: broadcast::Sender<News>,
     /// The machine's resolv.conf.

@@ -154,6 +154,48 @@ impl Observed {
         current.filter(|(_, run)| run.is_running())
     }
 
+    /// Whether this is the newest run of its container, and its process runs.
+    pub(super) fn is_running(&self, id: &str) -> bool {
+        self.running().any(|(_, run)| run.id == id)
+    }
+
+    /// The same, where `before` has seen more: what has ended never runs again, so that a list from before its end
+    /// brings nothing back.
+    pub(super) fn after(mut self, before: &Self) -> Self {
+        if let (Some(now), Some(old)) = (&mut self.sandbox, &before.sandbox) {
+            now.ready &= now.id != old.id || old.ready;
+        }
+        let ended = before.runs.values().flatten().filter(|run| run.ended().is_some());
+        for old in ended {
+            if let Some((_, run)) = self.find(&old.id)
+                && run.is_running()
+            {
+                run.state = old.state.clone();
+            }
+        }
+        self
+    }
+
+    /// The runs that ran in `before` and do not run any more: container name, id, and when the process ended, in
+    /// nanoseconds since the epoch, if the runtime still knows.
+    pub(super) fn ended_since(&self, before: &Self) -> Vec<(String, String, Option<i64>)> {
+        let ended = before.running().filter(|(_, run)| !self.is_running(&run.id));
+        let with_time = ended.map(|(name, run)| {
+            let now = self.runs.get(name).into_iter().flatten().find(|other| other.id == run.id);
+            let at = now.and_then(Run::ended).map(|ended| ended.finished);
+            (name.to_owned(), run.id.clone(), at)
+        });
+        with_time.collect()
+    }
+
+    /// The newest runs that run and are not in `before` at all: their start was not seen, as when the runtime's answer
+    /// came too late.
+    pub(super) fn begun_since(&self, before: &Self) -> Vec<(String, Run)> {
+        let known = |id: &str| before.runs.values().flatten().any(|run| run.id == id);
+        let begun = self.running().filter(|(_, run)| !known(&run.id));
+        begun.map(|(name, run)| (name.to_owned(), run.clone())).collect()
+    }
+
     /// Whether the newest sandbox stands.
     pub(super) fn sandbox_ready(&self) -> bool {
         self.sandbox.as_ref().is_some_and(|sandbox| sandbox.ready)
@@ -271,5 +313,33 @@ pub(super) mod tests {
             run.end(Exit { code, at: 2 }, out_of_memory);
             assert_eq!(run.ended().unwrap().reason, reason);
         }
+    }
+
+    #[test]
+    fn a_late_list_brings_no_run_back_and_what_it_shows_newly_is_told() {
+        let running = || State::Running { started: 1 };
+        let of = |states: &[(&str, &[State])]| {
+            let mut observed = observed(states);
+            for (name, runs) in &mut observed.runs {
+                runs.iter_mut().for_each(|run| run.id = format!("{name}{}", run.attempt));
+            }
+            observed
+        };
+        let before = of(&[("a", &[ended(1, 2), running()]), ("b", &[ended(1, 2)]), ("c", &[running()])]);
+        let before = Observed { sandbox: Some(Sandbox { ready: false, ..sandbox() }), ..before };
+        let late = of(&[("a", &[ended(1, 2), ended(3, 4)]), ("b", &[running()]), ("d", &[running()])]);
+        let after = late.after(&before);
+        assert!(!after.sandbox_ready());
+        assert_eq!(after.current("b").unwrap().state, ended(1, 2));
+        let ends: Vec<_> = after.ended_since(&before).into_iter().map(|(_, id, at)| (id, at)).collect();
+        assert_eq!(ends, [("a1".to_owned(), Some(4_000_000_000)), ("c0".to_owned(), None)]);
+        let begun: Vec<_> = after.begun_since(&before).into_iter().map(|(_, run)| run.id).collect();
+        assert_eq!(begun, ["d0"]);
+    }
+
+    #[test]
+    fn only_the_newest_run_of_a_container_runs() {
+        let observed = observed(&[("a", &[ended(1, 2), State::Running { started: 3 }])]);
+        assert_eq!(["c0", "c1", "c2"].map(|id| observed.is_running(id)), [false, true, false]);
     }
 }

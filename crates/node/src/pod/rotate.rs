@@ -8,9 +8,10 @@ use std::{
 };
 
 use jiff::Timestamp;
+use rustix::fs::{CWD, RenameFlags, renameat_with};
 
 use super::{disk, manager::Context, names};
-use crate::cri::messages::ReopenContainerLogRequest;
+use crate::{cri::messages::ReopenContainerLogRequest, logs};
 
 /// A log is set aside when it is larger than this (the kubelet's `containerLogMaxSize`).
 const MAX_SIZE: u64 = 10 << 20;
@@ -59,25 +60,18 @@ async fn rotate(context: &Context, path: &Path, container_id: String) -> io::Res
     .await
 }
 
-/// Moves a log away, to its name with the time behind it.
+/// Moves a log away, to its name with the time behind it, which no other log has: the kubelet's form, and as fine as
+/// the clock is.
 fn set_aside(path: &Path, now: Timestamp) -> io::Result<PathBuf> {
     let mut name = path.as_os_str().to_owned();
-    name.push(format!(".{}", now.strftime("%Y%m%d-%H%M%S")));
-    fs::rename(path, &name)?;
+    name.push(format!(".{}", now.strftime("%Y%m%d-%H%M%S.%9f")));
+    renameat_with(CWD, path, CWD, &name, RenameFlags::NOREPLACE)?;
     Ok(name.into())
 }
 
-/// The logs that were set aside from `path`, the oldest first.
+/// The logs that were set aside from `path`, the oldest first; none when that cannot be seen.
 fn rotated(path: &Path) -> Vec<PathBuf> {
-    let (Some(dir), Some(name)) = (path.parent(), path.file_name()) else { return Vec::new() };
-    let prefix = format!("{}.", name.display());
-    let entries = fs::read_dir(dir).into_iter().flatten().flatten();
-    let mut found: Vec<PathBuf> = entries
-        .filter(|entry| entry.file_name().to_str().is_some_and(|name| name.starts_with(&prefix)))
-        .map(|entry| entry.path())
-        .collect();
-    found.sort();
-    found
+    logs::set_aside_from(path).unwrap_or_default()
 }
 
 /// Removes a run's log with all that was set aside from it.
@@ -101,9 +95,12 @@ mod tests {
             fs::write(&path, "x").unwrap();
             set_aside(&path, Timestamp::from_second(second).unwrap()).unwrap();
         }
+        fs::write(&path, "x").unwrap();
+        assert!(set_aside(&path, Timestamp::from_second(100).unwrap()).is_err(), "none is replaced");
+        fs::remove_file(&path).unwrap();
         let names: Vec<_> =
             rotated(&path).iter().map(|path| path.file_name().unwrap().display().to_string()).collect();
-        assert_eq!(names, ["0.log.19700101-000140", "0.log.19700101-000320"]);
+        assert_eq!(names, ["0.log.19700101-000140.000000000", "0.log.19700101-000320.000000000"]);
         fs::write(&path, "x").unwrap();
         remove(&path).unwrap();
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1);

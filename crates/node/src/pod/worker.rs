@@ -70,7 +70,8 @@ pub(super) struct Worker {
     pod: Arc<Pod>,
     observed: watch::Sender<Observed>,
     memories: Memories,
-    probes: BTreeMap<String, Probes>,
+    /// By the id of the run that is probed; none for a run that is being stopped.
+    probes: BTreeMap<String, Option<Probes>>,
     places: Option<volumes::Places>,
     sources: Option<sources::Watch>,
     tokens: Tokens,
@@ -90,7 +91,7 @@ impl Worker {
         let observed = watch::Sender::new(Observed::default());
         context.pods.put(&pod, observed.subscribe());
         Self {
-            writer: StatusWriter::start(&context.client, &pod),
+            writer: StatusWriter::start(&context.client, &pod, context.health.clone()),
             news: context.news.subscribe(),
             context,
             wishes,
@@ -194,7 +195,7 @@ impl Worker {
         self.expired = true;
         let (reason, message) = status::DEADLINE_EXCEEDED;
         self.context.record(&self.pod, Kind::Normal, reason, message.into());
-        self.probes.clear();
+        self.probes.values_mut().for_each(|probes| *probes = None);
         self.stop_containers().await;
     }
 
@@ -244,7 +245,7 @@ impl Worker {
 
     /// Stops a run of a container without waiting for it; its end arrives as an event.
     fn stop_beside(&mut self, container: Container, id: String, grace: Duration, why: String) {
-        self.probes.remove(&container.name);
+        self.probes.insert(id.clone(), None);
         let (context, pod) = (self.context.clone(), self.pod.clone());
         let address = self.observed.borrow().ips().first().copied();
         tokio::spawn(async move {
@@ -282,16 +283,21 @@ impl Worker {
         })
         .await;
         self.add_messages(&mut seen).await;
-        let ended: Vec<String> = {
-            let before = self.observed.borrow();
-            let runs = before.running().map(|(name, run)| (name.to_owned(), run.id.clone()));
-            let still: Vec<&str> = seen.running().map(|(_, run)| run.id.as_str()).collect();
-            runs.filter(|(_, id)| !still.contains(&id.as_str())).map(|(name, _)| name).collect()
-        };
-        for name in ended {
-            self.probes.remove(&name);
-        }
+        let before = self.observed.borrow().clone();
+        let seen = seen.after(&before);
+        let (ended, begun) = (seen.ended_since(&before), seen.begun_since(&before));
         self.observed.send_replace(seen);
+        for (name, id, at) in ended {
+            self.take_end(&name, &id, at.unwrap_or_else(now_nanoseconds));
+        }
+        for (name, run) in begun {
+            let Some(container) = self.container(&name).cloned() else { continue };
+            let memory = self.memories.entry(name).or_default();
+            memory.obstacle = None;
+            memory.ready = false;
+            memory.started = container.startup_probe.is_none();
+            self.probe(&container, &run);
+        }
     }
 
     /// Notes an event, if it is about this pod.
@@ -309,6 +315,7 @@ impl Worker {
             return;
         };
         match event.kind {
+            EventKind::OutOfMemory if !self.observed.borrow().is_running(&id) => {}
             EventKind::OutOfMemory => self.memories.entry(name).or_default().out_of_memory = true,
             EventKind::Exited(Some(exit)) => self.ended(&name, &id, exit).await,
             EventKind::Exited(None) => {
@@ -319,13 +326,12 @@ impl Worker {
         }
     }
 
+    /// Notes the end of a run. Told again, or of a run that another has followed, it changes nothing.
     async fn ended(&mut self, name: &str, id: &str, exit: Exit) {
-        self.probes.remove(name);
-        let memory = self.memories.entry(name.to_owned()).or_default();
-        let out_of_memory = std::mem::take(&mut memory.out_of_memory);
-        memory.ready = false;
-        memory.started = false;
-        let delay = memory.restarts.delay_after(plan::time(exit.at));
+        if !self.observed.borrow().is_running(id) {
+            return;
+        }
+        let out_of_memory = self.memories.get(name).is_some_and(|memory| memory.out_of_memory);
         // The end and what the container says of it are seen at once.
         let mut seen = self.observed.borrow().clone();
         if let Some((_, run)) = seen.find(id) {
@@ -333,6 +339,17 @@ impl Worker {
         }
         self.add_messages(&mut seen).await;
         self.observed.send_replace(seen);
+        self.take_end(name, id, exit.at);
+    }
+
+    /// What follows from the end of a container's newest run.
+    fn take_end(&mut self, name: &str, id: &str, at: i64) {
+        self.probes.remove(id);
+        let memory = self.memories.entry(name.to_owned()).or_default();
+        memory.out_of_memory = false;
+        memory.ready = false;
+        memory.started = false;
+        let delay = memory.restarts.delay_after(plan::time(at));
         if !delay.is_zero() && !self.wishes.borrow().is_stop() {
             let sentence =
                 format!("Back-off restarting failed container {name} in pod {}", full_name(&self.pod));
@@ -362,7 +379,11 @@ impl Worker {
 
     /// Takes a probe's verdict to heart.
     fn judge(&mut self, verdict: &Verdict) {
-        let name = self.observed.borrow().clone().find(&verdict.run).map(|(name, _)| name.to_owned());
+        let name = {
+            let observed = self.observed.borrow();
+            let probed = observed.running().find(|(_, run)| run.id == verdict.run);
+            probed.map(|(name, _)| name.to_owned())
+        };
         let Some(name) = name else { return };
         let memory = self.memories.entry(name.clone()).or_default();
         match (verdict.kind, verdict.healthy) {
@@ -410,7 +431,7 @@ impl Worker {
         }
         let status = status::status(&pod, &self.observed.borrow(), &around);
         self.last_status = Some(status.clone());
-        self.writer.write(status);
+        self.writer.write(status, self.pod.status.as_ref());
     }
 
     /// Takes a step of the plan. What fails is remembered as an obstacle, with a time to try again.
@@ -466,7 +487,7 @@ impl Worker {
             address: own.unwrap_or(self.context.config.internal_ip),
         };
         let probes = probe::start(self.context.clone(), target, self.verdict_sender.clone());
-        self.probes.insert(container.name.clone(), probes);
+        self.probes.insert(run.id.clone(), Some(probes));
     }
 
     /// Remembers why something does not start, and when to try again.

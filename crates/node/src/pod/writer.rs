@@ -12,6 +12,7 @@ use serde_json::json;
 use tokio::sync::watch;
 
 use super::{names, supervise};
+use crate::health::Health;
 
 /// The first delay after a failed write; doubles up to [`LONGEST_DELAY`].
 const FIRST_DELAY: Duration = Duration::from_millis(100);
@@ -28,13 +29,13 @@ pub(super) struct StatusWriter {
 
 impl StatusWriter {
     /// Starts the task for one pod.
-    pub(super) fn start(client: &Client, pod: &Pod) -> Self {
+    pub(super) fn start(client: &Client, pod: &Pod, health: watch::Receiver<Health>) -> Self {
         let (wanted, wishes) = watch::channel(None);
         let (done, written) = watch::channel(None);
         let api = Api::namespaced(client.clone(), &pod.namespace().unwrap_or_default());
         let (name, uid) = (pod.name_any(), names::uid(pod));
         let task = tokio::spawn(async move {
-            let start = || write(&api, &name, &uid, wishes.clone(), &done);
+            let start = || write(&api, &name, &uid, wishes.clone(), &done, health.clone());
             let tell =
                 |panic: &str| tracing::error!(pod = name, "writing a pod's status begins anew: {panic}");
             supervise::to_the_end(supervise::FIRST, start, tell).await;
@@ -42,10 +43,13 @@ impl StatusWriter {
         Self { wanted, written, task }
     }
 
-    /// Has `status` written, unless it is the one that was handed over last.
-    pub(super) fn write(&self, status: PodStatus) {
+    /// Has `status` written, unless it is the one that was handed over last. That one is written again when it has
+    /// arrived and the object shows other conditions: someone has spoken for a node that seemed to be gone.
+    pub(super) fn write(&self, status: PodStatus, shown: Option<&PodStatus>) {
+        let idle = *self.written.borrow() == *self.wanted.borrow();
+        let spoken_for = idle && shown.is_some_and(|shown| !agree(&status, shown));
         self.wanted.send_if_modified(|wanted| {
-            let news = wanted.as_deref() != Some(&status);
+            let news = spoken_for || wanted.as_deref() != Some(&status);
             if news {
                 *wanted = Some(Arc::new(status));
             }
@@ -61,6 +65,12 @@ impl StatusWriter {
     }
 }
 
+/// Whether the object shows every condition of a status as that has it.
+fn agree(status: &PodStatus, shown: &PodStatus) -> bool {
+    let shown: Vec<_> = shown.conditions.iter().flatten().map(|one| (&one.type_, &one.status)).collect();
+    status.conditions.iter().flatten().all(|one| shown.contains(&(&one.type_, &one.status)))
+}
+
 impl Drop for StatusWriter {
     fn drop(&mut self) {
         self.task.abort();
@@ -73,10 +83,15 @@ async fn write(
     uid: &str,
     mut wishes: watch::Receiver<Option<Arc<PodStatus>>>,
     done: &watch::Sender<Option<Arc<PodStatus>>>,
+    mut health: watch::Receiver<Health>,
 ) {
     let mut delay = FIRST_DELAY;
     while wishes.changed().await.is_ok() {
         loop {
+            // Over a link that is down nothing could be said, even if the API server is in the same process.
+            if health.wait_for(|health| health.link.is_none()).await.is_err() {
+                return;
+            }
             let status = wishes.borrow_and_update().clone();
             let Some(wanted) = status.as_deref() else { break };
             // The uid makes the server refuse to change a new pod of the same name.
@@ -97,5 +112,24 @@ async fn write(
             done.send_replace(status);
             break;
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_status_agrees_with_an_object_that_shows_all_of_its_conditions() {
+        let status = |ready: &str| -> PodStatus {
+            serde_json::from_value(json!({"conditions": [
+                {"type": "PodScheduled", "status": "True"}, {"type": "Ready", "status": ready},
+            ]}))
+            .unwrap()
+        };
+        assert!(agree(&status("True"), &status("True")));
+        assert!(!agree(&status("True"), &status("False")));
+        assert!(!agree(&status("True"), &PodStatus::default()));
+        assert!(agree(&PodStatus::default(), &status("True")));
     }
 }

@@ -1,6 +1,6 @@
 //! `/containerLogs`: a container's log, to its present end or as it grows.
 
-use std::{io, path::PathBuf, sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures::stream;
@@ -14,7 +14,7 @@ use tokio::sync::broadcast;
 use super::{Body, Refusal, query::Query};
 use crate::{
     cri::events::{Event, EventKind},
-    logs::{Growth, Options, Reader},
+    logs::{Follower, Options},
     pod::{Context, Entry, News, log_file},
 };
 
@@ -24,7 +24,7 @@ const LAST_LINES: Duration = Duration::from_secs(2);
 const LAST_LINES_STEP: Duration = Duration::from_millis(10);
 
 /// Answers with the log of a container of a pod.
-pub(super) fn serve(
+pub(super) async fn serve(
     context: &Arc<Context>,
     entry: &Entry,
     container: &str,
@@ -38,17 +38,13 @@ pub(super) fn serve(
         entry.run(container, previous).ok_or_else(|| no_run(entry, container, previous))?;
     let path = log_file(&context.config, &entry.pod, container, attempt);
     let follow = query.flag(&["follow"]) && running && !previous;
-    let opened = Reader::open(&path, options).and_then(|reader| {
-        let growth = if follow { Some(Growth::watch(&path)?) } else { None };
-        Ok((reader, growth))
-    });
-    let (reader, growth) = opened.map_err(|error| {
+    let log = Follower::open(&path, options, follow).await.map_err(|error| {
         (
             StatusCode::INTERNAL_SERVER_ERROR,
             format!("cannot read the log of container \"{container}\": {error}"),
         )
     })?;
-    let source = Source { context: context.clone(), path, reader, growth, news, id };
+    let source = Source { context: context.clone(), log, news, id };
     let parts = stream::try_unfold(source, async |mut source: Source| {
         Ok(source.next().await?.map(|part| (Frame::data(Bytes::from(part)), source)))
     });
@@ -116,10 +112,7 @@ fn options(query: &Query, now: Timestamp) -> Result<Options, Refusal> {
 /// A log on its way to the client.
 struct Source {
     context: Arc<Context>,
-    path: PathBuf,
-    reader: Reader,
-    /// Watches the log while its container runs and the client follows.
-    growth: Option<Growth>,
+    log: Follower,
     news: broadcast::Receiver<News>,
     id: String,
 }
@@ -127,18 +120,14 @@ struct Source {
 impl Source {
     async fn next(&mut self) -> io::Result<Option<Vec<u8>>> {
         loop {
-            if let Some(part) = self.reader.next()? {
+            if let Some(part) = self.log.next().await? {
                 return Ok(Some(part));
             }
-            let Some(growth) = &self.growth else { return Ok(None) };
-            if self.reader.is_full() {
+            if !self.log.is_open() {
                 return Ok(None);
             }
             tokio::select! {
-                changed = growth.changed() => {
-                    changed?;
-                    self.follow_rotation().await?;
-                }
+                changed = self.log.changed() => changed?,
                 news = self.news.recv() => {
                     let over = match news {
                         Ok(News::Event(Event { container_id, kind: EventKind::Exited(_) })) => container_id == self.id,
@@ -147,28 +136,11 @@ impl Source {
                     };
                     if over {
                         self.wait_for_last_lines().await;
-                        self.growth = None;
+                        self.log.end();
                     }
                 }
             }
         }
-    }
-
-    /// Goes on with the new log when the old one was set aside and is read to its end.
-    async fn follow_rotation(&mut self) -> io::Result<()> {
-        if self.reader.reads(&self.path) || self.reader.has_more()? {
-            return Ok(());
-        }
-        let begun = async {
-            while !self.path.exists() {
-                tokio::time::sleep(LAST_LINES_STEP).await;
-            }
-        };
-        if tokio::time::timeout(LAST_LINES, begun).await.is_ok() {
-            self.growth = Some(Growth::watch(&self.path)?);
-            self.reader.reopen(&self.path)?;
-        }
-        Ok(())
     }
 
     /// The runtime calls a container ended once its log is complete.

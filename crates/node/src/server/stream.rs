@@ -1,5 +1,7 @@
-//! Exec, attach and port-forward: the client's upgraded connection is handed on to the runtime's streaming
+//! Exec and attach: the client's upgraded connection is handed on to the runtime's streaming
 //! server, byte for byte. Nothing here understands SPDY.
+
+use std::time::Duration;
 
 use http::{HeaderValue, Request, Response, StatusCode, Uri, header};
 use http_body_util::{BodyExt, Empty};
@@ -8,6 +10,9 @@ use hyper_util::rt::TokioIo;
 use tokio::{io::copy_bidirectional, net::TcpStream};
 
 use super::{Body, Refusal};
+
+/// How long the runtime may take to agree to a stream.
+const AGREEMENT_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Refuses requests that cannot become a stream: without upgrade, and for WebSocket, after whose refusal
 /// kubectl tries SPDY.
@@ -22,8 +27,19 @@ pub(super) fn check(request: &Request<Incoming>) -> Result<(), Refusal> {
     }
 }
 
-/// Repeats the request at the runtime's `url`; if that agrees to the upgrade, joins the two connections.
-pub(super) async fn hand_on(mut request: Request<Incoming>, url: &str) -> Result<Response<Body>, Refusal> {
+/// Repeats the request at the runtime's `url`; if that agrees to the upgrade in time, joins the two connections.
+pub(super) async fn hand_on(request: Request<Incoming>, url: &str) -> Result<Response<Body>, Refusal> {
+    let late = |_| {
+        let sentence = format!(
+            "the container runtime's streaming server did not answer within {} s; is it still running?",
+            AGREEMENT_TIMEOUT.as_secs()
+        );
+        (StatusCode::BAD_GATEWAY, sentence)
+    };
+    tokio::time::timeout(AGREEMENT_TIMEOUT, agree(request, url)).await.map_err(late)?
+}
+
+async fn agree(mut request: Request<Incoming>, url: &str) -> Result<Response<Body>, Refusal> {
     let failed = |what: &str, error: &dyn std::fmt::Display| {
         (StatusCode::BAD_GATEWAY, format!("cannot {what} the container runtime's streaming server: {error}"))
     };

@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 
 use crate::{api::Api, place::Place, runtime::get};
 
-const NODE: &str = "/api/v1/nodes/node1";
+pub(crate) const NODE: &str = "/api/v1/nodes/node1";
 
 pub(crate) fn pod_path(name: &str) -> String {
     format!("/api/v1/namespaces/default/pods/{name}")
@@ -61,13 +61,19 @@ impl Agent {
     }
 }
 
-/// A configuration with images, and a client certificate for the node's API in `client.pem`.
+/// A configuration with images, and two client certificates for the node's API: `client.pem` of one who may do
+/// everything, and `jane.pem` of one who must be asked about.
 pub(crate) fn prepare(place: &Place) -> Config {
     let mut config = place.config();
-    let client = rcgen::generate_simple_self_signed(vec!["client".into()]).unwrap();
-    config.client_ca_pem = client.cert.pem();
-    let pem = client.cert.pem() + &client.signing_key.serialize_pem();
-    std::fs::write(place.path("client.pem"), pem).unwrap();
+    for (name, group) in [("jane", "dev"), ("client", "system:masters")] {
+        let mut parameters = rcgen::CertificateParams::default();
+        parameters.distinguished_name.push(rcgen::DnType::CommonName, name);
+        parameters.distinguished_name.push(rcgen::DnType::OrganizationName, group);
+        let key = rcgen::KeyPair::generate().unwrap();
+        let pem = parameters.self_signed(&key).unwrap().pem();
+        config.client_ca_pem += &pem;
+        std::fs::write(place.path(&format!("{name}.pem")), pem + &key.serialize_pem()).unwrap();
+    }
     image::write_stand_ins(&config.images_dir).unwrap();
     config
 }
@@ -214,6 +220,19 @@ pub(crate) fn a_pod_has_what_its_specification_asks_for() {
         assert!(curl(&place, &[&node_api("/containerLogs/default/web/none")]).await.contains("is not valid for pod"));
         assert!(curl(&place, &[&node_api("/healthz")]).await.contains("ok"));
 
+        let as_whom = async |cert: &str, path: &str| {
+            let certificate = place.path(cert).display().to_string();
+            let status = ["-o", "/dev/stdout", "-w", " %{http_code}", "--cert", &certificate];
+            curl(&place, &[status.as_slice(), &[&node_api(path)]].concat()).await
+        };
+        assert!(as_whom("jane.pem", "/pods").await.ends_with(" 200"), "the API consents to nodes/pods");
+        let refused = "Forbidden (user=jane, verb=get, resource=nodes, subresource(s)=[proxy]) 403";
+        assert_eq!(as_whom("jane.pem", "/containerLogs/default/web/main").await, refused);
+        assert_eq!(as_whom("jane.pem", "/exec/default/web/main?command=id").await, refused);
+        let nobody = ["-k", "-s", "-w", " %{http_code}", &node_api("/pods")];
+        let nobody = tokio::process::Command::new("curl").args(nobody).output().await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&nobody.stdout), "Unauthorized 401");
+
         let exec = node_api("/exec/default/web/main?command=touch&command=/tmp/ready&output=1&error=1");
         let spdy = ["Upgrade: SPDY/3.1", "Connection: Upgrade", "X-Stream-Protocol-Version: v4.channel.k8s.io"];
         let spdy: Vec<&str> = spdy.iter().flat_map(|header| ["-H", header]).collect();
@@ -308,13 +327,13 @@ pub(crate) fn a_large_log_is_begun_anew() {
     assert_eq!(place.traces(&config), Vec::<String>::new());
 }
 
-fn containerd_pid(config: &Config) -> i32 {
+pub(crate) fn containerd_pid(config: &Config) -> i32 {
     let pid = std::fs::read_to_string(config.data_dir.join("containerd/containerd.pid")).unwrap();
     pid.trim().parse().unwrap()
 }
 
 /// Asks the node's API from inside the namespace; the answer's text.
-async fn curl(place: &Place, arguments: &[&str]) -> String {
+pub(crate) async fn curl(place: &Place, arguments: &[&str]) -> String {
     let output = tokio::process::Command::new("curl")
         .args(["-sk", "-m", "30", "--cert"])
         .arg(place.path("client.pem"))
@@ -347,7 +366,7 @@ pub(crate) fn main_process(api: &Arc<Api>, path: &str, container: usize) -> i32 
 }
 
 /// Kills the main process of a pod's first container from outside.
-async fn kill(api: &Arc<Api>, path: &str) {
+pub(crate) async fn kill(api: &Arc<Api>, path: &str) {
     let pid = rustix::process::Pid::from_raw(main_process(api, path, 0)).unwrap();
     rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
 }

@@ -153,6 +153,13 @@ impl Api {
                 let status = json!({"token": token, "expirationTimestamp": end});
                 reply(StatusCode::CREATED, &json!({"spec": body["spec"], "status": status}))
             }
+            // Everybody may list pods of nodes, and nothing else.
+            Method::POST if target.ends_with("/subjectaccessreviews") => {
+                let mut review = body;
+                let subresource = &review["spec"]["resourceAttributes"]["subresource"];
+                review["status"] = json!({"allowed": subresource == "pods"});
+                reply(StatusCode::CREATED, &review)
+            }
             Method::POST => {
                 let target = format!("{target}/{}", body["metadata"]["name"].as_str().unwrap_or_default());
                 match self.get(&target) {

@@ -7,7 +7,9 @@ mod agent;
 mod api;
 mod asked;
 mod egress;
+mod faults;
 mod hostile;
+mod images;
 mod place;
 mod runtime;
 
@@ -15,6 +17,18 @@ mod runtime;
 type Test = (&'static str, fn());
 
 const TESTS: &[Test] = &[
+    (
+        "an_archive_that_is_dropped_in_is_imported_within_a_second",
+        images::an_archive_that_is_dropped_in_is_imported_within_a_second,
+    ),
+    (
+        "a_link_that_was_down_has_its_routes_back_within_a_second",
+        faults::a_link_that_was_down_has_its_routes_back_within_a_second,
+    ),
+    (
+        "a_runtime_that_stands_still_is_told_and_caught_up_with",
+        faults::a_runtime_that_stands_still_is_told_and_caught_up_with,
+    ),
     ("a_large_log_is_begun_anew", agent::a_large_log_is_begun_anew),
     ("crashes_lose_nothing_and_removal_needs_no_one", agent::crashes_lose_nothing_and_removal_needs_no_one),
     ("pods_leave_the_cluster_under_their_nodes_address", egress::pods_leave_under_their_nodes_address),

@@ -69,6 +69,93 @@ fn a_node_whose_object_is_deleted_comes_back_and_runs_pods() {
 }
 
 #[test]
+fn a_node_whose_link_is_down_is_not_ready_and_its_endpoints_go_and_come_back() {
+    if !may_run("link") {
+        return;
+    }
+    let cluster = Arc::new(Cluster::new());
+    cluster.start();
+    let space = cluster.space("link");
+    space.deploy(4);
+    space.apply_example("httpd-service.yaml");
+    let all = space.wait_for_endpoints("httpd-svc", 4);
+    let node = format!("node/{}-node2", cluster.name);
+    let ready = |what: &str| space.value(&node, &format!(".status.conditions[?(@.type==\"Ready\")].{what}"));
+    let routes = || cluster.on("node2", &["ip", "route"]).good();
+    let before = routes();
+    assert!(before.contains("default via 172.30.0.1 dev eth0") && before.contains("10.244."), "{before}");
+    let here = space.value("pod", &format!(".items[?(@.spec.nodeName==\"{}\")].status.podIP", &node[5..]));
+    assert!(!here.is_empty(), "a pod of the four is on node2");
+
+    cluster.on("node2", &["ip", "link", "set", "eth0", "down"]).good();
+    eventually("the node says why it is not ready", || match (ready("status"), ready("message")) {
+        (status, message) if status == "False" && message == "network link eth0 is down" => Ok(()),
+        other => Err(format!("{other:?}")),
+    });
+    // As with a machine that is gone, after the 40 s of its Lease.
+    space.wait_for_endpoints("httpd-svc", 4 - here.split_whitespace().count());
+    cluster.on("node2", &["ip", "link", "set", "eth0", "up"]).good();
+    let begun = std::time::Instant::now();
+    while routes() != before {
+        assert!(begun.elapsed().as_secs() < 1, "{}\nwas\n{before}", routes());
+    }
+    assert_eq!(space.wait_for_endpoints("httpd-svc", 4), all);
+    eventually("the node is ready again", || {
+        if ready("status") == "True" { Ok(()) } else { Err(String::new()) }
+    });
+    for ip in here.split_whitespace() {
+        assert!(cluster.curl("node1", &format!("http://{ip}")).good().contains("It works!"));
+    }
+}
+
+#[test]
+fn an_image_is_loaded_to_all_nodes_by_command() {
+    if !may_run("image") {
+        return;
+    }
+    let cluster = Cluster::shared();
+    let busybox = std::fs::read("/bin/busybox").expect("busybox is there");
+    let image = |name: &str, said: &str| {
+        let file =
+            |path: &str, mode, contents| node::image::File::Regular { path: path.into(), mode, contents };
+        let image = node::image::Image {
+            names: vec![name.into()],
+            entrypoint: vec!["/busybox".into(), "cat".into(), "/said".into()],
+            command: vec![],
+            env: vec![],
+            files: vec![file("busybox", 0o755, busybox.clone()), file("said", 0o644, said.into())],
+        };
+        let path = cluster.folder.path().join("loaded.tar");
+        std::fs::write(&path, image.to_archive()).expect("a file can be written");
+        path
+    };
+    let load = |path: &std::path::Path| {
+        run(Command::new(PROGRAM).args(["image", "load", "--name", &cluster.name]).arg(path))
+    };
+    let space = cluster.space("image");
+    // The second has the same name and other contents.
+    for said in ["first", "second"] {
+        let out = load(&image("loaded:1", said)).good();
+        assert!(out.contains("loaded.tar: docker.io/library/loaded:1"), "{out}");
+        assert!(out.contains("waiting for 3 nodes"), "{out}");
+        for node in 1..=3 {
+            assert!(out.contains(&format!("{}-node{node} has them after ", cluster.name)), "{out}");
+        }
+        space.kubectl(&["run", said, "--image=loaded:1", "--restart=Never"]).good();
+        eventually("the image runs", || {
+            let logs = space.kubectl(&["logs", said]);
+            if logs.out == said { Ok(()) } else { Err(logs.out + &logs.err) }
+        });
+    }
+    let broken = cluster.folder.path().join("broken.tar");
+    std::fs::write(&broken, "no archive").expect("a file can be written");
+    let said = load(&broken).bad();
+    assert!(said.contains("broken.tar is no archive of images that could be loaded: "), "{said}");
+    let nowhere = run(Command::new(PROGRAM).args(["image", "load", "--name", "nosuch"]).arg(&broken)).bad();
+    assert!(nowhere.contains("there is no cluster nosuch"), "{nowhere}");
+}
+
+#[test]
 fn down_removes_every_trace_also_after_a_crash() {
     if !may_run("down") {
         return;

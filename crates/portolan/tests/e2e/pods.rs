@@ -1,11 +1,11 @@
 //! What kubectl does with single pods: shells, commands, logs, files, forwarded ports.
 
-use std::io::{Read, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
 
-use crate::harness::{Cluster, Process, eventually, free_port, may_run};
+use crate::harness::{Cluster, Process, Space, eventually, free_port, may_run};
 
 #[test]
 fn a_shell_can_be_run_interactively_and_is_removed_afterwards() {
@@ -135,6 +135,78 @@ fn a_forwarded_port_leads_to_the_pod() {
             }
         });
     }
+}
+
+/// kubectl, forwarding a free port to this one of a pod. It runs until it is dropped, or a connection fails.
+fn forward(space: &Space, pod: &str, remote: u16) -> (Process, u16) {
+    let port = free_port();
+    let ports = format!("{port}:{remote}");
+    let mut command = space.cluster.kubectl_command(&["-n", &space.name, "port-forward", pod, &ports]);
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn();
+    let mut process = Process(child.expect("kubectl can be started"));
+    let mut line = String::new();
+    let output = process.0.stdout.as_mut().expect("there is an output");
+    BufReader::new(output).read_line(&mut line).expect("kubectl says something");
+    assert!(line.starts_with("Forwarding from 127.0.0.1"), "{line}");
+    (process, port)
+}
+
+#[test]
+fn who_has_said_everything_still_hears_the_whole_answer_through_a_forwarded_port() {
+    if !may_run("half-closed") {
+        return;
+    }
+    let cluster = Cluster::shared();
+    let space = cluster.space("half-closed");
+    // It answers once the question is at its end, slowly, and with more than any buffer on the way holds.
+    let answer = "n=$(wc -c); sleep 0.5; echo heard $n; head -c 3000000 /dev/zero; sleep 0.2; echo end";
+    let serve = format!("while :; do nc -l -p 7000 -e sh -c '{answer}'; done");
+    for (pod, host_network, port) in [("own", "false", 7000), ("host", "true", 7001)] {
+        let serve = serve.replace("7000", &port.to_string());
+        let overrides = format!(r#"{{"spec":{{"hostNetwork":{host_network}}}}}"#);
+        let run = ["run", pod, "--image=busybox", "--restart=Never", "--overrides", &overrides];
+        space.kubectl(&[&run[..], &["--", "sh", "-c", &serve]].concat()).good();
+        space.kubectl(&["wait", &format!("pod/{pod}"), "--for=condition=Ready", "--timeout=60s"]).good();
+        let question = "x".repeat(200_000);
+        eventually("the whole answer comes", || {
+            let (_kubectl, local) = forward(&space, pod, port);
+            let ask = || {
+                let mut stream = TcpStream::connect(("127.0.0.1", local))?;
+                stream.set_read_timeout(Some(Duration::from_secs(10)))?;
+                stream.write_all(question.as_bytes())?;
+                stream.shutdown(std::net::Shutdown::Write)?;
+                let mut answer = Vec::new();
+                stream.read_to_end(&mut answer)?;
+                Ok::<_, std::io::Error>(answer)
+            };
+            let heard = ask().map_err(|error| error.to_string())?;
+            let whole = heard.starts_with(b"heard 200000\n")
+                && heard.ends_with(b"end\n")
+                && heard.len() == "heard 200000\n".len() + 3_000_000 + "end\n".len();
+            if whole { Ok(()) } else { Err(format!("{} bytes", heard.len())) }
+        });
+    }
+}
+
+#[test]
+fn a_forwarded_port_that_nothing_listens_on_is_told() {
+    if !may_run("closed") {
+        return;
+    }
+    let cluster = Cluster::shared();
+    let space = cluster.space("closed");
+    let pod = space.shell();
+    let (mut kubectl, local) = forward(&space, &pod, 81);
+    let _connection = TcpStream::connect(("127.0.0.1", local)).expect("kubectl listens");
+    let mut said = String::new();
+    let mut errors = kubectl.0.stderr.take().expect("there are errors");
+    let mut buffer = [0; 1024];
+    while !said.contains("connection refused") && !said.contains("Connection refused") {
+        let count = errors.read(&mut buffer).expect("it can be read");
+        assert!(count > 0, "kubectl ended: {said}");
+        said.push_str(&String::from_utf8_lossy(&buffer[..count]));
+    }
+    assert!(said.contains("error forwarding port 81 to pod shell_closed, uid "), "{said}");
 }
 
 #[test]

@@ -53,6 +53,15 @@ pub struct ImageStatusResponse {
 }
 
 #[derive(Clone, PartialEq, prost::Message)]
+pub struct ListImagesRequest {}
+
+#[derive(Clone, PartialEq, prost::Message)]
+pub struct ListImagesResponse {
+    #[prost(message, repeated, tag = "1")]
+    pub images: Vec<Image>,
+}
+
+#[derive(Clone, PartialEq, prost::Message)]
 pub struct PullImageRequest {
     #[prost(message, optional, tag = "1")]
     pub image: Option<ImageSpec>,

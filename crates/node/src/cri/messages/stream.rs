@@ -61,17 +61,3 @@ pub struct AttachResponse {
     #[prost(string, tag = "1")]
     pub url: String,
 }
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct PortForwardRequest {
-    #[prost(string, tag = "1")]
-    pub pod_sandbox_id: String,
-    #[prost(int32, repeated, tag = "2")]
-    pub port: Vec<i32>,
-}
-
-#[derive(Clone, PartialEq, prost::Message)]
-pub struct PortForwardResponse {
-    #[prost(string, tag = "1")]
-    pub url: String,
-}
