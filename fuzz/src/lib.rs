@@ -1,6 +1,7 @@
 //! Targets for a fuzzer: functions that are given any bytes and panic when a rule is broken.
 
 mod clients;
+mod nodes;
 mod requests;
 mod resolvers;
 mod texts;
@@ -27,6 +28,9 @@ const TARGETS: &[Target] = &[
     Target { name: "manifest", run: texts::manifest, seeds: texts::manifests },
     Target { name: "object", run: requests::object, seeds: requests::objects },
     Target { name: "patch", run: requests::patch, seeds: requests::patches },
+    Target { name: "archive", run: nodes::archive, seeds: nodes::archives },
+    Target { name: "log-line", run: nodes::log_line, seeds: nodes::log_lines },
+    Target { name: "spdy", run: nodes::spdy, seeds: nodes::frames },
 ];
 
 /// The names of all targets.

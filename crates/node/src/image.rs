@@ -12,9 +12,11 @@ mod watch;
 
 pub(crate) use archive::ARCHITECTURE;
 pub use archive::{File, Image};
-pub use import::{Imported, import_all};
+pub use import::{Imported, digest, has_imported, import_all};
 pub(crate) use import::{Importer, Looked};
 pub use inspect::inspect;
+#[cfg(feature = "fuzz")]
+pub(crate) use inspect::{names, paths};
 pub use reference::normalize;
 pub use stand_ins::{STAND_INS, write_stand_ins};
 pub use tar::Fault;

@@ -20,6 +20,8 @@ pub mod cni;
 pub mod config;
 pub mod containerd;
 pub mod cri;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 pub mod image;
 
 pub use agent::run;

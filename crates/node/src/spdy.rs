@@ -8,6 +8,10 @@ mod frame;
 mod headers;
 mod session;
 
+#[cfg(feature = "fuzz")]
+pub(crate) use frame::{Decoder, Frame};
+#[cfg(feature = "fuzz")]
+pub(crate) use headers::Inflater;
 pub(crate) use session::{Incoming, Stream, serve};
 
 /// The other side does not keep to the protocol.

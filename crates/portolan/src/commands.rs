@@ -5,6 +5,7 @@ pub(crate) mod demo;
 pub(crate) mod dns;
 pub(crate) mod down;
 pub(crate) mod explain;
+pub(crate) mod image;
 pub(crate) mod list;
 pub(crate) mod manual;
 pub(crate) mod parts;

@@ -33,6 +33,8 @@ enum Command {
     Demo(commands::demo::Options),
     /// Remove a cluster and every trace of it
     Down(commands::down::Options),
+    /// Give images to a cluster that has no registry
+    Image(commands::image::Options),
     /// List the clusters of this machine
     List,
     /// Say how a cluster is: its parts, its nodes, and what is wrong
@@ -68,6 +70,7 @@ fn main() -> ExitCode {
         Command::Demo(_)
             | Command::Down(_)
             | Command::Explain(_)
+            | Command::Image(_)
             | Command::Trace(_)
             | Command::List
             | Command::Status(_)
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Up(options) => commands::up::main(&options),
         Command::Demo(options) => commands::demo::main(&options),
         Command::Down(options) => commands::down::main(&options),
+        Command::Image(options) => commands::image::main(&options),
         Command::List => commands::list::main(),
         Command::Status(options) => commands::status::main(&options),
         Command::Completions(options) => commands::manual::completions(&options, Cli::command()),

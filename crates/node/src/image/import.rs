@@ -21,6 +21,8 @@ use crate::{
     cri::{Client, events::CONTAINERD_NAMESPACE},
 };
 
+/// Where a node remembers what it has imported, in its data directory.
+const BOOK: &str = "imported.json";
 /// How long the runtime may take to show an imported image, and how often it is asked meanwhile.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
 const NOTICE_STEP: Duration = Duration::from_millis(5);
@@ -122,16 +124,24 @@ pub async fn import_all(config: &Config, runtime: &Client) -> Result<Imported, E
     Ok(importer.imported())
 }
 
+/// Whether the node that keeps its data in `data_dir` has imported the archive at `path` as it is now.
+pub fn has_imported(data_dir: &Path, path: &Path) -> bool {
+    let records = read_book(&data_dir.join(BOOK));
+    Stamp::of(path).is_ok_and(|stamp| records.values().any(|record| record.stamp == stamp))
+}
+
+/// What an earlier process has imported; nothing when it cannot be read, so that it is imported again.
+fn read_book(book: &Path) -> BTreeMap<PathBuf, Record> {
+    fs::read(book).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+}
+
 impl Importer {
     /// Remembers what an earlier process has imported, and makes the pause image.
     pub(crate) fn open(config: &Config) -> Result<Self, Error> {
-        let book = config.data_dir.join("imported.json");
+        let book = config.data_dir.join(BOOK);
         Ok(Self {
             socket: config.runtime_socket(),
-            records: fs::read(&book)
-                .ok()
-                .and_then(|bytes| serde_json::from_slice(&bytes).ok())
-                .unwrap_or_default(),
+            records: read_book(&book),
             book,
             pause: write_pause(config)?,
             folders: [config.images_dir.clone(), config.data_dir.join("images")],
@@ -292,7 +302,11 @@ async fn import_one(
     Ok(Record { stamp, digest, names })
 }
 
-fn digest(path: &Path) -> io::Result<String> {
+/// The SHA-256 of a file's contents, in hexadecimal digits.
+///
+/// # Errors
+/// The file cannot be read.
+pub fn digest(path: &Path) -> io::Result<String> {
     let mut file = fs::File::open(path)?;
     let mut context = ring::digest::Context::new(&ring::digest::SHA256);
     let mut chunk = vec![0; CHUNK];

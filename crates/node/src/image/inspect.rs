@@ -71,6 +71,17 @@ pub(crate) fn names(archive: impl Read + Seek) -> Result<Vec<String>, Fault> {
     Ok(index.manifests.iter().flatten().filter_map(name).collect())
 }
 
+/// The paths in an archive.
+#[cfg(feature = "fuzz")]
+pub(crate) fn paths(archive: impl Read + Seek) -> Result<Vec<String>, Fault> {
+    let mut reader = Reader::new(archive)?;
+    let mut paths = Vec::new();
+    while let Some(entry) = reader.next()? {
+        paths.push(entry.path);
+    }
+    Ok(paths)
+}
+
 #[derive(Deserialize)]
 struct DockerImage {
     #[serde(rename = "RepoTags")]

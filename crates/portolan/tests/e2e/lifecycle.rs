@@ -109,6 +109,53 @@ fn a_node_whose_link_is_down_is_not_ready_and_its_endpoints_go_and_come_back() {
 }
 
 #[test]
+fn an_image_is_loaded_to_all_nodes_by_command() {
+    if !may_run("image") {
+        return;
+    }
+    let cluster = Cluster::shared();
+    let busybox = std::fs::read("/bin/busybox").expect("busybox is there");
+    let image = |name: &str, said: &str| {
+        let file =
+            |path: &str, mode, contents| node::image::File::Regular { path: path.into(), mode, contents };
+        let image = node::image::Image {
+            names: vec![name.into()],
+            entrypoint: vec!["/busybox".into(), "cat".into(), "/said".into()],
+            command: vec![],
+            env: vec![],
+            files: vec![file("busybox", 0o755, busybox.clone()), file("said", 0o644, said.into())],
+        };
+        let path = cluster.folder.path().join("loaded.tar");
+        std::fs::write(&path, image.to_archive()).expect("a file can be written");
+        path
+    };
+    let load = |path: &std::path::Path| {
+        run(Command::new(PROGRAM).args(["image", "load", "--name", &cluster.name]).arg(path))
+    };
+    let space = cluster.space("image");
+    // The second has the same name and other contents.
+    for said in ["first", "second"] {
+        let out = load(&image("loaded:1", said)).good();
+        assert!(out.contains("loaded.tar: docker.io/library/loaded:1"), "{out}");
+        assert!(out.contains("waiting for 3 nodes"), "{out}");
+        for node in 1..=3 {
+            assert!(out.contains(&format!("{}-node{node} has them after ", cluster.name)), "{out}");
+        }
+        space.kubectl(&["run", said, "--image=loaded:1", "--restart=Never"]).good();
+        eventually("the image runs", || {
+            let logs = space.kubectl(&["logs", said]);
+            if logs.out == said { Ok(()) } else { Err(logs.out + &logs.err) }
+        });
+    }
+    let broken = cluster.folder.path().join("broken.tar");
+    std::fs::write(&broken, "no archive").expect("a file can be written");
+    let said = load(&broken).bad();
+    assert!(said.contains("broken.tar is no archive of images that could be loaded: "), "{said}");
+    let nowhere = run(Command::new(PROGRAM).args(["image", "load", "--name", "nosuch"]).arg(&broken)).bad();
+    assert!(nowhere.contains("there is no cluster nosuch"), "{nowhere}");
+}
+
+#[test]
 fn down_removes_every_trace_also_after_a_crash() {
     if !may_run("down") {
         return;
