@@ -27,6 +27,8 @@ const TARGETS: &[Target] = &[
     Target { name: "manifest", run: texts::manifest, seeds: texts::manifests },
     Target { name: "object", run: requests::object, seeds: requests::objects },
     Target { name: "patch", run: requests::patch, seeds: requests::patches },
+    Target { name: "head", run: requests::head, seeds: requests::heads },
+    Target { name: "seconds", run: texts::seconds, seeds: texts::numbers },
 ];
 
 /// The names of all targets.
