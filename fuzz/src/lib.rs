@@ -31,6 +31,8 @@ const TARGETS: &[Target] = &[
     Target { name: "archive", run: nodes::archive, seeds: nodes::archives },
     Target { name: "log-line", run: nodes::log_line, seeds: nodes::log_lines },
     Target { name: "spdy", run: nodes::spdy, seeds: nodes::frames },
+    Target { name: "head", run: requests::head, seeds: requests::heads },
+    Target { name: "seconds", run: texts::seconds, seeds: texts::numbers },
 ];
 
 /// The names of all targets.

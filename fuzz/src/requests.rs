@@ -1,5 +1,9 @@
 //! What clients of the API server send.
 
+// The rules without regard to time, which the tests of `api` use too.
+#[path = "../../crates/api/src/patch/strategic/model.rs"]
+mod model;
+
 use api::codec::{Decoded, FieldValidation, Media, conform, decode, encode_protobuf};
 use api::schema::{Kind, Schema};
 use serde_json::{Value, json};
@@ -44,7 +48,13 @@ pub(crate) fn patch(data: &[u8]) {
     let (schema, kind, mut changed) = (Schema::builtin(), kind_of(*kind), target.clone());
     let outcome = match sort % 3 {
         0 => api::patch::json_patch(&mut changed, &patch),
-        1 => api::patch::strategic(schema, kind, &mut changed, &patch),
+        1 => {
+            let outcome = api::patch::strategic(schema, kind, &mut changed, &patch);
+            let mut plain = target.clone();
+            assert_eq!(outcome, model::strategic(schema, kind, &mut plain, &patch), "as its rules read");
+            assert!(outcome.is_err() || changed == plain, "{changed} is not {plain}, as its rules read");
+            outcome
+        }
         _ => {
             api::patch::merge(&mut changed, &patch);
             Ok(())
@@ -112,5 +122,43 @@ pub(crate) fn patches() -> Vec<Vec<u8>> {
         [vec![place, sort], sample.to_string().into_bytes(), vec![0], patch.to_string().into_bytes()].concat()
     };
     let [service, deployment, ..] = samples();
-    vec![of(&service, 0, &operations), of(&deployment, 1, &strategic), of(&deployment, 2, &strategic)]
+    let ports = json!({"spec": {
+        "$setElementOrder/ports": [{"port": 81}, {"port": 80}, {"port": null}],
+        "ports": [{"port": 80, "$patch": "replace"}, {"port": 80, "name": null}, {"port": 81}, {"port": 81, "$patch": "delete"},
+                  {"port": null, "name": "a"}, {"port": "80"}],
+    }});
+    let patches = [
+        (&service, 0, &operations),
+        (&deployment, 1, &strategic),
+        (&deployment, 2, &strategic),
+        (&service, 1, &ports),
+    ];
+    patches.map(|(sample, sort, patch)| of(sample, sort, patch)).into()
+}
+
+/// A query string and headers, in lines: the first is the query, the others are `name: value`.
+pub(crate) fn head(data: &[u8]) {
+    let mut lines = data.split(|byte| *byte == b'\n');
+    let query = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let headers = lines.filter_map(|line| {
+        let colon = line.iter().position(|byte| *byte == b':')?;
+        Some((&line[..colon], line[colon + 1..].trim_ascii()))
+    });
+    apiserver::fuzz::query(&query);
+    apiserver::fuzz::headers(headers);
+}
+
+pub(crate) fn heads() -> Vec<Vec<u8>> {
+    let headers = "Impersonate-User: system:serviceaccount:dev:web\nImpersonate-Group: dev\nImpersonate-Group: ops\n\
+                   Impersonate-Uid: 17\nImpersonate-Extra-Acme.com%2Fscope: a\nAccept: */*";
+    let queries = [
+        "watch=true&timeoutSeconds=18446744073709551615&limit=-1&resourceVersion=0",
+        "timeoutSeconds=9223372036854775807&sendInitialEvents=true&resourceVersionMatch=NotOlderThan",
+        "labelSelector=a%3Db%2Cc+in+%28d%2Ce%29&fieldSelector=metadata.name%3Dx&limit=500&continue=e30",
+        "gracePeriodSeconds=-9223372036854775808&tailLines=1&sinceSeconds=60&limitBytes=0",
+    ];
+    let others = ["X-Remote-User: admin", "Authorization: Bearer x", "Impersonate-Userinfo: x"];
+    let mut heads: Vec<String> = queries.iter().map(|query| format!("{query}\n{headers}")).collect();
+    heads.extend(others.iter().map(|header| format!("\n{header}")));
+    heads.into_iter().map(String::into_bytes).collect()
 }

@@ -1,7 +1,9 @@
 //! Texts that operators write.
 
 use std::path::Path;
+use std::time::{Instant, SystemTime};
 
+use api::seconds::Seconds;
 use service::manifest::Objects;
 
 /// A Corefile: an error that names its place, or a configuration.
@@ -53,4 +55,33 @@ pub(crate) fn manifests() -> Vec<Vec<u8>> {
         "hints":{"forZones":[{"name":"a"}]}}]},{"kind":"ServiceCIDR","metadata":{"name":"k"},"spec":{"cidrs":
         ["10.96.0.0/16"]}}]}"#;
     [yaml, json].map(|text| text.as_bytes().to_vec()).into()
+}
+
+/// A number of seconds: what it is as 64 bits, or that it is none; every clock can add it.
+pub(crate) fn seconds(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let read = Seconds::parse(text);
+    if let Ok(number) = text.parse::<i64>() {
+        assert_eq!(read, Some(Seconds::from(number)), "{text:?}");
+    }
+    if let Some(seconds) = read {
+        assert!(seconds <= Seconds::MAX);
+        assert!(Instant::now().checked_add(seconds.duration()).is_some(), "{text:?}");
+        assert!(SystemTime::now().checked_add(seconds.duration()).is_some(), "{text:?}");
+        assert_eq!(Seconds::parse(&seconds.get().to_string()), Some(seconds));
+    }
+}
+
+pub(crate) fn numbers() -> Vec<Vec<u8>> {
+    let texts = [
+        "0",
+        "-1",
+        "+60",
+        "9223372036854775807",
+        "-9223372036854775808",
+        "18446744073709551615",
+        "1e9",
+        "007",
+    ];
+    texts.map(|text| text.as_bytes().to_vec()).into()
 }

@@ -15,6 +15,8 @@
 mod authorization;
 mod bootstrap;
 mod expiry;
+#[cfg(feature = "fuzz")]
+pub mod fuzz;
 mod http;
 mod identity;
 mod memory;

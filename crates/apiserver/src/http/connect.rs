@@ -149,7 +149,7 @@ fn target(pod: &Value, part: &str, query: Option<&str>) -> Result<String, Status
 }
 
 /// The rules of the numbers in a request for a log (`pkg/apis/core/validation`, PodLogOptions).
-fn check_log(name: &str, query: &Query) -> Result<(), Status> {
+pub(crate) fn check_log(name: &str, query: &Query) -> Result<(), Status> {
     let mut errors = Vec::new();
     for (field, least, detail) in [
         ("tailLines", 0, "must be greater than or equal to 0"),

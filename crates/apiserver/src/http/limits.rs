@@ -35,10 +35,10 @@ const MIB: usize = 1024 * 1024;
 
 /// Of all peers together: 500 nodes with ten watches each are a sixth of it.
 const ALL: Limits =
-    Limits { connections: 4096, requests: 32_768, long: 256, bodies: 128 * MIB, answers: 512 * MIB };
+    Limits { connections: 4096, requests: 32_768, long: 512, bodies: 128 * MIB, answers: 512 * MIB };
 /// Of one peer.
 const PEER: Limits =
-    Limits { connections: 1024, requests: 8192, long: 16, bodies: 32 * MIB, answers: 128 * MIB };
+    Limits { connections: 1024, requests: 8192, long: 64, bodies: 32 * MIB, answers: 128 * MIB };
 /// An answer waits so long for others to be read before it is refused.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(5);
 

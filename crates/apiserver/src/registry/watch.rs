@@ -52,6 +52,14 @@ impl WatchQuery {
     }
 }
 
+#[cfg(feature = "fuzz")]
+impl WatchQuery {
+    /// How long the watch is to last.
+    pub(crate) fn timeout(&self) -> Duration {
+        self.timeout
+    }
+}
+
 /// One event of a watch.
 #[derive(Clone, Debug)]
 pub(crate) struct WatchedEvent {
