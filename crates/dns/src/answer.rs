@@ -64,10 +64,9 @@ pub(crate) fn answer(
 ) -> Step {
     let Some(within) = view.zone_of(&query.name) else { return Step::Foreign };
     let reading = view.read();
+    let available = if manner.recursion { flag::RA } else { 0 };
     let mut reply = Reply::to(query, limit, out);
-    if manner.recursion {
-        reply.set(flag::RA);
-    }
+    reply.set(available);
     if !view.table().synced() {
         reply.finish(rcode::SERVFAIL);
         return Step::Reply;
@@ -76,6 +75,13 @@ pub(crate) fn answer(
     let turn = if manner.balance { usize::from(query.id) } else { 0 };
     let follower = Follower { view, reading: &reading, turn };
     match follower.follow((&query.name, within), query.kind, outside, &mut reply) {
+        Ok(Some(rcode::SERVFAIL)) => {
+            // Aliases that lead nowhere are of no use to anyone, and a circle of them would be told again and again.
+            let mut reply = Reply::to(query, limit, out);
+            reply.set(available | flag::AA);
+            reply.finish(rcode::SERVFAIL);
+            Step::Reply
+        }
         Ok(Some(code)) => {
             reply.finish(code);
             Step::Reply

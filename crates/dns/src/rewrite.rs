@@ -1,7 +1,9 @@
 //! Names asked for under one name and answered under another.
 
 use crate::config::{Answer, Match, Rewrite, RewriteKind, Then};
-use crate::wire::{Copier, LARGEST_TCP, Malformed, Message, Name, Query, Record, Reply, flag, names_inside};
+use crate::wire::{
+    Copier, LARGEST_TCP, Malformed, Message, Name, Query, Record, Reply, Section, flag, kind, names_inside,
+};
 
 /// Rules that change questions, and the replies to them back.
 #[derive(Debug)]
@@ -23,6 +25,17 @@ pub(crate) struct Rewritten<'a> {
     back: Vec<(String, String, &'a Rewrite)>,
 }
 
+/// An alias in a reply that a rule leads elsewhere.
+#[derive(Debug)]
+pub(crate) struct Alias {
+    /// Its place among the records of the reply.
+    place: usize,
+    /// Where it leads now.
+    pub(crate) target: Name,
+    /// What was found there.
+    pub(crate) followed: Vec<Record>,
+}
+
 impl Rewrites {
     /// Rules in their order.
     pub(crate) fn new(rules: Vec<Rewrite>) -> Self {
@@ -39,6 +52,8 @@ impl Rewrites {
             RewriteKind::Name { matches, .. } | RewriteKind::Ttl { matches, .. } => matches.finds(&name),
             RewriteKind::Type { from, .. } => *from == query.kind,
             RewriteKind::Class { from, .. } => *from == query.class,
+            // Only the reply tells.
+            RewriteKind::Cname { .. } => true,
         })
     }
 
@@ -68,6 +83,7 @@ impl Rewrites {
                     true
                 }
                 RewriteKind::Ttl { matches, .. } => matches.finds(&name),
+                RewriteKind::Cname { .. } => true,
                 RewriteKind::Type { .. } | RewriteKind::Class { .. } => false,
             };
             if applied {
@@ -80,11 +96,37 @@ impl Rewrites {
         Some(Name::from_text(&name).map(|name| Rewritten { name, kind, class, back }))
     }
 
-    /// Makes the reply to a rewritten question one to the query, of `limit` bytes at most.
+    /// The first alias in the reply to a rewritten question that a rule leads elsewhere.
+    pub(crate) fn alias(&self, rewritten: &Rewritten<'_>, reply: &[u8]) -> Option<Alias> {
+        let rules: Vec<_> = rewritten
+            .back
+            .iter()
+            .filter_map(|(_, _, rule)| match &rule.kind {
+                RewriteKind::Cname { matches, to } => Some((matches, to)),
+                _ => None,
+            })
+            .collect();
+        if rules.is_empty() {
+            return None;
+        }
+        let records = Message::read(reply).ok()?.records().ok()?;
+        records.iter().enumerate().find_map(|(place, (section, record))| {
+            if *section != Section::Answer || record.kind != kind::CNAME {
+                return None;
+            }
+            let target = Name::read(&record.data, 0).ok()?.0.to_string();
+            let new = rules.iter().find_map(|(matches, to)| matches.replace(&target, to))?;
+            Some(Alias { place, target: Name::from_text(&new).ok()?, followed: Vec::new() })
+        })
+    }
+
+    /// Makes the reply to a rewritten question one to the query, of `limit` bytes at most. An alias that leads
+    /// elsewhere now is the last of its chain, and what was found there follows it.
     pub(crate) fn answer(
         &self,
         rewritten: &Rewritten<'_>,
         query: &Query<'_>,
+        alias: Option<Alias>,
         limit: usize,
         out: &mut Vec<u8>,
     ) {
@@ -93,6 +135,14 @@ impl Rewrites {
         let Ok((code, flags, mut records)) = read else {
             return crate::server::plan::fail(query, crate::wire::rcode::SERVFAIL, out);
         };
+        if let Some(Alias { place, target, followed }) = alias {
+            let rest = records.split_off(place + 1);
+            if let Some((_, record)) = records.last_mut() {
+                record.data = target.wire().into();
+            }
+            records.extend(followed.into_iter().map(|record| (Section::Answer, record)));
+            records.extend(rest.into_iter().filter(|(section, _)| *section != Section::Answer));
+        }
         for (before, after, rule) in rewritten.back.iter().rev() {
             records.iter_mut().for_each(|(_, record)| change(record, before, after, &rule.kind));
         }
@@ -123,7 +173,7 @@ fn change(record: &mut Record, before: &str, after: &str, kind: &RewriteKind) {
                 }
             }
         }
-        RewriteKind::Type { .. } | RewriteKind::Class { .. } => {}
+        RewriteKind::Type { .. } | RewriteKind::Class { .. } | RewriteKind::Cname { .. } => {}
     }
 }
 
@@ -214,7 +264,16 @@ mod tests {
         let target = Name::from_text(target).unwrap();
         reply.record(Section::Answer, &[rewritten.name.wire()], kind::CNAME, 100, &[target.wire()]);
         reply.finish(0);
-        rewrites.answer(&rewritten, &query, 512, &mut out);
+        let alias = rewrites.alias(&rewritten, &out).map(|alias| {
+            let found = Record {
+                name: alias.target.wire().into(),
+                kind: kind::CNAME,
+                ttl: 7,
+                data: (*b"\x03end\0").into(),
+            };
+            super::Alias { followed: vec![found], ..alias }
+        });
+        rewrites.answer(&rewritten, &query, alias, 512, &mut out);
         let message = Message::read(&out).unwrap();
         assert!(message.is_about(query.question));
         let records = message.records().unwrap();
@@ -223,6 +282,26 @@ mod tests {
             .iter()
             .map(|(_, record)| format!("{} {} {}", text(&record.name), record.ttl, text(&record.data)));
         (rewritten.name.to_string(), lines.collect())
+    }
+
+    #[test]
+    fn coredns_a_cname_rule_leads_an_alias_elsewhere_and_what_is_there_follows() {
+        for (rule, target, new) in [
+            ("exact c.example d.example", "c.example", Some("d.example.")),
+            ("c.example d.example", "C.example", Some("d.example.")),
+            ("prefix c. d.", "c.example", Some("d.example.")),
+            ("suffix .example .test", "c.example", Some("c.test.")),
+            ("substring exa sim", "c.example", Some("c.simmple.")),
+            ("regex (.*)\\.example {1}.test", "c.example", Some("c.test.")),
+            ("exact c.example d.example", "b.c.example", None),
+        ] {
+            let (_, records) = through(&format!("rewrite cname {rule}"), "a.example", target);
+            let expected = match new {
+                Some(new) => vec![format!("a.example. 100 {new}"), format!("{new} 7 end.")],
+                None => vec![format!("a.example. 100 {target}.")],
+            };
+            assert_eq!(records, expected, "{rule}");
+        }
     }
 
     #[test]

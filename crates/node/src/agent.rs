@@ -1,6 +1,6 @@
 //! The node agent as a whole: starts its parts in order, and ends them in the reverse order.
 
-use std::{fs, pin::pin, sync::Arc, time::Duration};
+use std::{fs, os::unix::fs::DirBuilderExt, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::OptionFuture};
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
@@ -57,8 +57,12 @@ pub async fn run(
     config.data_dir =
         std::path::absolute(&config.data_dir).map_err(Error::file("find", config.data_dir.clone()))?;
     for dir in [config.data_dir.clone(), config.data_dir.join("images"), config.runtime_dir()] {
-        fs::create_dir_all(&dir).map_err(Error::file("create the folder", dir))?;
+        let made = fs::DirBuilder::new().recursive(true).mode(0o700).create(&dir);
+        made.map_err(Error::file("create the folder", dir))?;
     }
+    // Before anything else is made there: only a folder with this file is ever removed.
+    fs::write(config.record(), format!("{{\"node\":{:?}}}\n", config.name))
+        .map_err(Error::file("write", config.record()))?;
     network::prepare_namespace().await?;
     network::install_plugins(&config)?;
     let mut containerd = None;

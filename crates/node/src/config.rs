@@ -1,6 +1,10 @@
 //! What a node needs to know, and where it keeps its things.
 
-use std::{collections::BTreeMap, net::IpAddr, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    net::IpAddr,
+    path::{Path, PathBuf},
+};
 
 /// The usual port of a node's own API.
 pub const DEFAULT_PORT: u16 = 10250;
@@ -38,6 +42,14 @@ pub struct Config {
     pub cgroup_parent: String,
 }
 
+/// The file in a node's data directory that says so.
+const RECORD: &str = "node.json";
+
+/// Whether a node keeps its data in this folder, or has.
+pub fn is_data_dir(folder: &Path) -> bool {
+    folder.join(RECORD).is_file()
+}
+
 impl Config {
     /// The folder for sockets and for what must not outlive a boot of the machine. Its name is short whatever
     /// `data_dir` is, as paths of unix sockets are limited to 107 bytes (unix(7)).
@@ -55,6 +67,11 @@ impl Config {
     /// Volumes and logs of pods.
     pub fn pods_dir(&self) -> PathBuf {
         self.data_dir.join("pods")
+    }
+
+    /// What says that `data_dir` is a node's, and may be removed with it.
+    pub(crate) fn record(&self) -> PathBuf {
+        self.data_dir.join(RECORD)
     }
 
     /// Configuration, programs and books of the pod network.

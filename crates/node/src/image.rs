@@ -12,8 +12,8 @@ mod watch;
 
 pub(crate) use archive::ARCHITECTURE;
 pub use archive::{File, Image};
+pub(crate) use import::{BOOK, Importer, Looked};
 pub use import::{Imported, digest, has_imported, import_all};
-pub(crate) use import::{Importer, Looked};
 pub use inspect::inspect;
 #[cfg(feature = "fuzz")]
 pub(crate) use inspect::{names, paths};

@@ -25,7 +25,7 @@ pub mod fuzz;
 pub mod image;
 
 pub use agent::run;
-pub use config::{Config, DEFAULT_PORT};
+pub use config::{Config, DEFAULT_PORT, is_data_dir};
 pub use error::Error;
 pub use remove::remove_all;
 

@@ -17,7 +17,7 @@ use rustix::{
 use crate::{
     Config, Error, cni,
     containerd::{self, Paths},
-    masquerade, mounts, pod, routes,
+    image, masquerade, mounts, pod, routes,
 };
 
 /// Where the cgroup hierarchies are mounted.
@@ -61,14 +61,37 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
         note(&path.display().to_string(), absent_is_fine(fs::remove_file(&path)));
     }
     note("the pod network", remove_network(&config.name).await);
-    for dir in [&config.runtime_dir(), &config.data_dir].into_iter().filter(|_| is_bare) {
-        note(&dir.display().to_string(), absent_is_fine(fs::remove_dir_all(dir)));
+    if is_bare {
+        let dir = config.runtime_dir();
+        note(&dir.display().to_string(), absent_is_fine(fs::remove_dir_all(&dir)));
+        remove_data(config, &mut note);
     }
     if let Some(shared) = config.runtime_dir().parent() {
         // Fails while another node has its sockets there.
         let _ = fs::remove_dir(shared);
     }
     if errors.is_empty() { Ok(()) } else { Err(Error::Remains(errors)) }
+}
+
+/// Removes what the node has made in its data directory, and the directory if nothing else is in it. The record
+/// goes last, so that a removal that was broken off can be tried again.
+fn remove_data(config: &Config, note: &mut impl FnMut(&str, io::Result<()>)) {
+    let own = ["containerd", "cni", "pods", "pod-files"].map(|name| config.data_dir.join(name));
+    for dir in own {
+        note(&dir.display().to_string(), absent_is_fine(fs::remove_dir_all(&dir)));
+    }
+    for file in [config.data_dir.join("pause.tar"), config.data_dir.join(image::BOOK), config.record()] {
+        note(&file.display().to_string(), absent_is_fine(fs::remove_file(&file)));
+    }
+    for dir in [config.data_dir.join("images"), config.data_dir.clone()] {
+        let removed = fs::remove_dir(&dir);
+        let removed = removed.or_else(|error| match error.kind() {
+            // Archives and files that others have put there stay.
+            io::ErrorKind::DirectoryNotEmpty => Ok(()),
+            _ => Err(error),
+        });
+        note(&dir.display().to_string(), absent_is_fine(removed));
+    }
 }
 
 async fn remove_network(node: &str) -> io::Result<()> {

@@ -51,6 +51,13 @@ pub(crate) enum RewriteKind {
         /// To that.
         to: u16,
     },
+    /// The target of an alias in the answer; the new target is asked for.
+    Cname {
+        /// Which targets.
+        matches: Match,
+        /// What takes the place of what was matched.
+        to: String,
+    },
     /// The TTL of the records in the answer.
     Ttl {
         /// Of which names.

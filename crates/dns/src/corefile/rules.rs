@@ -25,7 +25,7 @@ pub(super) fn rewrite(directive: &Directive, read: &mut Read<'_>) -> Result<(), 
         Some((&"continue", rest)) => (Then::Continue, rest),
         _ => (Then::Stop, &words[..]),
     };
-    let usage = || directive.fault("write `rewrite [continue|stop] name|type|class|ttl FROM TO`");
+    let usage = || directive.fault("write `rewrite [continue|stop] name|cname|type|class|ttl FROM TO`");
     let (field, words) = words.split_first().ok_or_else(usage)?;
     let kind = match (*field, words) {
         ("name", _) => name_rule(directive, words)?,
@@ -37,10 +37,12 @@ pub(super) fn rewrite(directive: &Directive, read: &mut Read<'_>) -> Result<(), 
             from: code(directive, from, class::by_name)?,
             to: code(directive, to, class::by_name)?,
         },
+        ("cname", _) => cname_rule(directive, words)?,
         ("ttl", _) => ttl_rule(directive, words)?,
         ("type" | "class", _) => return Err(usage()),
         (field, _) => {
-            let text = format!("{field:?} cannot be rewritten here; there are name, type, class and ttl");
+            let text =
+                format!("{field:?} cannot be rewritten here; there are name, cname, type, class and ttl");
             return Err(directive.fault(text));
         }
     };
@@ -89,12 +91,7 @@ fn name_rule(directive: &Directive, words: &[&str]) -> Result<RewriteKind, Fault
         return Err(directive.fault("write `rewrite name [exact|prefix|suffix|substring|regex] FROM TO`"));
     };
     let matches = matches(directive, way, from)?;
-    let to = to.to_ascii_lowercase();
-    let to = if matches!(matches, Match::Exact(_) | Match::Suffix(_)) && !to.ends_with('.') {
-        to + "."
-    } else {
-        to
-    };
+    let to = replacement(&matches, to);
     let mut answers = Vec::new();
     if matches!(matches, Match::Exact(_)) {
         answers.push(Answer::Auto);
@@ -123,6 +120,23 @@ fn name_rule(directive: &Directive, words: &[&str]) -> Result<RewriteKind, Fault
         }
     }
     Ok(RewriteKind::Name { matches, to, answers })
+}
+
+fn cname_rule(directive: &Directive, words: &[&str]) -> Result<RewriteKind, Fault> {
+    let (way, words) = way(words);
+    let [from, to] = words else {
+        return Err(directive.fault("write `rewrite cname [exact|prefix|suffix|substring|regex] FROM TO`"));
+    };
+    let matches = matches(directive, way, from)?;
+    let to = replacement(&matches, to);
+    Ok(RewriteKind::Cname { matches, to })
+}
+
+/// What takes the place of what was matched; at the end of a name it has the final dot.
+fn replacement(matches: &Match, to: &str) -> String {
+    let to = to.to_ascii_lowercase();
+    let is_end = matches!(matches, Match::Exact(_) | Match::Suffix(_));
+    if is_end && !to.ends_with('.') { to + "." } else { to }
 }
 
 fn ttl_rule(directive: &Directive, words: &[&str]) -> Result<RewriteKind, Fault> {

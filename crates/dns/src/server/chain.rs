@@ -14,7 +14,7 @@ use crate::metrics::Plugin;
 use crate::outside::Outside;
 use crate::rewrite::Rewrites;
 use crate::template::Templates;
-use crate::wire::{CLASS_IN, LARGEST_UDP, Message, Query, Reply, flag, kind, rcode};
+use crate::wire::{CLASS_IN, LARGEST_UDP, Message, Query, Reply, Section, flag, kind, rcode};
 use crate::zone::View;
 
 /// A server block at work.
@@ -184,7 +184,16 @@ impl Chain {
                 Ok(inner) => self.search(plan, &inner, inside(client), out, depth).await,
                 Err(_) => return fail(query, rcode::SERVFAIL, out),
             }
-            return self.rewrites.answer(&rewritten, query, self.limit(query, client), out);
+            let mut alias = self.rewrites.alias(&rewritten, out);
+            if let Some(alias) = &mut alias {
+                let mut found = Vec::new();
+                let packet = Query::packet(alias.target.wire(), rewritten.kind, CLASS_IN);
+                plan.finish_at(&packet, inside(client), &mut found, depth + 1).await;
+                let records = Message::read(&found).and_then(Message::records).unwrap_or_default();
+                let answers = records.into_iter().filter(|(section, _)| *section == Section::Answer);
+                alias.followed = answers.map(|(_, record)| record).collect();
+            }
+            return self.rewrites.answer(&rewritten, query, alias, self.limit(query, client), out);
         }
         self.search(plan, query, client, out, depth).await;
     }

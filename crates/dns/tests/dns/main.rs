@@ -11,6 +11,7 @@ mod names;
 mod protocol;
 mod reload;
 mod resolvers;
+mod rewrites;
 mod scripted;
 mod secure;
 mod secure_resolvers;

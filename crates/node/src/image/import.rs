@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Where a node remembers what it has imported, in its data directory.
-const BOOK: &str = "imported.json";
+pub(crate) const BOOK: &str = "imported.json";
 /// How long the runtime may take to show an imported image, and how often it is asked meanwhile.
 const NOTICE_TIMEOUT: Duration = Duration::from_secs(5);
 const NOTICE_STEP: Duration = Duration::from_millis(5);

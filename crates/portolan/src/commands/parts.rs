@@ -124,8 +124,16 @@ pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
     if options.container_runtime_endpoint.is_none() {
         host::require_containerd()?;
     }
+    if options.cleanup && !node::is_data_dir(&options.data_dir) {
+        println!("{} is not the data of a node; nothing was removed", options.data_dir.display());
+        return Ok(());
+    }
     run(async {
-        let kubeconfig = options.api.config().await?;
+        let client_ca_pem = if options.cleanup {
+            String::new()
+        } else {
+            options.api.config().await?.root_cert.as_ref().map(|chain| pem(chain)).unwrap_or_default()
+        };
         let name = options.hostname_override.unwrap_or_else(host::own_name);
         let internal_ip = options.node_ip.map_or_else(host::own_address, Ok)?;
         let config = node::Config {
@@ -137,7 +145,7 @@ pub(crate) fn node(options: NodeOptions) -> anyhow::Result<()> {
             runtime_endpoint: options.container_runtime_endpoint,
             cluster_dns: options.cluster_dns,
             cluster_domain: options.cluster_domain,
-            client_ca_pem: kubeconfig.root_cert.as_ref().map(|chain| pem(chain)).unwrap_or_default(),
+            client_ca_pem,
             program: std::env::current_exe()?,
             labels: std::collections::BTreeMap::new(),
             port: node::DEFAULT_PORT,

@@ -387,6 +387,7 @@ fn the_parts_work_as_single_processes() {
         &["node", "--hostname-override", &node, "--cleanup", "--data-dir", &node_data.to_string_lossy()],
     ))
     .good();
-    assert!(!node_data.exists());
+    let images = ["images/busybox.tar", "images/httpd.tar"].map(|name| node_data.join(name));
+    assert_eq!(files(&node_data), images, "only what the test has put there is left");
     assert_no_cgroup_of(&node);
 }

@@ -210,7 +210,7 @@ fn s2_5_an_alias_inside_the_cluster_is_followed_there() {
     scene.service("in", json!({"type": "ExternalName", "externalName": "gone.default.svc.cluster.local"}));
     assert_eq!(scene.ask(name, A)[0], "rcode 3", "the last name of the chain counts (RFC 6604)");
     scene.service("in", json!({"type": "ExternalName", "externalName": name}));
-    assert_eq!(scene.ask(name, A)[0], "rcode 2", "aliases in a circle");
+    assert_eq!(scene.ask(name, A), ["rcode 2"], "aliases in a circle end in one SERVFAIL, and none is told");
 }
 
 #[test]
