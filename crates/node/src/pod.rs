@@ -5,7 +5,6 @@
 
 mod backoff;
 mod container;
-mod disk;
 mod dns;
 mod downward;
 mod env;
@@ -34,6 +33,8 @@ mod tokens;
 mod volumes;
 mod worker;
 mod writer;
+
+use crate::disk;
 
 pub(crate) use dns::parse as parse_resolv_conf;
 pub(crate) use host_ports::{HostPorts, remove as remove_host_ports};

@@ -19,6 +19,7 @@ use super::{inspect, normalize, pause, tar::Fault};
 use crate::{
     Config, Error,
     cri::{Client, events::CONTAINERD_NAMESPACE},
+    disk,
 };
 
 /// Where a node remembers what it has imported, in its data directory.
@@ -243,7 +244,7 @@ impl Importer {
             fs::write(&partial, bytes)?;
             fs::rename(partial, book)
         };
-        if let Err(error) = on_disk(write).await {
+        if let Err(error) = disk::run(write).await {
             tracing::warn!("cannot remember which archives are imported: {error}");
         }
     }
@@ -287,15 +288,8 @@ async fn import_one(
     known: &BTreeSet<String>,
 ) -> Result<Record, String> {
     let own = path.to_owned();
-    let (names, digest) = on_disk(move || {
-        let names = inspect(&own).map_err(|fault| match fault {
-            Fault::Read(error) => error,
-            fault => io::Error::other(fault.to_string()),
-        })?;
-        Ok((names, digest(&own)?))
-    })
-    .await
-    .map_err(|error| error.to_string())?;
+    let looked = move || -> Result<(Vec<String>, String), Fault> { Ok((inspect(&own)?, digest(&own)?)) };
+    let (names, digest) = disk::run(looked).await.map_err(|fault| fault.to_string())?;
     if !known.contains(&digest) {
         give(path, socket).await?;
     }
@@ -341,11 +335,6 @@ async fn give(archive: &Path, socket: &Path) -> Result<(), String> {
         return Ok(());
     }
     Err(String::from_utf8_lossy(&output.stderr).trim().to_owned())
-}
-
-/// Does work with files on a thread that may wait for a disk.
-async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use rustix::fs::inotify;
 use tokio::time::Instant;
 
 use super::read::{Options, Reader};
-use crate::sys::Readable;
+use crate::{disk, sys::Readable};
 
 /// How long a log that was set aside may still grow when nobody tells of its writer's end: the runtime changes over to
 /// the new file within one call.
@@ -61,7 +61,7 @@ impl Follower {
     /// Opens the log at `path` and goes to where `options` want to begin. Without `follow` its present end is the end.
     pub(crate) async fn open(path: &Path, options: Options, follow: bool) -> io::Result<Self> {
         let own = path.to_owned();
-        let reader = on_disk(move || Reader::open(&own, options)).await?;
+        let reader = disk::run(move || Reader::open(&own, options)).await?;
         // What has grown until here is read anyway.
         let growth = if follow { Some(Growth::watch(path, reader.file())?) } else { None };
         Ok(Self { path: path.to_owned(), reader: Some(reader), growth, left_at: None, ended: false })
@@ -130,7 +130,7 @@ impl Follower {
         work: impl FnOnce(&mut Reader) -> io::Result<T> + Send + 'static,
     ) -> io::Result<T> {
         let mut reader = self.reader.take().ok_or_else(|| io::Error::other("the log was given up"))?;
-        let (reader, done) = on_disk(move || work(&mut reader).map(|done| (reader, done))).await?;
+        let (reader, done) = disk::run(move || work(&mut reader).map(|done| (reader, done))).await?;
         self.reader = Some(reader);
         Ok(done)
     }
@@ -204,11 +204,6 @@ pub(crate) fn set_aside_from(path: &Path) -> io::Result<Vec<PathBuf>> {
     }
     found.sort();
     Ok(found)
-}
-
-/// Does work with files on a thread that may wait for a disk.
-async fn on_disk<T: Send + 'static>(work: impl FnOnce() -> io::Result<T> + Send + 'static) -> io::Result<T> {
-    tokio::task::spawn_blocking(work).await.map_err(io::Error::other)?
 }
 
 /// Tells when a file grows, is moved away or is closed by its writer, and when another takes its name (inotify(7)).

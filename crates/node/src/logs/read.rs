@@ -3,14 +3,14 @@
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
+    os::unix::fs::MetadataExt,
     path::Path,
 };
 
 use jiff::Timestamp;
-use rustix::fs::OFlags;
 
 use super::line::Line;
+use crate::disk;
 
 /// How much of a log is read at once, in bytes.
 const CHUNK: usize = 64 << 10;
@@ -43,7 +43,7 @@ pub(crate) struct Reader {
 impl Reader {
     /// Opens a log and goes to where `options` want to begin.
     pub(crate) fn open(path: &Path, options: Options) -> io::Result<Self> {
-        let mut file = open(path)?;
+        let mut file = disk::open_regular(path)?;
         if let Some(lines) = options.tail_lines {
             let start = tail_start(&mut file, lines)?;
             file.seek(SeekFrom::Start(start))?;
@@ -89,7 +89,7 @@ impl Reader {
     /// Goes on at the beginning of the file at `path`, if that is the one with this device and inode. A record that
     /// the old file has only the beginning of is never completed: the runtime writes records whole.
     pub(super) fn go_on(&mut self, path: &Path, id: (u64, u64)) -> io::Result<bool> {
-        let file = match open(path) {
+        let file = match disk::open_regular(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
             opened => opened?,
         };
@@ -167,16 +167,6 @@ fn tail_start(file: &mut File, lines: usize) -> io::Result<u64> {
     Ok(if is_whole && found == lines { later.len() as u64 } else { 0 })
 }
 
-/// Opens a log. What is no regular file is none, and is not waited for.
-fn open(path: &Path) -> io::Result<File> {
-    let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
-    let file = File::options().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"));
-    }
-    Ok(file)
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -225,18 +215,6 @@ mod tests {
     #[test]
     fn a_byte_limit_cuts() {
         assert_eq!(read(Options { limit_bytes: Some(5), ..Default::default() }), "one\nt");
-    }
-
-    #[test]
-    fn what_is_no_regular_file_is_refused_without_waiting() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = |name: &str| dir.path().join(name);
-        std::fs::write(path("0.log"), LOG).unwrap();
-        std::os::unix::fs::symlink("0.log", path("link")).unwrap();
-        rustix::fs::mkfifoat(rustix::fs::CWD, path("fifo"), rustix::fs::Mode::RWXU).unwrap();
-        for name in ["link", "fifo", "."] {
-            assert!(Reader::open(&path(name), Options::default()).is_err(), "{name}");
-        }
     }
 
     #[test]

@@ -10,10 +10,10 @@ use std::{
 use rustix::fs::OFlags;
 
 /// Permission bits of the pods' folders: what pods see of them is mounted, and nobody else has to see more.
-pub(super) const PRIVATE: u32 = 0o750;
+pub(crate) const PRIVATE: u32 = 0o750;
 
 /// Runs `work` on a thread that may wait, to its end.
-pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
+pub(crate) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> T {
     match tokio::task::spawn_blocking(work).await {
         Ok(done) => done,
         Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
@@ -23,13 +23,13 @@ pub(super) async fn run<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'st
 }
 
 /// Makes a folder and those above it, closed to others. What is there already stays as it is.
-pub(super) fn make_private(dir: &Path) -> io::Result<()> {
+pub(crate) fn make_private(dir: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(PRIVATE).create(dir)
 }
 
 /// Opens a file that a pod may have had in its hands. Neither a link nor a FIFO, a socket or a device in its
 /// place leads astray or makes the caller wait: they are errors.
-pub(super) fn open_regular(path: &Path) -> io::Result<File> {
+pub(crate) fn open_regular(path: &Path) -> io::Result<File> {
     let flags = OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
     let file = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path)?;
     if file.metadata()?.is_file() {
