@@ -12,7 +12,7 @@ coverage="-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
 -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Coverflow-checks $coverage" CARGO_PROFILE_RELEASE_LTO=off \
     cargo build --quiet --release --package fuzz --target "$host" --target-dir "$work/build"
-for target in ${2:-query reply records corefile manifest object patch archive log-line spdy head seconds}; do
+for target in ${2:-query reply records corefile manifest object patch archive volume-name log-line spdy head seconds}; do
     echo "== $target"
     mkdir -p "$work/found/$target"
     FUZZ_TARGET=$target "$work/build/$host/release/fuzz" -max_total_time="$seconds" -max_len=4096 -timeout=10 \

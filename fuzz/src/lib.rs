@@ -29,6 +29,7 @@ const TARGETS: &[Target] = &[
     Target { name: "object", run: requests::object, seeds: requests::objects },
     Target { name: "patch", run: requests::patch, seeds: requests::patches },
     Target { name: "archive", run: nodes::archive, seeds: nodes::archives },
+    Target { name: "volume-name", run: nodes::volume_name, seeds: nodes::volume_names },
     Target { name: "log-line", run: nodes::log_line, seeds: nodes::log_lines },
     Target { name: "spdy", run: nodes::spdy, seeds: nodes::frames },
     Target { name: "head", run: requests::head, seeds: requests::heads },

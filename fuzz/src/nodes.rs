@@ -1,5 +1,7 @@
 //! What a node reads from others: archives of images, logs of containers, frames of clients.
 
+use std::path::Component;
+
 use flate2::{Compress, Compression, FlushCompress};
 use node::{fuzz, image};
 
@@ -44,6 +46,45 @@ pub(crate) fn archives() -> Vec<Vec<u8>> {
         vec![0; 1024],
     ];
     vec![image::pause::image().to_archive(), oci.concat()]
+}
+
+/// A name in a volume: a file below it, and none of those by which the volume changes.
+pub(crate) fn volume_name(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else { return };
+    let Some(path) = fuzz::volume_path(text) else { return };
+    assert!(path.is_relative(), "{path:?}");
+    let mut names = 0;
+    for part in path.components() {
+        match part {
+            Component::Normal(name) => {
+                names += 1;
+                assert!(
+                    !name.as_encoded_bytes().starts_with(b".."),
+                    "{path:?} has a name of the volume's own"
+                );
+            }
+            Component::CurDir => {}
+            other => panic!("{path:?} leads out by {other:?}"),
+        }
+    }
+    assert!(names > 0, "{path:?} is the volume itself");
+}
+
+pub(crate) fn volume_names() -> Vec<Vec<u8>> {
+    let names = [
+        "key",
+        "a/b.conf",
+        "./a",
+        "../a",
+        "a/../../b",
+        "/etc/passwd",
+        "..data",
+        "..2026/x",
+        ".",
+        "a/",
+        "a//b",
+    ];
+    names.map(|name| name.as_bytes().to_vec()).into()
 }
 
 /// A record of a log: its stamp is its beginning and its text is its end.

@@ -1,17 +1,22 @@
 //! What bytes from outside reach, without a machine: the doors by which a fuzzer comes in.
 
-use std::io::Cursor;
+use std::{io::Cursor, path::Path};
 
 use bytes::Bytes;
 
 use crate::{
-    image, logs,
+    image, logs, pod,
     spdy::{Decoder, Frame, Inflater},
 };
 
 /// The paths in an archive and the names of its images, as far as it is one.
 pub fn archive(bytes: &[u8]) -> (Option<Vec<String>>, Option<Vec<String>>) {
     (image::paths(Cursor::new(bytes)).ok(), image::names(Cursor::new(bytes)).ok())
+}
+
+/// Where a key or an `items[].path` of a volume leads, below the volume, if it may be used at all.
+pub fn volume_path(text: &str) -> Option<&Path> {
+    pod::inside_volume(text)
 }
 
 /// The stamp and the text of a record of a log, if it is one.

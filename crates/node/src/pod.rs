@@ -42,3 +42,5 @@ pub(crate) use manager::{Context, News, manage};
 pub(crate) use names::log_file;
 pub(crate) use registry::{Entry, Registry};
 pub(crate) use rotate::rotate_logs;
+#[cfg(feature = "fuzz")]
+pub(crate) use volumes::inside_volume;

@@ -26,6 +26,12 @@ mod sub_path;
 
 use atomic::{Published, inside};
 
+/// Where a name leads below a volume, if it may be used at all.
+#[cfg(feature = "fuzz")]
+pub(crate) fn inside_volume(text: &str) -> Option<&Path> {
+    inside(text).ok()
+}
+
 /// Where a volume is.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Place {
