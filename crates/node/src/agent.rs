@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::{
-    Config, Error,
+    Config, Error, config,
     containerd::{Containerd, Paths},
     cri::{
         self,
@@ -61,8 +61,10 @@ pub async fn run(
         made.map_err(Error::file("create the folder", dir))?;
     }
     // Before anything else is made there: only a folder with this file is ever removed.
-    fs::write(config.record(), format!("{{\"node\":{:?}}}\n", config.name))
-        .map_err(Error::file("write", config.record()))?;
+    if !config::is_data_dir(&config.data_dir) {
+        fs::write(config.record(), format!("{{\"node\":{:?}}}\n", config.name))
+            .map_err(Error::file("write", config.record()))?;
+    }
     network::prepare_namespace().await?;
     network::install_plugins(&config)?;
     let mut containerd = None;

@@ -99,7 +99,10 @@ impl Containerd {
             }
             taken.stop().await;
         }
-        fs::write(&paths.config, settings).map_err(Error::file("write", paths.config.clone()))?;
+        // A disk that is full now must not take the settings that are there.
+        if !unchanged {
+            fs::write(&paths.config, settings).map_err(Error::file("write", paths.config.clone()))?;
+        }
         let mut containerd = Self::spawn(paths, environment)?;
         containerd.wait_until_it_answers().await?;
         Ok(containerd)

@@ -31,7 +31,7 @@ use crate::host;
 use crate::shutdown::{self, Signal, Trigger};
 use dial::SandboxDial;
 use node_thread::NodeThread;
-pub(crate) use options::Options;
+pub(crate) use options::{Options, Which};
 use record::{Record, RecordedNode};
 pub(crate) use remove::{Removed, remove};
 use shape::Shape;

@@ -32,13 +32,13 @@ enum Command {
     /// Play the Service tutorial, step by step, on a cluster of its own
     Demo(commands::demo::Options),
     /// Remove a cluster and every trace of it
-    Down(commands::down::Options),
+    Down(cluster::Which),
     /// Give images to a cluster that has no registry
     Image(commands::image::Options),
     /// List the clusters of this machine
     List,
     /// Say how a cluster is: its parts, its nodes, and what is wrong
-    Status(commands::status::Options),
+    Status(cluster::Which),
     /// Serve the Kubernetes API
     Apiserver(commands::apiserver::Options),
     /// Run the controllers: workloads, endpoints, scheduling, garbage collection

@@ -4,6 +4,8 @@
 //! Everything happens in namespaces that the tests make and remove. Without root, tests that need
 //! it say so and pass over.
 
+#[path = "e2e/agent.rs"]
+mod agent;
 #[path = "e2e/alone.rs"]
 mod alone;
 #[path = "e2e/api.rs"]

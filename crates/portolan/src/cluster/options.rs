@@ -38,6 +38,17 @@ pub(crate) struct Options {
     pub(crate) container_runtime_endpoint: Option<PathBuf>,
 }
 
+/// Which cluster of this machine a command is about.
+#[derive(Args, Clone, Debug)]
+pub(crate) struct Which {
+    /// The cluster's name
+    #[arg(long, default_value = DEFAULT_NAME, value_parser = parse_name)]
+    pub(crate) name: String,
+    /// Where the cluster keeps its data [default: where it was started with]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) data_dir: Option<PathBuf>,
+}
+
 impl Options {
     /// Reads options as if they had been typed.
     pub(crate) fn parse_from(arguments: [&str; 7]) -> Result<Self, clap::Error> {

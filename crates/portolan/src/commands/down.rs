@@ -1,26 +1,12 @@
 //! `portolan down`: the end of a cluster, also of one whose process has died.
 
-use std::path::PathBuf;
-
 use anyhow::bail;
-use clap::Args;
 
-use crate::cluster::Removed;
+use crate::cluster::{Removed, Which};
 use crate::{cluster, host};
 
-/// The options of `portolan down`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
-    /// The cluster's name
-    #[arg(long, default_value = cluster::DEFAULT_NAME, value_parser = cluster::parse_name)]
-    name: String,
-    /// Where the cluster keeps its data [default: where it was started with]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
 /// Removes a cluster.
-pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn main(options: &Which) -> anyhow::Result<()> {
     host::require_root("down")?;
     let name = &options.name;
     let removed = super::up::runtime()?.block_on(cluster::remove(name, options.data_dir.as_deref()));

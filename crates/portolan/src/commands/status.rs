@@ -1,35 +1,23 @@
 //! `portolan status`: how a cluster is, and what is wrong with it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use clap::Args;
 use k8s_openapi::api::core::v1::{Endpoints, Node};
 use kube::config::{KubeConfigOptions, Kubeconfig};
 use kube::{Api, Client, ResourceExt};
 
 use super::list::{state, table};
 use super::parts::run;
-use crate::cluster;
+use crate::cluster::Which;
 use crate::cluster::record::Record;
 
 /// The API server has this long to answer each question.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// The options of `portolan status`.
-#[derive(Args, Clone, Debug)]
-pub(crate) struct Options {
-    /// The cluster's name
-    #[arg(long, default_value = cluster::DEFAULT_NAME, value_parser = cluster::parse_name)]
-    name: String,
-    /// Where the cluster keeps its data [default: where it was started with]
-    #[arg(long, value_name = "DIR")]
-    data_dir: Option<PathBuf>,
-}
-
 /// Prints how the cluster is; fails if anything is wrong.
-pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
+pub(crate) fn main(options: &Which) -> anyhow::Result<()> {
     let name = &options.name;
     let Some(record) = Record::find(name, options.data_dir.as_deref())? else {
         bail!(
