@@ -4,12 +4,13 @@ use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
+use api::codec::Media;
 use api::schema::{Kind, Schema};
 use api::status::{Reason, Status};
 use api::{discovery, openapi};
 use bytes::Bytes;
 use futures::FutureExt;
-use http::header::{ACCEPT, CACHE_CONTROL, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
+use http::header::{ACCEPT, CACHE_CONTROL, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH, VARY};
 use http::{Method, Request, Response, StatusCode, request};
 use http_body::Body as _;
 use http_body_util::BodyExt;
@@ -157,7 +158,8 @@ where
     }
 }
 
-/// How many bytes a request works on: those of its body, and of the object that it changes.
+/// How many bytes a request works on: those of its body, and of the object that it changes. Whatever its length, a body
+/// in YAML counts as long: it is slow to read, and its aliases make more of it.
 async fn weight(shared: &Shared, parts: &request::Parts, asked: &Asked, body: usize) -> usize {
     let changed = match &asked.target {
         Some(ResourcePath { group, version, namespace, resource, name: Some(name), .. })
@@ -171,7 +173,9 @@ async fn weight(shared: &Shared, parts: &request::Parts, asked: &Asked, body: us
         }
         _ => None,
     };
-    body + changed.map_or(0, |record| record.value.len())
+    let media = parts.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let least = if media.and_then(Media::parse) == Some(Media::Yaml) { LONG } else { 0 };
+    least.max(body + changed.map_or(0, |record| record.value.len()))
 }
 
 /// Answers a request; one that changes something is carried out to its end even when its client goes
@@ -516,6 +520,31 @@ pub(crate) mod tests {
         let event: Value = serde_json::from_slice(&body).expect("one event");
         assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(410)), "{event}");
         assert_eq!(event["object"]["reason"], "Expired");
+    }
+
+    #[tokio::test]
+    async fn what_is_long_is_told_by_the_body_and_by_the_object_that_is_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let server = server(folder.path()).await;
+        let long = json!({"metadata": {"name": "long"}, "data": {"x": "y".repeat(LONG)}}).to_string();
+        let maps = "/api/v1/namespaces/default/configmaps";
+        let client = Client::in_process(User::in_process("test"));
+        let request = Request::post(maps).body(Full::<Bytes>::from(long)).unwrap();
+        assert_eq!(handle(&server.shared, request, &client).await.status(), StatusCode::CREATED);
+        for (method, name, media, body, is_long) in [
+            ("POST", "", "application/json", 100, false),
+            ("POST", "", "application/json", LONG, true),
+            ("POST", "", "application/yaml; charset=utf-8", 100, true),
+            ("PATCH", "/long", "application/merge-patch+json", 2, true),
+            ("PATCH", "/other", "application/merge-patch+json", 2, false),
+            ("GET", "/long", "application/json", 0, false),
+        ] {
+            let request = Request::builder().method(method).uri(format!("{maps}{name}"));
+            let (parts, ()) = request.header(CONTENT_TYPE, media).body(()).unwrap().into_parts();
+            let asked = Asked { target: path::parse(parts.uri.path()), query: Query::default() };
+            let weight = weight(&server.shared, &parts, &asked, body).await;
+            assert_eq!(weight >= LONG, is_long, "{method} {name} {media}");
+        }
     }
 
     #[tokio::test]
