@@ -4,6 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::path::Path;
 
 use anyhow::{Context, bail};
+use rustix::process::{Resource, getrlimit, setrlimit};
 
 /// A documentation address (RFC 5737): nothing is ever sent there, only its route is looked up.
 const ELSEWHERE: (Ipv4Addr, u16) = (Ipv4Addr::new(192, 0, 2, 1), 9);
@@ -40,6 +41,16 @@ pub(crate) fn require_root(command: &str) -> anyhow::Result<()> {
         bail!("`portolan {command}` makes network namespaces, containers and kernel rules; run it as root");
     }
     Ok(())
+}
+
+/// Lets this process open as many descriptors as the system allows it: shells give few, and each connection, watch
+/// and pod takes some.
+pub(crate) fn allow_descriptors() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    if let Err(error) = setrlimit(Resource::Nofile, limit) {
+        tracing::debug!(%error, "the number of open files stays as it is");
+    }
 }
 
 /// Refuses early when there is no container runtime to start.

@@ -11,7 +11,7 @@ use tokio::net::TcpListener;
 
 use crate::cluster::shape::{self, Asked, Shape};
 use crate::kubeconfig::{self, Access};
-use crate::{cluster, shutdown};
+use crate::{cluster, host, shutdown};
 
 /// A certificate in a kubeconfig that is good for less is replaced at a start.
 const GOOD_FOR_DAYS: u64 = 30;
@@ -125,6 +125,7 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 
 /// Runs the command until it is told to stop.
 pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
+    host::allow_descriptors();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let listener = options.api.listen().await?;

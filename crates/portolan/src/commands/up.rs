@@ -36,6 +36,7 @@ pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
 /// Checks what can be checked before anything is made, then starts the cluster.
 pub(crate) async fn start(options: &Options) -> anyhow::Result<Cluster> {
     host::require_root("up")?;
+    host::allow_descriptors();
     if options.container_runtime_endpoint.is_none() {
         host::require_containerd()?;
     }

@@ -12,9 +12,8 @@ fn a_certificate_of_the_cluster_is_not_enough_to_look_into_pods() {
     let space = cluster.space("closed");
     let pod = space.shell();
     let node = space.value(&format!("pod/{pod}"), ".spec.nodeName");
-    let address = cluster
-        .kubectl(&["get", "node", &node, "-o", "jsonpath={.status.addresses[0].address}"])
-        .good();
+    let address =
+        cluster.kubectl(&["get", "node", &node, "-o", "jsonpath={.status.addresses[0].address}"]).good();
     let folder = tempfile::tempdir().expect("a folder can be made");
     let ask = |user: &str, group: &str, method: &str, path: &str| {
         let leaf = authority.client(user, group).expect("a certificate can be made");
@@ -31,10 +30,15 @@ fn a_certificate_of_the_cluster_is_not_enough_to_look_into_pods() {
     };
     let log = format!("/containerLogs/{}/{pod}/{pod}", space.name);
     let exec = format!("/exec/{}/{pod}/{pod}?command=id&output=1", space.name);
-    for (method, path, verb) in [("GET", "/pods", "get"), ("GET", log.as_str(), "get"), ("POST", exec.as_str(), "create")] {
+    for (method, path, verb) in
+        [("GET", "/pods", "get"), ("GET", log.as_str(), "get"), ("POST", exec.as_str(), "create")]
+    {
         let said = ask("jane", "dev", method, path);
         assert!(said.ends_with("\n403"), "{path}: {said}");
-        assert!(said.starts_with(&format!("Forbidden (user=jane, verb={verb}, resource=nodes")), "{path}: {said}");
+        assert!(
+            said.starts_with(&format!("Forbidden (user=jane, verb={verb}, resource=nodes")),
+            "{path}: {said}"
+        );
     }
     assert!(ask("root", "system:masters", "GET", "/pods").ends_with("\n200"));
     assert!(ask("root", "system:masters", "GET", &log).ends_with("\n200"));
