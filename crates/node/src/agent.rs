@@ -134,7 +134,11 @@ async fn serve(
     tasks.spawn(lease.map(Ok));
     let (nodes_client, name, deleted) = (client.clone(), config.name.clone(), identity.deleted.clone());
     let (changed, changes) = watch::channel(());
-    tasks.spawn(uplink::follow(config.internal_ip, health.clone(), changed));
+    let link = uplink::follow(config.internal_ip, health.clone(), changed);
+    tasks.spawn(async move {
+        link.await;
+        Ok(())
+    });
     tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted, changes).await });
     recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {

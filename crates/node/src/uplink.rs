@@ -24,7 +24,7 @@ use rtnetlink::{
     },
     sys::SocketAddr,
 };
-use tokio::sync::watch;
+use tokio::{sync::watch, time::sleep};
 
 use crate::{Error, health::Health, routes};
 
@@ -40,6 +40,8 @@ const GROUPS: [MulticastGroup; 7] = [
 ];
 /// Changes come in groups, such as the end of a route and its successor: so long is waited for the rest of one.
 const SETTLE: Duration = Duration::from_millis(50);
+/// After an error it is tried again in this time.
+const AGAIN: Duration = Duration::from_millis(200);
 /// The kernel's own table: it fills it by itself (ip-route(8)).
 const LOCAL_TABLE: u32 = 255;
 
@@ -119,18 +121,29 @@ impl Holdings {
     }
 }
 
-/// Keeps watch over the link that has the address `own`. Whenever something has changed in the kernel's network, and
-/// after what was missing is back, `changed` is told. Ends only with an error.
-pub(crate) async fn follow(
+/// Keeps watch over the link that has the address `own`, for ever. Whenever something has changed in the kernel's
+/// network, and after what was missing is back, `changed` is told. What the kernel does not tell now is asked for again
+/// a moment later: it breaks off a listing of what changes meanwhile, for example.
+pub(crate) async fn follow(own: IpAddr, health: Arc<watch::Sender<Health>>, changed: watch::Sender<()>) {
+    let mut known = None;
+    loop {
+        if let Err(error) = follow_until_error(own, &mut known, &health, &changed).await {
+            tracing::warn!("{error}; trying again");
+        }
+        sleep(AGAIN).await;
+    }
+}
+
+async fn follow_until_error(
     own: IpAddr,
-    health: Arc<watch::Sender<Health>>,
-    changed: watch::Sender<()>,
+    known: &mut Option<(Link, Holdings)>,
+    health: &watch::Sender<Health>,
+    changed: &watch::Sender<()>,
 ) -> Result<(), Error> {
     let failed = |error: &dyn std::fmt::Display| Error::Network(format!("cannot watch the network: {error}"));
     let (connection, handle, mut messages) =
         rtnetlink::new_multicast_connection(&GROUPS).map_err(|error| failed(&error))?;
     tokio::spawn(connection);
-    let mut known: Option<(Link, Holdings)> = None;
     loop {
         let links = links(&handle).await.map_err(|error| failed(&error))?;
         let addresses = addresses(&handle).await.map_err(|error| failed(&error))?;
@@ -147,7 +160,7 @@ pub(crate) async fn follow(
                 };
                 // What the kernel has told until here was before `now`.
                 let told_down = drain(&mut messages, link.index);
-                let wanted = match &known {
+                let wanted = match &*known {
                     Some((old, before)) => {
                         let was_down = told_down || !old.up || !link.up || old.downs != link.downs;
                         before.wanted(&now, was_down, own)
@@ -156,7 +169,7 @@ pub(crate) async fn follow(
                 };
                 let complete = !link.up || restore(&handle, link, &wanted, &now).await;
                 // As long as something is owed, it is as if the link were down.
-                known = Some((Link { up: link.up && complete, ..link.clone() }, wanted));
+                *known = Some((Link { up: link.up && complete, ..link.clone() }, wanted));
                 link.problem()
             }
             // Nobody knows what an address that is on no interface of ours depends on.
@@ -174,9 +187,9 @@ pub(crate) async fn follow(
         if messages.next().await.is_none() {
             return Err(failed(&"the kernel's news have ended"));
         }
-        tokio::time::sleep(SETTLE).await;
+        sleep(SETTLE).await;
         if known.as_ref().is_some_and(|(link, _)| drain(&mut messages, link.index))
-            && let Some((link, _)) = &mut known
+            && let Some((link, _)) = known
         {
             link.up = false;
         }

@@ -183,6 +183,13 @@ impl Cluster {
         said
     }
 
+    /// The last lines of what it has logged.
+    fn end_of_log(&self) -> String {
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let lines: Vec<&str> = log.lines().collect();
+        lines[lines.len().saturating_sub(40)..].join("\n")
+    }
+
     pub(crate) fn data_dir(&self) -> PathBuf {
         self.folder.path().join("data")
     }
@@ -220,6 +227,11 @@ impl Cluster {
 
 impl Drop for Cluster {
     fn drop(&mut self) {
+        let mut process = self.process.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(status) = process.as_mut().and_then(|process| process.0.try_wait().ok().flatten()) {
+            eprintln!("the cluster {} has ended by itself ({status}):\n{}", self.name, self.end_of_log());
+        }
+        drop(process);
         let said = self.down();
         if !said.ok {
             eprintln!("the test's cluster could not be removed: {}", said.err);
@@ -272,7 +284,16 @@ impl Space {
 
     #[track_caller]
     pub(crate) fn wait_for_rollout(&self) {
-        self.kubectl(&["rollout", "status", "deployment/httpd", "--timeout=60s"]).good();
+        let said = self.kubectl(&["rollout", "status", "deployment/httpd", "--timeout=60s"]);
+        assert!(said.ok, "{}\n{}", said.err, self.trouble());
+    }
+
+    /// What tells why pods do not come: themselves, their Events, and the end of the cluster's log.
+    fn trouble(&self) -> String {
+        let pods = self.kubectl(&["get", "pods", "-o", "wide"]).out;
+        let nodes = self.kubectl(&["describe", "nodes"]).out;
+        let events = self.kubectl(&["get", "events"]).out;
+        format!("{pods}\n{nodes}\n{events}\n{}", self.cluster.end_of_log())
     }
 
     /// The addresses behind a Service, as its slices show them ready.
