@@ -1,6 +1,6 @@
 //! The node agent as a whole: starts its parts in order, and ends them in the reverse order.
 
-use std::{fs, os::unix::fs::DirBuilderExt, pin::pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, fs, os::unix::fs::DirBuilderExt, pin::pin, sync::Arc, time::Duration};
 
 use futures::{FutureExt, StreamExt, future::OptionFuture};
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
@@ -124,7 +124,7 @@ async fn serve(
     tasks.spawn(events.map(Ok));
     let images = Arc::new(Notify::new());
     tasks.spawn(relay(context.clone(), images.clone()).map(Ok));
-    tasks.spawn(import(context.clone(), importer, node.object_ref(&()), images.clone()));
+    tasks.spawn(import(context.clone(), importer, node.object_ref(&()), images.clone()).map(Ok));
     tasks.spawn(follow_runtime(context.clone(), health.clone()).map(Ok));
     tasks.spawn(pod::manage(context.clone()).map(Ok));
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
@@ -146,7 +146,7 @@ async fn serve(
         Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| {
             Err(Error::Network(format!("a part of the node agent failed: {panic}")))
         }),
-        outcome = supervise(config, containerd) => outcome,
+        never = supervise(config, containerd) => match never {},
     }
 }
 
@@ -182,12 +182,7 @@ async fn start_runtime(
 }
 
 /// Imports archives as they come, and says what cannot be imported.
-async fn import(
-    context: Arc<Context>,
-    importer: Importer,
-    node: ObjectReference,
-    images: Arc<Notify>,
-) -> Result<(), Error> {
+async fn import(context: Arc<Context>, mut importer: Importer, node: ObjectReference, images: Arc<Notify>) {
     let tell = |looked: Looked| {
         if looked.news {
             images.notify_one();
@@ -197,17 +192,29 @@ async fn import(
             context.recorder.record(&node, Kind::Warning, "FailedImport", complaint);
         }
     };
-    let followed = image::follow(importer, context.runtime.clone(), tell).await;
-    followed.map_err(Error::file("watch", context.config.images_dir.clone()))
+    loop {
+        if let Err(error) = image::follow(&mut importer, &context.runtime, tell).await {
+            let folder = context.config.images_dir.display();
+            tracing::warn!("cannot watch {folder} for archives: {error}; trying again");
+        }
+        tokio::time::sleep(RESTART).await;
+    }
 }
 
 /// Starts containerd again when it ends. Containers do not notice.
-async fn supervise(config: &Config, containerd: &mut Option<Containerd>) -> Result<(), Error> {
+async fn supervise(config: &Config, containerd: &mut Option<Containerd>) -> Infallible {
     while let Some(running) = containerd {
         running.ended().await;
         tracing::warn!("containerd ended; starting it again");
         tokio::time::sleep(RESTART).await;
-        *containerd = Some(Containerd::start(&Paths::of(config), &config.runtime_environment).await?);
+        // Until it is there the node says that its runtime is down.
+        *containerd = loop {
+            match Containerd::start(&Paths::of(config), &config.runtime_environment).await {
+                Ok(started) => break Some(started),
+                Err(error) => tracing::error!("{error}; trying again"),
+            }
+            tokio::time::sleep(RESTART).await;
+        };
     }
     std::future::pending().await
 }

@@ -10,11 +10,15 @@ use crate::{cri::Client, sys::Readable};
 /// Files come in groups: so long is waited for the rest of one.
 const SETTLE: Duration = Duration::from_millis(50);
 
-/// Imports what is dropped into the folders, for ever. `tell` is given what each look has brought.
+/// Imports what is dropped into the folders, until they cannot be watched. `tell` is given what each look has brought.
 ///
 /// # Errors
 /// The folders cannot be watched.
-pub(crate) async fn follow(mut importer: Importer, runtime: Client, tell: impl Fn(Looked)) -> io::Result<()> {
+pub(crate) async fn follow(
+    importer: &mut Importer,
+    runtime: &Client,
+    tell: impl Fn(Looked),
+) -> io::Result<()> {
     let fd = inotify::init(inotify::CreateFlags::NONBLOCK | inotify::CreateFlags::CLOEXEC)?;
     for folder in importer.folders() {
         use inotify::WatchFlags;
@@ -25,7 +29,7 @@ pub(crate) async fn follow(mut importer: Importer, runtime: Client, tell: impl F
     }
     let news = Readable::new(fd)?;
     loop {
-        let looked = importer.look(&runtime).await;
+        let looked = importer.look(runtime).await;
         let undecided = looked.undecided;
         tell(looked);
         let mut buffer = [MaybeUninit::<u8>::uninit(); 4096];
