@@ -30,6 +30,7 @@ pub use error::Error;
 pub use remove::remove_all;
 
 mod agent;
+mod disturbance;
 mod error;
 mod health;
 mod logs;
