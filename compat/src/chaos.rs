@@ -59,6 +59,7 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<String>> {
         Err(wrong) => violations.extend(tell("the beginning", wrong)),
     }
     let mut next = 0;
+    let mut is_well = violations.is_empty();
     loop {
         let action = match options.time {
             Some(time) if begin.elapsed() < time => {
@@ -70,9 +71,11 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<String>> {
             None => chosen.get(next).copied(),
         };
         // A cluster that does not get well says nothing about the next action.
-        let Some(action) = action.filter(|_| violations.is_empty()) else { break };
+        let Some(action) = action.filter(|_| is_well) else { break };
         next += 1;
-        violations.extend(tell(action.name, carry_out(&mut ground, action, begin)));
+        let found = carry_out(&mut ground, action, begin);
+        is_well = found.is_well;
+        violations.extend(tell(action.name, found.wrong));
     }
     let ledger = ground.shared.ledger().acknowledged;
     let (watches, lists) = (&ground.watches.watches, &ground.watches.lists);
@@ -91,8 +94,16 @@ pub fn run(options: &Options) -> anyhow::Result<Vec<String>> {
     Ok(violations)
 }
 
-/// Does one action and waits until all is well; what was not as promised.
-fn carry_out(ground: &mut Ground, action: &Action, run: Instant) -> Vec<String> {
+/// What came of an action.
+struct Found {
+    /// What was not as promised.
+    wrong: Vec<String>,
+    /// Whether the cluster was well again in the end.
+    is_well: bool,
+}
+
+/// Does one action and waits until all is well.
+fn carry_out(ground: &mut Ground, action: &Action, run: Instant) -> Found {
     let begin = Instant::now();
     let requests = ground.shared.requests.clone();
     for (_, timeline) in ground.probes.all() {
@@ -104,10 +115,13 @@ fn carry_out(ground: &mut Ground, action: &Action, run: Instant) -> Vec<String> 
         wrong.push(format!("{error:#}"));
         String::new()
     });
+    let mut is_well = true;
     if let Err(error) = (action.undo)(ground) {
+        is_well = false;
         wrong.push(format!("it cannot be undone: {error:#}"));
     }
     let settled = checker::settle(ground).unwrap_or_else(|more| {
+        is_well = false;
         wrong.extend(more);
         Duration::ZERO
     });
@@ -145,7 +159,7 @@ fn carry_out(ground: &mut Ground, action: &Action, run: Instant) -> Vec<String> 
         writes.gap,
         ground.sandbox.memory()
     );
-    wrong
+    Found { wrong, is_well }
 }
 
 fn tell(what: &str, wrong: Vec<String>) -> Vec<String> {
