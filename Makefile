@@ -1,6 +1,6 @@
 # Two commands set everything up: `make demo` and `make test`. Both say what they install first.
 
-.PHONY: demo test lint bench compat fuzz clean
+.PHONY: demo test lint bench compat chaos fuzz clean
 
 demo:
 	@scripts/need.sh root cargo tools
@@ -30,6 +30,13 @@ compat:
 	target/debug/compat proxy
 	target/debug/compat dns --most 2000
 	target/debug/compat deploy
+
+# Everything around a cluster fails, for ten minutes; `make chaos MINUTES=60` for longer.
+MINUTES = 10
+chaos:
+	@scripts/need.sh root cargo tools tests
+	cargo build --package portolan --package compat
+	target/debug/compat chaos --minutes $(MINUTES)
 
 # A minute for each target; `fuzz/run.sh SECONDS TARGET` for longer and for one.
 fuzz:

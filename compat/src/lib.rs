@@ -7,7 +7,10 @@
 //!
 //! A cluster and the dumps that kube-proxy made of it can be recorded ([`recording`]); continuous integration
 //! compares with recordings, since building kube-proxy takes long. DNS servers are compared in [`dns`].
+//!
+//! And does a cluster keep its promises while everything around it fails? [`chaos`] breaks what can break.
 
+pub mod chaos;
 pub mod check;
 pub mod compare;
 pub mod deploy;

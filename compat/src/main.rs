@@ -19,9 +19,9 @@ struct Cli {
     /// Where etcd, kube-apiserver, kube-proxy and coredns are
     #[arg(long, global = true, value_name = "DIR", default_value = "target/peers")]
     peers: PathBuf,
-    /// The first of the random clusters; the same number gives the same clusters
-    #[arg(long, global = true, value_name = "N", default_value_t = 1)]
-    seed: u64,
+    /// The first of the random clusters; the same number gives the same clusters [default: 1; for chaos any]
+    #[arg(long, global = true, value_name = "N")]
+    seed: Option<u64>,
     /// How many Services each has
     #[arg(long, global = true, value_name = "N", default_value_t = 60)]
     services: usize,
@@ -40,6 +40,27 @@ enum Part {
     Dns(Dns),
     /// The manifests of deploy/ on a real API server, and the rights of their accounts
     Deploy(Deploy),
+    /// A cluster under clients while everything around it fails; needs nothing but our program
+    Chaos(Chaos),
+}
+
+#[derive(Args)]
+struct Chaos {
+    /// Actions by chance for so many minutes [default: each action once]
+    #[arg(long, value_name = "N")]
+    minutes: Option<u64>,
+    /// Actions by chance for so many seconds
+    #[arg(long, value_name = "N", conflicts_with = "minutes")]
+    seconds: Option<u64>,
+    /// Only these actions
+    #[arg(long, value_name = "ACTION", value_delimiter = ',')]
+    only: Vec<String>,
+    /// Show the actions and end
+    #[arg(long)]
+    list: bool,
+    /// Our program [default: `portolan` beside this program]
+    #[arg(long, value_name = "FILE")]
+    portolan: Option<PathBuf>,
 }
 
 #[derive(Args)]
@@ -80,8 +101,13 @@ struct Dns {
 
 fn main() -> anyhow::Result<()> {
     let cli = Cli::parse();
+    if let Part::Chaos(Chaos { list: true, .. }) = &cli.part {
+        compat::chaos::list().for_each(|(name, what)| println!("{name:16}{what}"));
+        return Ok(());
+    }
     ensure!(rustix::process::geteuid().is_root(), "network namespaces and rules need root");
     match &cli.part {
+        Part::Chaos(options) => chaos(&cli, options),
         Part::Proxy(options) => proxy(&cli, options),
         Part::Dns(options) => dns(&cli, options),
         Part::Deploy(options) => {
@@ -97,10 +123,27 @@ fn program(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     Ok(named.map_or(beside, Path::to_path_buf))
 }
 
+fn chaos(cli: &Cli, options: &Chaos) -> anyhow::Result<()> {
+    let time = options.minutes.map(|minutes| minutes.saturating_mul(60)).or(options.seconds);
+    let options = compat::chaos::Options {
+        program: program(options.portolan.as_deref())?,
+        seed: cli.seed.unwrap_or_else(|| fastrand::u64(..1_000_000)),
+        time: time.map(std::time::Duration::from_secs),
+        only: options.only.clone(),
+    };
+    let violations = compat::chaos::run(&options)?;
+    ensure!(violations.is_empty(), "promises were not kept:\n  {}", violations.join("\n  "));
+    Ok(())
+}
+
+/// The first of the random clusters if nobody has named one.
+const FIRST: u64 = 1;
+
 fn dns(cli: &Cli, options: &Dns) -> anyhow::Result<()> {
     let portolan = &program(options.portolan.as_deref())?;
     let mut verdicts = compat::dns::verdicts::Verdicts::default();
-    for round in cli.seed..cli.seed + options.rounds {
+    let first = cli.seed.unwrap_or(FIRST);
+    for round in first..first + options.rounds {
         let peers = Peers::start(&cli.peers)?;
         let folder = cli.record.as_ref().map(|folder| folder.join(format!("dns-{round}")));
         let comparison =
@@ -125,7 +168,8 @@ fn dns(cli: &Cli, options: &Dns) -> anyhow::Result<()> {
 fn proxy(cli: &Cli, options: &Proxy) -> anyhow::Result<()> {
     let peers = Peers::start(&cli.peers)?;
     let mut verdicts = Verdicts::default();
-    for round in cli.seed..cli.seed + options.rounds {
+    let first = cli.seed.unwrap_or(FIRST);
+    for round in first..first + options.rounds {
         let mut random = Rng::with_seed(round);
         peers.fill(&generate::cluster(&mut random, cli.services))?;
         for mode in ["iptables", "nftables"] {

@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::Context;
+use rustix::process::Pid;
 
 /// How many lines of a log are shown.
 const LINES: usize = 12;
@@ -30,6 +31,11 @@ impl Process {
         command.stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
         let child = command.spawn();
         Ok(Self(child.with_context(|| format!("{} cannot be started; build it first", program.display()))?))
+    }
+
+    /// Its number.
+    pub fn id(&self) -> Pid {
+        Pid::from_child(&self.0)
     }
 
     /// Whether it ended by itself.

@@ -22,7 +22,8 @@ use crate::{
     health::{self, Health},
     image::{self, Importer, Looked},
     machine::Machine,
-    neighbours, network,
+    neighbours::{self, OwnObject},
+    network,
     pod::{self, Context, HostPorts, News, Registry},
     recorder::{Kind, Recorder},
     register::{self, Facts},
@@ -127,19 +128,23 @@ async fn serve(
     tasks.spawn(import(context.clone(), importer, node.object_ref(&()), images.clone()).map(Ok));
     tasks.spawn(follow_runtime(context.clone(), health.clone()).map(Ok));
     tasks.spawn(pod::manage(context.clone()).map(Ok));
+    tasks.spawn({
+        let context = context.clone();
+        async move { context.host_ports.follow().await }.map(Ok)
+    });
     tasks.spawn(pod::rotate_logs(context.clone()).map(Ok));
     tasks.spawn(server.serve(context.clone()));
-    let identity = Identity { object: watch::Sender::new(node.clone()), pod_cidr, deleted: Arc::default() };
+    let identity = Identity { object: watch::Sender::new(node.clone()), pod_cidr, own: OwnObject::default() };
     let lease = register::keep_lease(client.clone(), identity.object.subscribe(), health.subscribe());
     tasks.spawn(lease.map(Ok));
-    let (nodes_client, name, deleted) = (client.clone(), config.name.clone(), identity.deleted.clone());
+    let (nodes_client, name, own) = (client.clone(), config.name.clone(), identity.own.clone());
     let (changed, changes) = watch::channel(());
     let link = uplink::follow(config.internal_ip, health.clone(), changed);
     tasks.spawn(async move {
         link.await;
         Ok(())
     });
-    tasks.spawn(async move { neighbours::follow(nodes_client, &name, &deleted, changes).await });
+    tasks.spawn(async move { neighbours::follow(nodes_client, &name, &own, changes).await });
     recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
         outcome = report(&context, &facts, &identity, &images, ready) => outcome,
@@ -155,8 +160,7 @@ struct Identity {
     /// The Node object as we made it last.
     object: watch::Sender<Node>,
     pod_cidr: Cidr,
-    /// Told when someone deletes the object.
-    deleted: Arc<Notify>,
+    own: OwnObject,
 }
 
 /// Starts or takes over the runtime and gives it the images of the archives.
@@ -302,7 +306,9 @@ async fn report(
                     changed = health.changed() => if changed.is_err() {
                         std::future::pending::<()>().await;
                     },
-                    () = identity.deleted.notified() => {}
+                    () = identity.own.deleted.notified() => {}
+                    // A node that says itself what is wrong with it has nothing to add.
+                    () = identity.own.doubted.notified(), if now.is_ready() => tokio::time::sleep(GROUP).await,
                     // They come in groups.
                     () = images.notified() => tokio::time::sleep(GROUP).await,
                     () = tokio::time::sleep(HEARTBEAT) => {}

@@ -31,6 +31,7 @@ pub use remove::remove_all;
 
 mod agent;
 mod disk;
+mod disturbance;
 mod error;
 mod health;
 mod logs;

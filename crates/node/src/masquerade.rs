@@ -19,7 +19,7 @@ use nfnetlink::{
 };
 use service::Cidr;
 
-use crate::{Error, neighbours::Neighbour};
+use crate::{Error, disturbance::Disturbance, neighbours::Neighbour};
 
 const TABLE: &str = "portolan-pods";
 const CHAIN: &str = "postrouting";
@@ -139,17 +139,26 @@ fn table(node: &str) -> Table {
 pub(crate) struct Masquerade {
     socket: Socket,
     table: Table,
+    disturbance: Disturbance,
     loaded: Option<Wanted>,
 }
 
 impl Masquerade {
-    /// Changes nothing yet: the first [`Masquerade::follow`] replaces what an earlier process left.
+    /// Must be called within a tokio runtime. Changes nothing yet: the first [`Masquerade::follow`] replaces what an earlier process left.
     ///
     /// # Errors
     /// The kernel has no nf_tables.
     pub(crate) fn open(node: &str) -> Result<Self, Error> {
         let socket = Socket::open().map_err(|error| Error::Network(error.to_string()))?;
-        Ok(Self { socket, table: table(node), loaded: None })
+        let table = table(node);
+        let disturbance = Disturbance::of(&table, &socket);
+        Ok(Self { socket, table, disturbance, loaded: None })
+    }
+
+    /// Waits until somebody else changed the table; the next [`Masquerade::follow`] writes it again.
+    pub(crate) async fn disturbed(&mut self) {
+        self.disturbance.wait().await;
+        self.loaded = None;
     }
 
     /// Makes the table tell `own` pods' packets to the nodes of `all` from those to elsewhere. What fails is

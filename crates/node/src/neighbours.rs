@@ -3,7 +3,7 @@
 //! One watch of the Node objects keeps both what leads to other nodes' pods ([`Routes`]) and what tells the
 //! cluster's addresses from the rest of the world ([`Masquerade`]).
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use tokio::sync::{Notify, watch};
 
@@ -42,13 +42,28 @@ impl From<&Node> for Neighbour {
     }
 }
 
+/// Who wants to know what others do to the Node object that we are.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct OwnObject {
+    /// Told when someone deletes it.
+    pub(crate) deleted: Arc<Notify>,
+    /// Told when the cluster does not know whether the node lives, as after a machine was asleep: our Leases were late.
+    pub(crate) doubted: Arc<Notify>,
+}
+
+/// Whether the cluster has given up on the node; only a controller says that of a condition.
+fn is_doubted(node: &Node) -> bool {
+    let conditions = node.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    conditions.into_iter().any(|condition| condition.status == "Unknown")
+}
+
 /// Keeps routes and masquerading of the current network namespace in step with the Node objects, and with what
-/// `changed` says has happened to the kernel's routes. `own_name` is the node that we are; `deleted` is told when its
-/// object is. Ends only with an error.
+/// `changed` says has happened to the kernel's routes. `own_name` is the node that we are; `own` is told what happens to
+/// its object. Ends only with an error.
 pub(crate) async fn follow(
     client: Client,
     own_name: &str,
-    deleted: &Notify,
+    own: &OwnObject,
     mut changed: watch::Receiver<()>,
 ) -> Result<(), Error> {
     let mut routes = Routes::open()?;
@@ -70,6 +85,12 @@ pub(crate) async fn follow(
                 }
                 continue;
             }
+            () = masquerade.disturbed() => {
+                if !listing {
+                    masquerade.follow(nodes.get(own_name), nodes.values());
+                }
+                continue;
+            }
         };
         match event {
             Ok(watcher::Event::Init) => {
@@ -78,6 +99,9 @@ pub(crate) async fn follow(
             }
             Ok(watcher::Event::InitDone) => listing = false,
             Ok(watcher::Event::InitApply(node) | watcher::Event::Apply(node)) => {
+                if node.name_any() == own_name && is_doubted(&node) {
+                    own.doubted.notify_one();
+                }
                 let known = Neighbour::from(&node);
                 // Heartbeats change nothing here.
                 if nodes.insert(node.name_any(), known.clone()) == Some(known) {
@@ -87,7 +111,7 @@ pub(crate) async fn follow(
             Ok(watcher::Event::Delete(node)) => {
                 nodes.remove(&node.name_any());
                 if node.name_any() == own_name {
-                    deleted.notify_one();
+                    own.deleted.notify_one();
                 }
             }
             Err(error) => tracing::debug!("the watch of nodes was interrupted: {error}"),
@@ -113,6 +137,18 @@ mod tests {
         ]);
         let node = json!({"metadata": {"name": "n2"}, "spec": spec, "status": {"addresses": addresses}});
         Neighbour::from(&serde_json::from_value::<Node>(node).unwrap())
+    }
+
+    #[test]
+    fn a_node_is_doubted_when_a_condition_is_unknown() {
+        let node = |ready: &str| {
+            let conditions =
+                json!([{"type": "DiskPressure", "status": "False"}, {"type": "Ready", "status": ready}]);
+            let node = json!({"metadata": {"name": "n"}, "status": {"conditions": conditions}});
+            serde_json::from_value::<Node>(node).unwrap()
+        };
+        assert!(is_doubted(&node("Unknown")));
+        assert!(!is_doubted(&node("False")) && !is_doubted(&node("True")) && !is_doubted(&Node::default()));
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod iptables;
 pub mod ipvs;
 pub mod nftables;
 pub mod userspace;
+mod watcher;
 
 mod config;
 mod conntrack;

@@ -13,7 +13,9 @@ use std::net::IpAddr;
 
 use futures::TryStreamExt;
 use nfnetlink::expr::{MetaKey, PayloadBase, Register};
-use nfnetlink::{Batch, Chain, ChainType, Expr, Family, Hook, Rule, Socket, Table, Transaction, priority};
+use nfnetlink::{
+    Batch, Chain, ChainType, Expr, Family, Hook, Monitor, Rule, Socket, Table, Transaction, priority,
+};
 use rtnetlink::RouteMessageBuilder;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::route::{
@@ -21,6 +23,7 @@ use rtnetlink::packet_route::route::{
 };
 
 use crate::error::Error;
+use crate::watcher::Watcher;
 
 /// The port of DNS.
 const PORT: u16 = 53;
@@ -47,15 +50,62 @@ fn table() -> Table {
 /// # Errors
 /// [`Error::LocalDns`] says what the kernel lacks or refused. Queries then go the way of every Service.
 pub async fn keep(addresses: &[IpAddr]) -> Result<(), Error> {
+    let mut socket = Socket::open().map_err(|error| Error::LocalDns(error.to_string()))?;
+    keep_by(&mut socket, addresses).await
+}
+
+async fn keep_by(socket: &mut Socket, addresses: &[IpAddr]) -> Result<(), Error> {
     let mut batch = Batch::new();
     batch.add_table(&table());
     batch.delete_table(&table());
     if !addresses.is_empty() {
         write(addresses, &mut batch);
     }
-    let loaded = Socket::open().and_then(|mut socket| socket.commit(batch));
-    loaded.map_err(|error| Error::LocalDns(error.to_string()))?;
+    socket.commit(batch).map_err(|error| Error::LocalDns(error.to_string()))?;
     routes(addresses).await.map_err(|error| Error::LocalDns(error.to_string()))
+}
+
+/// Does what [`keep`] does, and again when others have changed the rules.
+#[derive(Debug)]
+pub(crate) struct Keeper {
+    addresses: Vec<IpAddr>,
+    socket: Option<Socket>,
+    watcher: Watcher,
+}
+
+impl Keeper {
+    /// Has queries to these addresses answered on this node. What cannot be is logged: queries then go the way of every
+    /// Service.
+    pub(crate) async fn start(addresses: &[IpAddr]) -> Self {
+        let socket = Socket::open().ok();
+        let port = socket.as_ref().filter(|_| !addresses.is_empty()).and_then(|socket| socket.port().ok());
+        let monitor = port.and_then(|port| Monitor::open(&table(), &[port]).ok());
+        let mut keeper = Self { addresses: addresses.to_vec(), socket, watcher: Watcher::new(monitor) };
+        keeper.keep().await;
+        keeper
+    }
+
+    /// Waits until somebody else changed the rules; for ever if that cannot be heard of.
+    pub(crate) async fn disturbed(&mut self) {
+        if let Err(error) = self.watcher.disturbed().await {
+            tracing::warn!(%error, "changes of the rules for local DNS by others cannot be heard of");
+            self.watcher = Watcher::new(None);
+            std::future::pending::<()>().await;
+        }
+    }
+
+    /// Writes the rules again.
+    pub(crate) async fn keep(&mut self) {
+        let kept = match &mut self.socket {
+            Some(socket) => keep_by(socket, &self.addresses).await,
+            None => keep(&self.addresses).await,
+        };
+        match kept {
+            Ok(()) => {}
+            Err(error) if self.addresses.is_empty() => tracing::debug!("{error}"),
+            Err(error) => tracing::warn!("{error}"),
+        }
+    }
 }
 
 fn write(addresses: &[IpAddr], transaction: &mut impl Transaction) {

@@ -17,7 +17,6 @@ mod ruleset;
 pub(crate) mod scene;
 mod settings;
 mod trace;
-mod watcher;
 mod wish;
 
 use std::collections::BTreeSet;
@@ -42,8 +41,8 @@ use crate::config::SYNC_PERIOD;
 use crate::error::Error;
 use crate::mode::{Count, Counter, Mode, Report, Touched};
 use crate::sight::Sight;
+use crate::watcher::Watcher;
 use balance::Load;
-use watcher::Watcher;
 
 /// How often connections are counted for Services that balance by them.
 const COUNT: Duration = Duration::from_secs(1);

@@ -72,12 +72,7 @@ pub async fn run_revised(
     revisions: impl Stream<Item = Result<Revision, String>>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
-    if let Err(error) = local_dns::keep(&config.node_local_dns).await {
-        match config.node_local_dns.is_empty() {
-            true => tracing::debug!("{error}"),
-            false => tracing::warn!("{error}"),
-        }
-    }
+    let mut local_dns = local_dns::Keeper::start(&config.node_local_dns).await;
     let health = Arc::new(Health::new(duties.sync_period));
     let metrics = Arc::new(Metrics::new().map_err(Error::Metrics)?);
     let observers = Observers::start(&duties, config.mode, health.clone(), metrics.clone()).await?;
@@ -100,6 +95,7 @@ pub async fn run_revised(
             }
             () = tokio::time::sleep(tend.unwrap_or_default()), if tend.is_some() && !proxy.behind => proxy.tend(),
             () = proxy.mode.disturbed(), if proxy.started && !proxy.behind => proxy.repair().await?,
+            () = local_dns.disturbed() => local_dns.keep().await,
             _ = looks.tick() => proxy.look_for_room(),
             Some(revision) = revisions.next() => match revision {
                 Ok(Revision { client: other, config, duties }) => {

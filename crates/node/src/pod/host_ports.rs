@@ -22,6 +22,8 @@ use nfnetlink::{
     priority,
 };
 
+use crate::disturbance::Disturbance;
+
 const TABLE: &str = "portolan-host-ports";
 const PORTS: &str = "ports";
 const KEY: Register = Register(0);
@@ -88,12 +90,14 @@ pub(crate) struct HostPorts {
     node: String,
     /// By the pods' uid.
     claims: Mutex<BTreeMap<String, Claim>>,
+    /// All of ours is written by this one, so that the rest is others'.
+    socket: Mutex<Option<Socket>>,
 }
 
 impl HostPorts {
     /// No ports, of this node.
     pub(crate) fn new(node: &str) -> Self {
-        Self { node: node.to_owned(), claims: Mutex::default() }
+        Self { node: node.to_owned(), claims: Mutex::default(), socket: Mutex::default() }
     }
 
     /// Takes a pod's ports, and lets them lead to its addresses. Must be called in the node's network namespace.
@@ -128,6 +132,19 @@ impl HostPorts {
         self.load(&claims).unwrap_or_else(|error| tracing::warn!("{error}"));
     }
 
+    /// Writes the table again whenever somebody else has changed it, for ever. Must be called in the node's network
+    /// namespace.
+    pub(crate) async fn follow(&self) {
+        match self.with_socket(|socket| Ok(Disturbance::of(&table(&self.node), socket))) {
+            Ok(mut disturbance) => loop {
+                disturbance.wait().await;
+                self.tidy();
+            },
+            Err(error) => tracing::warn!("host ports are not watched: {error}"),
+        }
+        std::future::pending::<()>().await;
+    }
+
     fn load(&self, claims: &BTreeMap<String, Claim>) -> Result<(), String> {
         let table = table(&self.node);
         let mut batch = Batch::new();
@@ -137,8 +154,19 @@ impl HostPorts {
         if claims.values().any(|claim| !claim.addresses.is_empty()) {
             write(&mut batch, &table, claims);
         }
-        let loaded = Socket::open().and_then(|mut socket| socket.commit(batch));
+        let loaded = self.with_socket(|socket| socket.commit(batch));
         loaded.map_err(|error| format!("cannot set up host ports: {error}"))
+    }
+
+    fn with_socket<T>(
+        &self,
+        work: impl FnOnce(&mut Socket) -> Result<T, nfnetlink::Error>,
+    ) -> Result<T, nfnetlink::Error> {
+        let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
+        match &mut *socket {
+            Some(socket) => work(socket),
+            none => work(none.insert(Socket::open()?)),
+        }
     }
 }
 

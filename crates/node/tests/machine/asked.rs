@@ -66,6 +66,11 @@ pub(crate) fn fields_are_carried_out_or_refused() {
         assert!(get("192.0.2.1", 8080).await.contains("It works!"));
         let outside = place.outside();
         assert!(outside.curl("http://192.0.2.1:8080/").contains("It works!"));
+        place.nft(&["flush", "ruleset"]);
+        while !place.nft(&["list", "ruleset"]).contains("portolan-host-ports") {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(outside.curl("http://192.0.2.1:8080/").contains("It works!"), "the port is back after a flush");
         api.put(&pod_path("second"), server());
         let taken = "Failed to create pod sandbox: host port 8080 is taken by pod default/port";
         let is_taken = |event: &Value| event["message"] == taken;

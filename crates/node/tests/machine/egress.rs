@@ -51,6 +51,20 @@ pub(crate) fn pods_leave_under_their_nodes_address() {
             assert!(table.contains(line), "{line} is not in\n{table}");
         }
 
+        let ruleset = place.nft(&["list", "ruleset"]);
+        // Somebody else's hand in our rules.
+        for damage in
+            [["flush", "ruleset"].as_slice(), &["flush", "chain", "inet", "portolan-pods", "postrouting"]]
+        {
+            place.nft(damage);
+            let begun = std::time::Instant::now();
+            while place.nft(&["list", "ruleset"]) != ruleset {
+                assert!(begun.elapsed() < Duration::from_secs(5), "{}", place.nft(&["list", "ruleset"]));
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            expect(&far, node_ip).await;
+        }
+
         agent.stop().await;
         expect(&far, node_ip).await;
         let agent = Agent::start(&client, &config).await;

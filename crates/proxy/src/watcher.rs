@@ -1,4 +1,4 @@
-//! Hearing of changes that others make to the table.
+//! Hearing of changes that others make to a table.
 
 mod sys;
 
@@ -38,7 +38,7 @@ impl Watcher {
             let changes = guard.get_inner_mut().read().map_err(std::io::Error::other)?;
             if let Some(change) = changes.first() {
                 let (program, process) = (&change.program, change.process);
-                tracing::warn!(%program, process, objects = ?change.objects, "somebody changed the Service rules; they are repaired");
+                tracing::warn!(%program, process, objects = ?change.objects, "somebody changed our rules; they are repaired");
                 return Ok(());
             }
             guard.clear_ready();
