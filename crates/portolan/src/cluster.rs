@@ -16,19 +16,21 @@ mod remove;
 pub(crate) mod shape;
 
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use apiserver::{Dial, DirectDial, IpRange};
 use controllers::PodNetwork;
+use futures::FutureExt;
 use testbed::Sandbox;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 use crate::commands::apiserver::Place;
-use crate::host;
 use crate::shutdown::{self, Signal, Trigger};
+use crate::{host, kubeconfig};
 use dial::SandboxDial;
 use node_thread::NodeThread;
 pub(crate) use options::{Options, Which};
@@ -81,6 +83,7 @@ pub(crate) struct Cluster {
     nodes: Vec<NodeThread>,
     /// The control plane's parts in the order in which they stop.
     parts: Vec<(Trigger, JoinHandle<()>)>,
+    fail: mpsc::UnboundedSender<anyhow::Error>,
     failures: tokio::sync::Mutex<mpsc::UnboundedReceiver<anyhow::Error>>,
 }
 
@@ -106,6 +109,7 @@ fn record(options: &Options, home: &Home, recorded: Option<Record>) -> anyhow::R
     Ok(Record {
         name: options.name.clone(),
         pid: std::process::id(),
+        started: record::Started::of(std::process::id()),
         data_dir: home.data_dir.clone(),
         sandbox: options.sandbox.is_some(),
         nodes,
@@ -179,9 +183,12 @@ impl Cluster {
         shape.check(&machines(options)?)?;
         let listener = options.api.listen().await?;
         refuse_running(&options.name)?;
+        let kubeconfig = options.api.kubeconfig(&data_dir)?;
+        // Before anything is noted: a file that cannot be changed could not be changed back by `down` either.
+        kubeconfig::check(&kubeconfig)?;
         data_dir::claim(&data_dir, &options.name)?;
         let is_new = !Sandbox::exists(&options.name);
-        let home = Home { kubeconfig: options.api.kubeconfig(&data_dir)?, data_dir, shape };
+        let home = Home { kubeconfig, data_dir, shape };
         record(options, &home, recorded)?.write()?;
         let ground = Ground::prepare(options)?;
         let started = Self::start_on(options, &home, ground, listener).await;
@@ -214,15 +221,16 @@ impl Cluster {
             dial: ground.dial(),
         };
         let server = options.api.open(&options.name, place).await?;
-        let (failures, failed) = mpsc::unbounded_channel();
+        let (fail, failed) = mpsc::unbounded_channel();
         let mut cluster = Self {
             kubeconfig: home.kubeconfig.clone(),
             sandbox: None,
             nodes: Vec::new(),
             parts: Vec::new(),
+            fail,
             failures: tokio::sync::Mutex::new(failed),
         };
-        let started = cluster.start_parts(options, home, ground, server, listeners, failures).await;
+        let started = cluster.start_parts(options, home, ground, server, listeners).await;
         if let Err(error) = started {
             cluster.stop().await;
             return Err(error);
@@ -237,7 +245,6 @@ impl Cluster {
         ground: Ground,
         server: apiserver::ApiServer,
         listeners: Vec<TcpListener>,
-        failures: mpsc::UnboundedSender<anyhow::Error>,
     ) -> anyhow::Result<()> {
         let api = server.in_process();
         let authority = server.authority().certificate_pem.clone();
@@ -245,11 +252,12 @@ impl Cluster {
         let cluster_cidr: PodNetwork = shape.cluster_cidr.parse()?;
         // The address of the cluster's DNS is the tenth of the Services' range, as everywhere.
         let dns_address = shape.service_cidr.parse::<IpRange>()?.at(10);
-        self.part(|stop| server.serve(listeners, stop.wait()));
+        let failures = self.fail.clone();
+        self.part("the API server", |stop| server.serve(listeners, stop.wait()));
         let config = controllers::Config { cluster_cidr, root_ca: Some(authority.clone()) };
         let client = api.client("system:kube-controller-manager");
         let failed = failures.clone();
-        self.part(|stop| async move {
+        self.part("the controllers", |stop| async move {
             if let Err(error) = controllers::run(client, config, stop.wait()).await {
                 drop(failed.send(error.into()));
             }
@@ -259,7 +267,7 @@ impl Cluster {
             let address = SocketAddr::new(sandbox.address, egress::PORT);
             let listener = listen_inside(&ground, address, "the proxy for image pulls")?;
             let offline = options.offline;
-            self.part(|stop| egress::serve(listener, offline, stop));
+            self.part("the proxy for image pulls", |stop| egress::serve(listener, offline, stop));
             proxy = Some(address);
         }
         let mut ready = Vec::new();
@@ -282,7 +290,7 @@ impl Cluster {
         let (dns_ready, is_dns_ready) = tokio::sync::oneshot::channel();
         let client = api.client("system:kube-dns");
         control::publish_dns(&client, &dns).await?;
-        self.part(|stop| async move {
+        self.part("DNS", |stop| async move {
             let setup = dns::Setup {
                 config: dns.config,
                 corefile: None,
@@ -301,12 +309,19 @@ impl Cluster {
         }
     }
 
-    fn part<F>(&mut self, start: impl FnOnce(Signal) -> F)
+    /// Starts a part. One that panics has failed: without it a cluster would only look as if it worked.
+    fn part<F>(&mut self, name: &'static str, start: impl FnOnce(Signal) -> F)
     where
         F: Future<Output = ()> + Send + 'static,
     {
         let (trigger, signal) = shutdown::channel();
-        self.parts.insert(0, (trigger, tokio::spawn(start(signal))));
+        let (part, fail) = (AssertUnwindSafe(start(signal)), self.fail.clone());
+        let guarded = async move {
+            if part.catch_unwind().await.is_err() {
+                drop(fail.send(anyhow::anyhow!("{name} panicked: a fault of this program, told above")));
+            }
+        };
+        self.parts.insert(0, (trigger, tokio::spawn(guarded)));
     }
 
     /// The path of the administrator's kubeconfig.
@@ -409,5 +424,17 @@ mod tests {
             assert_eq!(parse_name(name).is_ok(), valid, "{name}");
         }
         assert!(parse_name(&"a".repeat(MAX_NAME + 1)).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_part_that_panics_has_failed() {
+        let (fail, failures) = mpsc::unbounded_channel();
+        let (kubeconfig, failures) = (PathBuf::new(), tokio::sync::Mutex::new(failures));
+        let mut cluster =
+            Cluster { kubeconfig, sandbox: None, nodes: Vec::new(), parts: Vec::new(), fail, failures };
+        cluster.part("good", |stop| stop.wait());
+        cluster.part("bad", |_| async { panic!("on purpose") });
+        assert!(cluster.failed().await.to_string().starts_with("bad panicked"));
+        cluster.stop().await;
     }
 }

@@ -2,12 +2,13 @@
 //!
 //! A file may hold many clusters, and belongs to the user: only the entries that carry the cluster's name are
 //! touched, and only if Portolan made them. It is changed under the lock that kubectl takes, and replaced as a
-//! whole.
+//! whole by one of the same owner. What is no plain file is neither waited for nor replaced: /dev/null would go.
 
 mod entries;
 
 use std::fs::{self, File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -21,6 +22,14 @@ pub(crate) use entries::Access;
 const LOCK_TIME: Duration = Duration::from_secs(5);
 /// How often it is looked whether it has ended.
 const LOCK_STEP: Duration = Duration::from_millis(20);
+
+/// Says whether `file` can be read as a kubeconfig; one that is not there can.
+///
+/// # Errors
+/// Why not.
+pub(crate) fn check(file: &Path) -> anyhow::Result<()> {
+    read(file).map(drop)
+}
 
 /// Puts `access` into `file`, which may not be there yet. Entries of before are kept if they still give access,
 /// as `is_valid` says of their client certificate, so that a start needs no room on the disk.
@@ -84,17 +93,41 @@ fn change(file: &Path, decide: impl Fn(&mut Value) -> anyhow::Result<Change>) ->
         Change::Write => {
             let options = serde_saphyr::ser_options! { prefer_block_scalars: false };
             let text = serde_saphyr::to_string_with_options(&config, options).with_context(failed)?;
-            apiserver::pki::write_private(&target, &text).with_context(failed)
+            replace(&target, &text).with_context(failed)
         }
     }
 }
 
+/// Exchanges what the file says, for its owner alone to read. Who had the file has it afterwards: it may be that of
+/// a user whom `sudo` has made root.
+fn replace(file: &Path, text: &str) -> io::Result<()> {
+    let Ok(before) = fs::metadata(file) else { return apiserver::pki::write_private(file, text) };
+    let mut place = file.as_os_str().to_owned();
+    place.push(format!(".{}.new", std::process::id()));
+    let place = PathBuf::from(place);
+    let write = || {
+        apiserver::pki::write_private(&place, text)?;
+        std::os::unix::fs::lchown(&place, Some(before.uid()), Some(before.gid()))?;
+        fs::rename(&place, file)
+    };
+    write().inspect_err(|_| drop(fs::remove_file(&place)))
+}
+
 /// What the file says; an absent or empty one says nothing.
 fn read(file: &Path) -> anyhow::Result<Value> {
-    let text = match fs::read_to_string(file) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => String::new(),
-        text => text.with_context(|| format!("the kubeconfig {} cannot be read", file.display()))?,
-    };
+    let failed = || format!("the kubeconfig {} cannot be read", file.display());
+    let flags = rustix::fs::OFlags::NONBLOCK.bits().cast_signed();
+    let mut text = String::new();
+    match OpenOptions::new().read(true).custom_flags(flags).open(file) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        opened => {
+            let mut opened = opened.with_context(failed)?;
+            if !opened.metadata().with_context(failed)?.is_file() {
+                bail!("the kubeconfig {} is no plain file, and is left as it is", file.display());
+            }
+            opened.read_to_string(&mut text).with_context(failed)?;
+        }
+    }
     if text.trim().is_empty() {
         return Ok(Value::Null);
     }
@@ -270,5 +303,40 @@ current-context: prod
         merge(&link, &access("https://127.0.0.1:6443"), |_| true).unwrap();
         assert!(fs::symlink_metadata(&link).unwrap().is_symlink());
         assert_eq!(parse(&file)["clusters"][1]["name"], "demo");
+    }
+
+    #[test]
+    fn what_is_no_plain_file_is_neither_waited_for_nor_replaced() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+        let folder = tempfile::tempdir().unwrap();
+        let (fifo, directory) = (folder.path().join("fifo"), folder.path().join("directory"));
+        mknodat(CWD, &fifo, FileType::Fifo, Mode::RUSR, 0).unwrap();
+        fs::create_dir(&directory).unwrap();
+        let device = PathBuf::from("/dev/null");
+        for file in [&fifo, &directory, &device] {
+            let before = fs::metadata(file).unwrap().ino();
+            let error = merge(file, &access("https://127.0.0.1:6443"), |_| true).unwrap_err().to_string();
+            assert!(error.contains("no plain file"), "{error}");
+            assert_eq!(fs::metadata(file).unwrap().ino(), before);
+            assert!(remove(file, "demo", "CA").is_err());
+        }
+    }
+
+    #[test]
+    fn a_file_stays_with_its_owner() {
+        if !rustix::process::geteuid().is_root() {
+            eprintln!("passed over: files are given to others by root alone");
+            return;
+        }
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("config");
+        fs::write(&file, THEIRS).unwrap();
+        std::os::unix::fs::chown(&file, Some(1234), Some(4321)).unwrap();
+        let owner = || fs::metadata(&file).map(|file| (file.uid(), file.gid(), file.mode() & 0o777)).unwrap();
+        merge(&file, &access("https://127.0.0.1:6443"), |_| true).unwrap();
+        assert_eq!(owner(), (1234, 4321, 0o600));
+        remove(&file, "demo", "CA").unwrap();
+        assert_eq!(owner(), (1234, 4321, 0o600));
+        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 }

@@ -1,13 +1,15 @@
-//! Keys that wait for work: each once, none by two workers at a time, failed ones again later.
+//! Keys that wait for work: each once, none by two workers at a time, failed ones again later. Work that panics has
+//! failed: no object, whatever it says, ends the work on the others.
 
 use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::fmt::Display;
 use std::hash::Hash;
+use std::panic::AssertUnwindSafe;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures::StreamExt;
 use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
 
@@ -93,7 +95,7 @@ impl<K: Clone + Ord + Hash + Display> Queue<K> {
         self.wake.notify_one();
     }
 
-    /// Works on keys for ever. A failure is tried again after a growing pause.
+    /// Works on keys for ever. A failure is tried again after a growing pause, and so is work that panics.
     pub(crate) async fn work<F, E>(&self, name: &str, reconcile: impl Fn(K) -> F)
     where
         F: Future<Output = Result<(), E>>,
@@ -109,7 +111,9 @@ impl<K: Clone + Ord + Hash + Display> Queue<K> {
                 {
                     state.queued.remove(&key);
                     state.active.insert(key.clone());
-                    let work = reconcile(key.clone());
+                    let (reconcile, again) = (&reconcile, key.clone());
+                    // What is shared between keys is locked for whole changes only, and its locks outlive a panic.
+                    let work = AssertUnwindSafe(async move { reconcile(again).await }).catch_unwind();
                     running.push(async move { (key, work.await) });
                 }
                 due
@@ -122,17 +126,26 @@ impl<K: Clone + Ord + Hash + Display> Queue<K> {
         }
     }
 
-    fn done<E: Display>(&self, name: &str, key: K, result: Result<(), E>) {
+    fn done<E: Display>(&self, name: &str, key: K, result: std::thread::Result<Result<(), E>>) {
         let mut state = self.lock();
         state.active.remove(&key);
-        match result {
-            Ok(()) => {
+        let failure = match result {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(panic) => {
+                let error = panicked(panic.as_ref());
+                tracing::error!(controller = name, %key, %error, "a fault of this program");
+                Some(error)
+            }
+        };
+        match failure {
+            None => {
                 state.failures.remove(&key);
             }
-            Err(error) => {
+            Some(error) => {
                 let failures = state.failures.entry(key.clone()).or_default();
                 let pause = FIRST_PAUSE.saturating_mul(1 << (*failures).min(20)).min(LONGEST_PAUSE);
-                *failures += 1;
+                *failures = failures.saturating_add(1);
                 if *failures > 5 {
                     tracing::warn!(controller = name, %key, %error, "still failing, tried again in {pause:?}");
                 } else {
@@ -149,6 +162,11 @@ impl<K: Clone + Ord + Hash + Display> Queue<K> {
     fn lock(&self) -> MutexGuard<'_, State<K>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn panicked(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().copied().or(panic.downcast_ref::<String>().map(String::as_str));
+    format!("the work panicked: {}", text.unwrap_or("no reason is known"))
 }
 
 #[cfg(test)]
@@ -215,5 +233,21 @@ mod tests {
         })
         .await;
         assert_eq!(times.into_inner(), [0, 5, 15, 35]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn work_that_panics_is_tried_again_and_ends_no_other() {
+        let queue = Queue::default();
+        queue.add("bad".to_owned());
+        queue.add("good".to_owned());
+        let (bad, good) = (Cell::new(0), Cell::new(0));
+        work_until_idle(&queue, |key| {
+            let runs = if key == "bad" { &bad } else { &good };
+            runs.set(runs.get() + 1);
+            async move { if key == "bad" { panic!("on purpose") } else { Ok(()) } }
+        })
+        .await;
+        assert_eq!(good.get(), 1);
+        assert!((2..20).contains(&bad.get()), "{} times", bad.get());
     }
 }

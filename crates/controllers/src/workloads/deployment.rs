@@ -111,7 +111,7 @@ async fn new_set(
         let mut template = spec.template.clone();
         let metadata = template.metadata.get_or_insert_default();
         metadata.labels.get_or_insert_default().insert(HASH.to_owned(), hash.clone());
-        let revision = old.iter().map(|set| revision(&**set)).max().unwrap_or(0) + 1;
+        let revision = next_revision(old);
         let set = ReplicaSet {
             metadata: ObjectMeta {
                 name: Some(format!("{}-{hash}", deployment.name_any())),
@@ -137,6 +137,12 @@ async fn new_set(
     }
 }
 
+/// One more than the highest of `old`. Everybody may write the annotation that it is kept in: at the end of the range
+/// it stays there.
+fn next_revision(old: &[Arc<ReplicaSet>]) -> u64 {
+    old.iter().map(|set| revision(&**set)).max().unwrap_or(0).saturating_add(1)
+}
+
 /// The set in use has the highest revision, and its Deployment the same one.
 async fn mark_revision(
     context: &Context,
@@ -144,10 +150,10 @@ async fn mark_revision(
     newest: &ReplicaSet,
     old: &[Arc<ReplicaSet>],
 ) -> kube::Result<()> {
-    let highest = old.iter().map(|set| revision(&**set)).max().unwrap_or(0);
+    let next = next_revision(old);
     let mut own = revision(newest);
-    if own <= highest {
-        own = highest + 1;
+    if own < next {
+        own = next;
         let patch = json!({ "metadata": { "annotations": { REVISION: own.to_string() } } });
         context.patch::<ReplicaSet>(&Key::of(newest), &patch).await?;
     }
@@ -179,8 +185,9 @@ async fn report(
     old: &[Arc<ReplicaSet>],
 ) -> kube::Result<()> {
     let replicas = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
-    let sum =
-        |count: fn(&ReplicaSet) -> i32| newest.into_iter().chain(old).map(|set| count(set)).sum::<i32>();
+    let sum = |count: fn(&ReplicaSet) -> i32| {
+        newest.into_iter().chain(old).fold(0_i32, |sum, set| sum.saturating_add(count(set)))
+    };
     let total = sum(|set| set.status.as_ref().map_or(0, |status| status.replicas));
     let ready = sum(|set| set.status.as_ref().and_then(|status| status.ready_replicas).unwrap_or(0));
     let available = sum(|set| counts(set).available);
@@ -322,5 +329,13 @@ mod tests {
         let set = ReplicaSet { spec: Some(spec), ..ReplicaSet::default() };
         assert!(same_template(&set, &template("a")));
         assert!(!same_template(&set, &template("b")));
+    }
+
+    #[test]
+    fn a_revision_at_the_end_of_its_range_stays_there() {
+        let mut set = ReplicaSet::default();
+        set.annotations_mut().insert(REVISION.to_owned(), u64::MAX.to_string());
+        assert_eq!(next_revision(&[Arc::new(set)]), u64::MAX);
+        assert_eq!(next_revision(&[]), 1);
     }
 }

@@ -1,4 +1,5 @@
-//! How far a Deployment's ReplicaSets may be scaled in one step: pure.
+//! How far a Deployment's ReplicaSets may be scaled in one step: pure. Sums of numbers that users choose are made in 64
+//! bits, where 2147483647 and a surge of as much have room.
 
 use k8s_openapi::api::apps::v1::DeploymentStrategy;
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
@@ -48,37 +49,43 @@ fn share(value: Option<&IntOrString>, replicas: i32, up: bool) -> i32 {
         Some(IntOrString::String(text)) => text.trim_end_matches('%').parse::<i64>().unwrap_or(0),
         None => 25,
     };
-    let hundredths = i64::from(replicas) * percent.max(0);
-    (if up { (hundredths + 99) / 100 } else { hundredths / 100 }) as i32
+    let hundredths = i64::from(replicas).saturating_mul(percent.max(0));
+    within(if up { hundredths.saturating_add(99) / 100 } else { hundredths / 100 }, i32::MAX)
 }
 
 /// The next step towards `replicas` pods of the new set alone.
 pub(super) fn step(replicas: i32, limits: Option<Limits>, new: Set, old: &[Set]) -> Step {
-    let old_wanted: i32 = old.iter().map(|set| set.wanted).sum();
+    let sum = |number: fn(&Set) -> i32| old.iter().map(|set| i64::from(number(set))).sum::<i64>();
+    let old_wanted = sum(|set| set.wanted);
     let Some(limits) = limits else {
-        let old_present: i32 = old.iter().map(|set| set.present).sum();
-        let next = if old_wanted + old_present == 0 { replicas } else { new.wanted };
+        let next = if old_wanted + sum(|set| set.present) == 0 { replicas } else { new.wanted };
         return Step { new: next, old: vec![0; old.len()] };
     };
-    let room = replicas + limits.surge - (new.wanted + old_wanted);
+    let all_wanted = i64::from(new.wanted) + old_wanted;
+    let room = i64::from(replicas) + i64::from(limits.surge) - all_wanted;
     let next =
-        if new.wanted > replicas { replicas } else { new.wanted + room.max(0).min(replicas - new.wanted) };
-    let least = replicas - limits.unavailable;
-    let available = new.available + old.iter().map(|set| set.available).sum::<i32>();
+        if new.wanted > replicas { replicas } else { new.wanted + within(room, replicas - new.wanted) };
+    let least = i64::from(replicas) - i64::from(limits.unavailable);
+    let available = i64::from(new.available) + sum(|set| set.available);
     let mut healthy_budget = (available - least).max(0);
     // Old pods that are not available hold nothing up and go first.
-    let unhealthy_new = (new.wanted - new.available).max(0);
-    let mut total_budget = (new.wanted + old_wanted - least - unhealthy_new).max(0);
+    let unhealthy_new = (i64::from(new.wanted) - i64::from(new.available)).max(0);
+    let mut total_budget = (all_wanted - least - unhealthy_new).max(0);
     let mut next_old = Vec::with_capacity(old.len());
     for set in old {
-        let unhealthy = (set.wanted - set.available).clamp(0, total_budget);
-        total_budget -= unhealthy;
-        let healthy = (set.wanted - unhealthy).min(healthy_budget).min(total_budget).max(0);
-        healthy_budget -= healthy;
-        total_budget -= healthy;
+        let unhealthy = within(total_budget, set.wanted.saturating_sub(set.available));
+        total_budget -= i64::from(unhealthy);
+        let healthy = within(healthy_budget.min(total_budget), set.wanted - unhealthy);
+        healthy_budget -= i64::from(healthy);
+        total_budget -= i64::from(healthy);
         next_old.push(set.wanted - unhealthy - healthy);
     }
     Step { new: next, old: next_old }
+}
+
+/// As much of `most` as `budget` allows, none below zero.
+fn within(budget: i64, most: i32) -> i32 {
+    i32::try_from(budget.max(0)).unwrap_or(i32::MAX).min(most.max(0))
 }
 
 #[cfg(test)]
@@ -139,5 +146,30 @@ mod tests {
             step(0, Some(Limits { surge: 0, unavailable: 1 }), set(8, 8), &[]),
             Step { new: 0, old: vec![] }
         );
+    }
+
+    #[test]
+    fn numbers_at_the_end_of_their_range_neither_overflow_nor_stop_a_rollout() {
+        const MOST: i32 = i32::MAX;
+        let all = Limits { surge: MOST, unavailable: MOST };
+        assert_eq!(step(1, Some(all), set(0, 0), &[]), Step { new: 1, old: vec![] });
+        assert_eq!(step(MOST, Some(all), set(0, 0), &[set(MOST, MOST)]), Step { new: MOST, old: vec![0] });
+        let numbers = [0, 1, MOST - 1, MOST];
+        for replicas in numbers {
+            for (surge, unavailable) in [(MOST, 0), (0, MOST), (MOST, MOST), (1, 0)] {
+                for (wanted, available) in [(0, 0), (MOST, 0), (MOST, MOST), (0, MOST)] {
+                    let old = [set(wanted, available); 3];
+                    for limits in [None, Some(Limits { surge, unavailable })] {
+                        for new in numbers {
+                            let next = step(replicas, limits, set(new, 0), &old);
+                            assert!(next.new >= 0 && next.old.iter().all(|old| (0..=wanted).contains(old)));
+                        }
+                    }
+                }
+            }
+        }
+        let percent = |text: &str| share(Some(&IntOrString::String(text.to_owned())), MOST, true);
+        assert_eq!(percent("2147483647%"), MOST);
+        assert_eq!(percent("9223372036854775807%"), MOST);
     }
 }

@@ -1,7 +1,9 @@
 //! One node: a thread in the node's network namespace with its agent and its proxy.
 
 use std::net::IpAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use anyhow::anyhow;
 use apiserver::InProcess;
 use testbed::Namespace;
 use tokio::sync::{mpsc, oneshot};
@@ -35,7 +37,10 @@ impl NodeThread {
         let (end, ended) = oneshot::channel();
         std::thread::Builder::new().name(setup.node.name.clone()).spawn(move || {
             let (name, failures) = (setup.node.name.clone(), setup.failures.clone());
-            if let Err(error) = run(setup, ready, &signal) {
+            let ran = catch_unwind(AssertUnwindSafe(|| run(setup, ready, &signal)));
+            let ran =
+                ran.unwrap_or_else(|_| Err(anyhow!("it panicked: a fault of this program, told above")));
+            if let Err(error) = ran {
                 drop(failures.send(error.context(format!("node {name} has stopped"))));
             }
             let _ = end.send(());

@@ -26,6 +26,9 @@ pub(crate) struct Record {
     pub(crate) name: String,
     /// The process that runs or ran it.
     pub(crate) pid: u32,
+    /// When that was started; none if a program of before noted it, or there is no process.
+    #[serde(default)]
+    pub(crate) started: Option<Started>,
     pub(crate) data_dir: PathBuf,
     pub(crate) sandbox: bool,
     /// All nodes that it ever had.
@@ -37,6 +40,26 @@ pub(crate) struct Record {
     /// None if it was made by a program that did not note it.
     #[serde(default)]
     pub(crate) shape: Option<Shape>,
+}
+
+/// When a process was started. Its number alone is used again, for what may be another cluster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) struct Started {
+    /// Which run of the kernel it was (`/proc/sys/kernel/random/boot_id`).
+    boot: String,
+    /// Ticks since that began (proc_pid_stat(5), `starttime`).
+    ticks: u64,
+}
+
+impl Started {
+    /// That of a process that runs now.
+    pub(crate) fn of(pid: u32) -> Option<Self> {
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+        // The second field is the name, which may have blanks and brackets in it; the third one follows the last.
+        let ticks = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
+        Some(Self { boot, ticks })
+    }
 }
 
 /// One of its nodes.
@@ -128,7 +151,7 @@ impl Record {
         };
         write(&Self::file(&self.name), &text)?;
         // The disk of the data may be full, and the cluster must start all the same.
-        let kept = Self { pid: 0, ..self.clone() };
+        let kept = Self { pid: 0, started: None, ..self.clone() };
         let (file, text) = (self.data_dir.join(IN_DATA_DIR), serde_json::to_string_pretty(&kept)?);
         if fs::read_to_string(&file).is_ok_and(|present| present == text) {
             return Ok(());
@@ -150,8 +173,12 @@ impl Record {
         Ok(())
     }
 
-    /// Whether the process still runs, and is this program: pids are used again.
+    /// Whether the process still runs: that one, since numbers of processes are used again.
     pub(crate) fn is_running(&self) -> bool {
+        if let Some(started) = &self.started {
+            return Started::of(self.pid).as_ref() == Some(started);
+        }
+        // A record of before: what has the name of this program is taken for it.
         let own = std::env::current_exe().ok();
         let theirs = fs::read_link(format!("/proc/{}/exe", self.pid)).ok();
         let name =
@@ -160,5 +187,26 @@ impl Record {
         let text =
             |path: &Option<PathBuf>| name(path).map(|name| name.to_string_lossy().replace(" (deleted)", ""));
         theirs.is_some() && text(&own) == text(&theirs)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(pid: u32, started: Option<Started>) -> Record {
+        let text = serde_json::json!({"pid": pid, "data_dir": "/", "sandbox": true, "nodes": []});
+        Record { started, ..serde_json::from_value(text).unwrap() }
+    }
+
+    #[test]
+    fn another_process_of_the_same_number_is_not_the_clusters() {
+        let pid = std::process::id();
+        let started = Started::of(pid).unwrap();
+        assert!(record(pid, Some(started.clone())).is_running());
+        assert!(record(pid, None).is_running(), "a record of before");
+        assert!(!record(pid, Some(Started { ticks: started.ticks + 1, ..started.clone() })).is_running());
+        assert!(!record(pid, Some(Started { boot: "before".into(), ..started })).is_running());
+        assert!(Started::of(u32::MAX).is_none());
     }
 }

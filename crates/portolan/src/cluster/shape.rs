@@ -75,18 +75,49 @@ impl Asked {
     }
 }
 
+/// Addresses that mean something else everywhere (RFC 6890, and multicast: RFC 5771, RFC 4291).
+const SPECIAL: [(&str, &str); 8] = [
+    ("unspecified", "0.0.0.0/8"),
+    ("loopback", "127.0.0.0/8"),
+    ("link-local", "169.254.0.0/16"),
+    ("multicast", "224.0.0.0/4"),
+    ("reserved", "240.0.0.0/4"),
+    ("loopback", "::/127"),
+    ("link-local", "fe80::/10"),
+    ("multicast", "ff00::/8"),
+];
+
+/// The address of a range that is the DNS server's, so that a range of Services has more than so many.
+const DNS: u128 = 10;
+
 impl Shape {
-    /// Refuses ranges that share addresses with each other or with the `machines`: packets to those would be
-    /// taken for others.
+    /// Refuses ranges that share addresses with each other, with the `machines` or with what addresses mean
+    /// everywhere: packets to those would be taken for others. Refuses ranges of two families, between which there is
+    /// no way, and a range of Services too narrow for the cluster's own.
     ///
     /// # Errors
-    /// Says which two.
+    /// Says which two, or which one.
     pub(crate) fn check(&self, machines: &[(String, Cidr)]) -> anyhow::Result<()> {
         let own = [
             (format!("--service-cidr {}", self.service_cidr), self.service_cidr.parse::<Cidr>()?),
             (format!("--cluster-cidr {}", self.cluster_cidr), self.cluster_cidr.parse::<Cidr>()?),
         ];
-        let all: Vec<&(String, Cidr)> = own.iter().chain(machines).collect();
+        let [(service, services), (pod, pods)] = &own;
+        if services.address().is_ipv4() != pods.address().is_ipv4() {
+            bail!(
+                "{service} and {pod} are of two families; choose ranges of one, or no pod reaches a Service"
+            );
+        }
+        let (first, last) = services.bounds();
+        if last - first <= DNS {
+            bail!(
+                "{service} is too narrow: its first and its tenth address are the cluster's own; choose a wider range"
+            );
+        }
+        let special =
+            SPECIAL.iter().map(|(what, range)| Ok((format!("the {what} addresses {range}"), range.parse()?)));
+        let special = special.collect::<anyhow::Result<Vec<(String, Cidr)>>>()?;
+        let all: Vec<&(String, Cidr)> = own.iter().chain(machines).chain(&special).collect();
         for (number, (first, range)) in own.iter().enumerate() {
             for (second, other) in &all[number + 1..] {
                 if overlap(range, other) {
@@ -148,7 +179,20 @@ mod tests {
             ("10.96.0.0/16", "10.0.0.0/8", Some("--service-cidr 10.96.0.0/16 and --cluster-cidr")),
             ("172.30.0.128/25", "10.244.0.0/16", Some("--service-cidr 172.30.0.128/25 and the sandbox's")),
             ("10.96.0.0/16", "172.16.0.0/12", Some("--cluster-cidr 172.16.0.0/12 and the sandbox's")),
-            ("fd00::/112", "10.244.0.0/16", None),
+            ("fd00:1::/112", "fd00:2::/48", None),
+            (
+                "fd00:1::/112",
+                "10.244.0.0/16",
+                Some("--service-cidr fd00:1::/112 and --cluster-cidr 10.244.0.0/16 are"),
+            ),
+            ("127.0.0.0/8", "10.244.0.0/16", Some("--service-cidr 127.0.0.0/8 and the loopback")),
+            ("10.96.0.0/16", "224.0.0.0/8", Some("--cluster-cidr 224.0.0.0/8 and the multicast")),
+            ("169.254.0.0/16", "10.244.0.0/16", Some("--service-cidr 169.254.0.0/16 and the link-local")),
+            ("fe80:1::/112", "fd00:2::/48", Some("--service-cidr fe80:1::/112 and the link-local")),
+            ("0.0.0.0/2", "100.0.0.0/16", Some("--service-cidr 0.0.0.0/2 and the unspecified")),
+            ("10.96.0.0/28", "10.244.0.0/16", None),
+            ("10.96.0.0/29", "10.244.0.0/16", Some("--service-cidr 10.96.0.0/29 is too narrow")),
+            ("10.96.0.0/32", "10.244.0.0/16", Some("--service-cidr 10.96.0.0/32 is too narrow")),
         ] {
             let said = shape(service, pods).check(&machines).map_err(|error| error.to_string());
             match clash {

@@ -26,6 +26,8 @@ pub fn compile(ports: &[PortView<'_>], node: &NodeFacts, load: &Load, before: Op
     }
     fragment.cluster_ips = sorted(ports.iter().map(|view| view.cluster_ip));
     fragment.hairpins = sorted(fragment.hairpins);
+    // An external IP may also be named as the load balancer's.
+    fragment.tidy();
     fragment.fronts.shrink_to_fit();
     fragment
 }
@@ -63,14 +65,11 @@ fn compile_port(
         },
     };
     let mut add = |front: Front, value: FrontValue| {
-        // An external IP may also be named as the load balancer's.
-        if fragment.front(&front).is_none() {
-            let value = match value.way {
-                Way::Drop | Way::Reject => FrontValue { slots: Arc::new([]), affinity: None, ..value },
-                Way::Serve { .. } | Way::Split { .. } => value,
-            };
-            fragment.fronts.push((front, Arc::new(value)));
-        }
+        let value = match value.way {
+            Way::Drop | Way::Reject => FrontValue { slots: Arc::new([]), affinity: None, ..value },
+            Way::Serve { .. } | Way::Split { .. } => value,
+        };
+        fragment.fronts.push((front, Arc::new(value)));
     };
 
     add(internal, served.clone());

@@ -97,7 +97,7 @@ impl FrontValue {
 /// What one Service wants of the kernel.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Fragment {
-    /// Its fronts.
+    /// Its fronts, in their order, each once (see [`Fragment::tidy`]).
     pub fronts: Vec<(Front, Arc<FrontValue>)>,
     /// Its cluster IPs, whose unknown ports are rejected.
     pub cluster_ips: Vec<IpAddr>,
@@ -106,8 +106,16 @@ pub struct Fragment {
 }
 
 impl Fragment {
+    /// Brings the fronts into their order; of two wants for one front the first counts. A Service may have tens of
+    /// thousands of fronts, so that none may be looked for among all.
+    pub fn tidy(&mut self) {
+        self.fronts.sort_by_key(|(front, _)| *front);
+        self.fronts.dedup_by_key(|(front, _)| *front);
+    }
+
     /// What it wants for a front.
     pub fn front(&self, front: &Front) -> Option<&Arc<FrontValue>> {
-        self.fronts.iter().find(|(other, _)| other == front).map(|(_, value)| value)
+        let place = self.fronts.binary_search_by_key(front, |(front, _)| *front).ok()?;
+        self.fronts.get(place).map(|(_, value)| value)
     }
 }

@@ -131,13 +131,12 @@ fn wish(numbers: &mut Numbers, before: Option<&Fragment>) -> Fragment {
             slots: slots.into(),
             ..value(way, "ns/s")
         };
-        if fragment.front(&front).is_none() {
-            fragment.fronts.push((front, Arc::new(value)));
-        }
+        fragment.fronts.push((front, Arc::new(value)));
         fragment.cluster_ips = vec![IpAddr::from([10, 96, 0, numbers.below(3) as u8])];
         fragment.hairpins =
             vec![(SocketAddr::from(([10, 244, 0, numbers.below(3) as u8], 80)), Protocol::Tcp)];
     }
+    fragment.tidy();
     fragment
 }
 
