@@ -432,7 +432,7 @@ mod tests {
         let (kubeconfig, failures) = (PathBuf::new(), tokio::sync::Mutex::new(failures));
         let mut cluster =
             Cluster { kubeconfig, sandbox: None, nodes: Vec::new(), parts: Vec::new(), fail, failures };
-        cluster.part("good", |stop| stop.wait());
+        cluster.part("good", Signal::wait);
         cluster.part("bad", |_| async { panic!("on purpose") });
         assert!(cluster.failed().await.to_string().starts_with("bad panicked"));
         cluster.stop().await;

@@ -2,6 +2,7 @@
 
 mod change;
 mod container;
+mod identity;
 mod probe;
 mod volume;
 
@@ -40,6 +41,7 @@ pub(super) fn pod_spec(path: &str, spec: &Value, report: &mut Report) {
             report.invalid(format!("{path}.activeDeadlineSeconds"), &spec["activeDeadlineSeconds"], &detail);
         }
     }
+    identity::identity(path, &spec["securityContext"], report);
     report.labels(&format!("{path}.nodeSelector"), &spec["nodeSelector"]);
     let named: [(&str, names::Form); 5] = [
         ("nodeName", names::dns1123_subdomain),

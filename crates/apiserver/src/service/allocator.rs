@@ -245,22 +245,23 @@ impl Allocator {
         for index in 0..ports(service).count() {
             let port = &service["spec"]["ports"][index];
             let (number, proto) = (port["port"].as_i64().unwrap_or(0), protocol(port));
-            let invalid = |wanted: u16, detail: String| {
+            let invalid = |wanted: i64, detail: &str| {
                 let path = format!("spec.ports[{index}].nodePort");
                 Status::invalid(kind, &name, vec![FieldError::invalid(path, wanted, detail)])
             };
+            let outside = |wanted: i64| {
+                let range = format!("The range of valid ports is {}", self.node_ports);
+                invalid(wanted, &format!("provided port is not in the valid range. {range}"))
+            };
+            let asked = port["nodePort"].as_i64().unwrap_or(0);
             let given = match node_port(port) {
+                // What no port can be is refused as well, and not taken for one that was left out.
+                None if asked != 0 => return Err(outside(asked)),
                 Some(wanted) => {
                     let own = (wanted, proto);
                     if !before.node_ports.contains(&own) {
                         if !self.node_ports.ports().contains(&wanted) {
-                            return Err(invalid(
-                                wanted,
-                                format!(
-                                    "provided port is not in the valid range. The range of valid ports is {}",
-                                    self.node_ports
-                                ),
-                            ));
+                            return Err(outside(asked));
                         }
                         let mut taken = self.lock();
                         let mine = |proto: &String| {
@@ -269,7 +270,7 @@ impl Allocator {
                         };
                         let all_mine = taken.node_ports.get(&wanted).is_none_or(|held| held.iter().all(mine));
                         if !all_mine || !taken.take(&own) {
-                            return Err(invalid(wanted, "provided port is already allocated".to_owned()));
+                            return Err(invalid(asked, "provided port is already allocated"));
                         }
                         new.node_ports.insert(own);
                     }
@@ -408,15 +409,18 @@ mod tests {
     #[test]
     fn a_taken_or_foreign_node_port_is_refused_with_its_path() {
         let allocator = allocator("10.96.0.0/16", "30000-32767");
-        let service = |port: u16| json!({"metadata": {"name": "a"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}});
+        let service = |port: i64| json!({"metadata": {"name": "a"}, "spec": {"type": "NodePort", "ports": [{"port": 80, "nodePort": port}]}});
         create(&allocator, service(31688)).unwrap();
         let taken = create(&allocator, service(31688)).unwrap_err();
         assert_eq!(
             taken.message,
             "Service \"a\" is invalid: spec.ports[0].nodePort: Invalid value: 31688: provided port is already allocated"
         );
-        let outside = create(&allocator, service(80)).unwrap_err();
-        assert!(outside.message.ends_with("The range of valid ports is 30000-32767"), "{outside}");
+        for port in [80, -1, 65_536, 65_536 + 31_000, i64::from(i32::MAX), i64::MIN] {
+            let outside = create(&allocator, service(port)).unwrap_err();
+            assert!(outside.message.contains(&format!("nodePort: Invalid value: {port}: ")), "{outside}");
+            assert!(outside.message.ends_with("The range of valid ports is 30000-32767"), "{outside}");
+        }
     }
 
     #[test]

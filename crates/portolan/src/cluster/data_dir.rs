@@ -94,7 +94,8 @@ pub(super) fn remove(data_dir: &Path) -> Result<Vec<PathBuf>, Vec<anyhow::Error>
         let folder = data_dir.join(folder);
         note(&folder, fs::remove_dir(&folder));
     }
-    note(data_dir, fs::remove_dir(data_dir));
+    // A link that leads to the directory is the user's.
+    note(data_dir, fs::canonicalize(data_dir).and_then(fs::remove_dir));
     if errors.is_empty() { Ok(left(data_dir)) } else { Err(errors) }
 }
 
@@ -160,5 +161,16 @@ mod tests {
         }
         assert_eq!(remove(&data_dir).unwrap(), Vec::<PathBuf>::new());
         assert!(!data_dir.exists());
+    }
+
+    #[test]
+    fn a_link_to_the_directory_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let (real, link) = (folder.path().join("real"), folder.path().join("link"));
+        fs::create_dir_all(real.join("pki")).unwrap();
+        std::os::unix::fs::symlink(&real, &link).unwrap();
+        assert_eq!(remove(&link).unwrap(), Vec::<PathBuf>::new());
+        assert!(!real.exists() && fs::symlink_metadata(&link).unwrap().is_symlink());
+        assert_eq!(remove(&link).unwrap(), Vec::<PathBuf>::new(), "another time nothing is left to do");
     }
 }

@@ -126,7 +126,8 @@ fn reachable(address: SocketAddr) -> SocketAddr {
 /// Runs the command until it is told to stop.
 pub(crate) fn main(options: &Options) -> anyhow::Result<()> {
     host::allow_descriptors();
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.thread_stack_size(super::up::STACK).enable_all().build()?;
     runtime.block_on(async {
         let listener = options.api.listen().await?;
         let address = listener.local_addr()?;

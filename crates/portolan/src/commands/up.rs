@@ -43,7 +43,12 @@ pub(crate) async fn start(options: &Options) -> anyhow::Result<Cluster> {
     Cluster::start(options).await
 }
 
+/// What a thread that answers may put on its stack. Documents nest up to a hundred deep, and what reads each level is
+/// large in a program that was built without optimizing. Memory is taken only where it is used.
+pub(crate) const STACK: usize = 16 * 1024 * 1024;
+
 /// The runtime of the control plane; nodes have threads of their own.
 pub(crate) fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    builder.worker_threads(2).thread_stack_size(STACK).enable_all().build()
 }

