@@ -1,14 +1,13 @@
 //! What every namespace is given: the ServiceAccount `default` and the cluster's root certificate.
 
-use std::collections::BTreeSet;
+use std::collections::HashSet;
 
+use follow::{Event, Listing, Selection};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::{ConfigMap, Namespace, ServiceAccount};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 use kube::api::PostParams;
-use kube::core::PartialObjectMeta;
-use kube::runtime::watcher::Event;
-use kube::runtime::{WatchStreamExt, watcher};
+use kube::core::ApiResource;
 use kube::{Api, Client, ResourceExt};
 
 use crate::runtime::cache::Key;
@@ -57,36 +56,35 @@ async fn mend(maps: &Api<ConfigMap>, wanted: ConfigMap) -> kube::Result<()> {
     maps.replace(ROOT_CA, &PostParams::default(), &found).await.map(drop)
 }
 
-/// Tells the namespaces whose ConfigMap was changed or deleted, until its future is dropped. What the first list shows
-/// is not told: every namespace is looked at when it is seen itself.
+/// Tells the namespaces whose ConfigMap was changed or deleted, until its future is dropped. The ConfigMaps of the first
+/// list are not told: every namespace is looked at when it is seen itself.
 pub(crate) async fn follow(client: &Client, concerned: impl Fn(&str)) {
-    let maps: Api<PartialObjectMeta<ConfigMap>> = Api::all(client.clone());
-    let only = watcher::Config::default().fields(&format!("metadata.name={ROOT_CA}"));
-    let mut events = std::pin::pin!(watcher(maps, only).default_backoff());
-    let (mut known, mut listed) = (None, BTreeSet::new());
+    let kind = ApiResource::erase::<ConfigMap>(&());
+    let events = follow::metadata(client.clone(), kind, Selection::named(ROOT_CA));
+    let mut events = std::pin::pin!(events);
+    let (mut known, mut listing) = (HashSet::new(), Listing::default());
     while let Some(event) = events.next().await {
         match event {
-            Ok(Event::Init) => listed = BTreeSet::new(),
-            Ok(Event::InitApply(map)) => {
-                listed.insert(map.namespace().unwrap_or_default());
+            Event::Relist => listing.start(known.iter().cloned()),
+            Event::Apply(map) => {
+                let namespace = map.namespace().unwrap_or_default();
+                if listing.complete() {
+                    concerned(&namespace);
+                }
+                listing.seen(&namespace);
+                known.insert(namespace);
             }
-            Ok(Event::InitDone) => {
-                let new = std::mem::take(&mut listed);
-                if let Some(before) = known.replace(new.clone()) {
-                    before.union(&new).for_each(|namespace| concerned(namespace));
+            Event::Delete(map) => {
+                let namespace = map.namespace().unwrap_or_default();
+                known.remove(&namespace);
+                concerned(&namespace);
+            }
+            Event::Synced => {
+                for namespace in listing.finish() {
+                    known.remove(&namespace);
+                    concerned(&namespace);
                 }
             }
-            Ok(Event::Apply(map)) => {
-                let namespace = map.namespace().unwrap_or_default();
-                concerned(&namespace);
-                known.get_or_insert_default().insert(namespace);
-            }
-            Ok(Event::Delete(map)) => {
-                let namespace = map.namespace().unwrap_or_default();
-                known.get_or_insert_default().remove(&namespace);
-                concerned(&namespace);
-            }
-            Err(error) => tracing::debug!(%error, "the watch on root certificates was interrupted"),
         }
     }
 }

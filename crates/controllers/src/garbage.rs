@@ -7,13 +7,12 @@ mod namespaces;
 
 use std::sync::{Mutex, PoisonError};
 
+use follow::{Event, Selection};
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::core::{ApiResource, DynamicObject, PartialObjectMeta};
 use kube::discovery::{Discovery, Scope, verbs};
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 use tokio::sync::Notify;
@@ -78,30 +77,28 @@ impl Collector {
     }
 
     async fn follow(&self, resource: &ApiResource, scope: &Scope) {
-        let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.client.clone(), resource);
-        let events = watch(api, watcher::Config::default()).default_backoff();
+        let events = follow::metadata(self.client.clone(), resource.clone(), Selection::all());
         let mut events = std::pin::pin!(events);
-        let mut listed = Vec::new();
+        let mut list: Option<Vec<String>> = None;
         while let Some(event) = events.next().await {
             match event {
-                Ok(Event::Init) => listed.clear(),
-                Ok(Event::InitApply(object) | Event::Apply(object)) => {
+                Event::Relist => list = Some(Vec::new()),
+                Event::Apply(object) => {
                     let identity = identity(resource, scope, &object);
-                    listed.push(identity.uid.clone());
+                    list.iter_mut().for_each(|list| list.push(identity.uid.clone()));
                     self.update(|graph| graph.apply(identity));
                 }
-                Ok(Event::InitDone) => {
-                    self.update(|graph| graph.listed(resource, &std::mem::take(&mut listed)));
+                Event::Synced => {
+                    self.update(|graph| graph.listed(resource, &list.take().unwrap_or_default()));
                     if self.lock().complete() == self.kinds {
                         self.known.notify_one();
                     }
                 }
-                Ok(Event::Delete(object)) => {
+                Event::Delete(object) => {
                     let uid = object.uid().unwrap_or_default();
                     self.update(|graph| graph.remove(&uid));
                     self.namespaces.removed_from(object.namespace().as_deref().unwrap_or_default());
                 }
-                Err(error) => tracing::debug!(%error, kind = resource.kind, "a watch was interrupted"),
             }
         }
     }

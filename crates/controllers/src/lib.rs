@@ -20,14 +20,14 @@ mod workloads;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use follow::{Recorder, Selection};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
     Endpoints, Namespace, Node, Pod, ReplicationController, Service, ServiceAccount,
 };
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::{WatchStreamExt, watcher};
-use kube::{Api, Client, ResourceExt};
+use kube::{Client, ResourceExt};
 use tokio::sync::Notify;
 
 use endpoints::{MANAGED_BY, SERVICE_NAME, affects_endpoints, legacy, mirroring, selector_of, slices};
@@ -35,7 +35,6 @@ pub use nodes::{PodNetwork, PodNetworkError};
 use runtime::cache::{Change, Key};
 use runtime::context::{Caches, Context, Object};
 use runtime::queue::Queue;
-use runtime::recorder::Recorder;
 use scheduler::Assumed;
 use workloads::{deployment, replicas};
 
@@ -78,7 +77,7 @@ struct Queues {
 /// # Errors
 /// The API cannot be read at all. Failures of single objects are logged and tried again.
 pub async fn run(client: Client, config: Config, shutdown: impl Future<Output = ()>) -> Result<(), Error> {
-    let (recorder, record) = Recorder::new(client.clone());
+    let (recorder, record) = Recorder::new(client.clone(), "controllers", None);
     let context = Context { client: client.clone(), caches: Arc::new(Caches::default()), recorder };
     let (queues, assumed) = (Queues::default(), Assumed::default());
     let synced = Synced::default();
@@ -127,8 +126,7 @@ where
     K: Object + Send + 'static,
 {
     synced.expect();
-    let api: Api<K> = Api::all(context.client.clone());
-    let events = watcher(api, watcher::Config::default()).default_backoff();
+    let events = follow::objects::<K>(context.client.clone(), Selection::all());
     context.cache::<K>().follow(events, on_change, || synced.complete()).await;
 }
 

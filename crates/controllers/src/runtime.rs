@@ -3,4 +3,3 @@
 pub(crate) mod cache;
 pub(crate) mod context;
 pub(crate) mod queue;
-pub(crate) mod recorder;

@@ -8,6 +8,7 @@ mod fit;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use follow::EventType;
 use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod, Taint, Toleration};
 use k8s_openapi::jiff::Timestamp;
 use kube::ResourceExt;
@@ -18,7 +19,6 @@ use crate::endpoints::has_ended;
 use crate::nodes::is_ready;
 use crate::runtime::cache::Key;
 use crate::runtime::context::{Context, is_gone};
-use crate::runtime::recorder::Severity;
 
 /// The name of this scheduler in `spec.schedulerName`.
 const NAME: &str = "default-scheduler";
@@ -86,7 +86,7 @@ async fn bind(context: &Context, key: &Key, pod: &Pod, node: &str) -> kube::Resu
     match bound {
         Ok(_) => {
             let note = format!("Successfully assigned {key} to {node}");
-            context.recorder.record(NAME, pod, Severity::Normal, "Scheduled", note);
+            context.record(NAME, pod, EventType::Normal, "Scheduled", note);
             Ok(())
         }
         Err(error) if is_gone(&error) => Ok(()),
@@ -103,7 +103,7 @@ async fn refuse(context: &Context, key: &Key, pod: &Pod, reason: String) -> kube
     if known {
         return Ok(());
     }
-    context.recorder.record(NAME, pod, Severity::Warning, "FailedScheduling", reason.clone());
+    context.record(NAME, pod, EventType::Warning, "FailedScheduling", reason.clone());
     conditions.retain(|condition| condition.type_ != "PodScheduled");
     let condition = json!({
         "type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": reason,

@@ -1,18 +1,16 @@
 //! From events to changes of the zone.
 
-mod listing;
 mod pods;
 mod services;
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
-use service::Event;
 use service::objects::{EndpointSlice, Namespace, Pod, Service};
+use service::{Event, Listing};
 
 use crate::zone::{Change, Naming};
 
-use listing::Listing;
 use pods::Pods;
 use services::Services;
 
@@ -48,7 +46,7 @@ impl Names {
             services: Services::new(),
             pods: Pods::new(with_pods),
             namespaces: HashSet::new(),
-            namespaces_listed: Listing::First,
+            namespaces_listed: Listing::default(),
             synced: false,
         }
     }

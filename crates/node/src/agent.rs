@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, fs, os::unix::fs::DirBuilderExt, pin::pin, sync::Arc, time::Duration};
 
+use follow::{EventType, Recorder};
 use futures::{FutureExt, StreamExt, future::OptionFuture};
 use k8s_openapi::api::core::v1::{Node, ObjectReference};
 use kube::{Client, Resource};
@@ -25,7 +26,6 @@ use crate::{
     neighbours::{self, OwnObject},
     network,
     pod::{self, Context, HostPorts, News, Registry},
-    recorder::{Kind, Recorder},
     register::{self, Facts},
     server::Server,
     uplink,
@@ -105,7 +105,7 @@ async fn serve(
     let facts = Facts { runtime_version, ..facts };
 
     let mut tasks: JoinSet<Result<(), Error>> = JoinSet::new();
-    let (recorder, events) = Recorder::new(client.clone(), config.name.clone());
+    let (recorder, events) = Recorder::new(client.clone(), "kubelet", Some(&config.name));
     let machine_dns = pod::parse_resolv_conf(&fs::read_to_string("/etc/resolv.conf").unwrap_or_default());
     let health = Arc::new(watch::Sender::new(Health::default()));
     let context = Arc::new(Context {
@@ -145,7 +145,7 @@ async fn serve(
         Ok(())
     });
     tasks.spawn(async move { neighbours::follow(nodes_client, &name, &own, changes).await });
-    recorder.record(&node.object_ref(&()), Kind::Normal, "Starting", "Starting the node agent.".into());
+    recorder.record(node.object_ref(&()), EventType::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
         outcome = report(&context, &facts, &identity, &images, ready) => outcome,
         Some(ended) = tasks.join_next() => ended.unwrap_or_else(|panic| {
@@ -193,7 +193,7 @@ async fn import(context: Arc<Context>, mut importer: Importer, node: ObjectRefer
         }
         for complaint in looked.complaints {
             tracing::warn!("{complaint}");
-            context.recorder.record(&node, Kind::Warning, "FailedImport", complaint);
+            context.recorder.record(node.clone(), EventType::Warning, "FailedImport", complaint);
         }
     };
     loop {
@@ -330,5 +330,5 @@ async fn report(
 fn tell_readiness(context: &Context, identity: &Identity, is_ready: bool) {
     let reason = if is_ready { "NodeReady" } else { "NodeNotReady" };
     let sentence = format!("Node {} status is now: {reason}", context.config.name);
-    context.recorder.record(&identity.object.borrow().object_ref(&()), Kind::Normal, reason, sentence);
+    context.recorder.record(identity.object.borrow().object_ref(&()), EventType::Normal, reason, sentence);
 }

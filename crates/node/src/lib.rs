@@ -41,7 +41,6 @@ mod mounts;
 mod neighbours;
 mod network;
 mod pod;
-mod recorder;
 mod register;
 mod remove;
 mod routes;

@@ -7,12 +7,10 @@ use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
 use tokio::sync::{Notify, watch};
 
+use follow::{Event, Selection};
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Node;
-use kube::{
-    Api, Client, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{Client, ResourceExt};
 use service::Cidr;
 
 use crate::{Error, masquerade::Masquerade, routes::Routes};
@@ -70,7 +68,7 @@ pub(crate) async fn follow(
     let mut masquerade = Masquerade::open(own_name)?;
     let mut nodes: BTreeMap<String, Neighbour> = BTreeMap::new();
     let mut listing = true;
-    let events = watcher(Api::<Node>::all(client), watcher::Config::default()).default_backoff();
+    let events = follow::objects::<Node>(client, Selection::all());
     pin_mut!(events);
     loop {
         let event = tokio::select! {
@@ -93,12 +91,12 @@ pub(crate) async fn follow(
             }
         };
         match event {
-            Ok(watcher::Event::Init) => {
+            Event::Relist => {
                 listing = true;
                 nodes.clear();
             }
-            Ok(watcher::Event::InitDone) => listing = false,
-            Ok(watcher::Event::InitApply(node) | watcher::Event::Apply(node)) => {
+            Event::Synced => listing = false,
+            Event::Apply(node) => {
                 if node.name_any() == own_name && is_doubted(&node) {
                     own.doubted.notify_one();
                 }
@@ -108,13 +106,12 @@ pub(crate) async fn follow(
                     continue;
                 }
             }
-            Ok(watcher::Event::Delete(node)) => {
+            Event::Delete(node) => {
                 nodes.remove(&node.name_any());
                 if node.name_any() == own_name {
                     own.deleted.notify_one();
                 }
             }
-            Err(error) => tracing::debug!("the watch of nodes was interrupted: {error}"),
         }
         if !listing {
             let others = nodes.iter().filter(|(name, _)| *name != own_name).map(|(_, node)| node);

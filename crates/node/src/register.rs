@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use follow::{Event, Selection};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
@@ -19,7 +20,6 @@ use k8s_openapi::{
 use kube::{
     Api, Client, Resource, ResourceExt,
     api::{ObjectMeta, Patch, PatchParams, PostParams},
-    runtime::{WatchStreamExt, watcher},
 };
 use serde_json::json;
 use service::Cidr;
@@ -135,11 +135,10 @@ pub(crate) async fn report(
 /// Waits for the node's podCIDR, which a controller gives out.
 pub(crate) async fn pod_cidr(client: &Client, name: &str) -> Result<Cidr, Error> {
     use futures::StreamExt;
-    let config = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let nodes = watcher(Api::<Node>::all(client.clone()), config).default_backoff().applied_objects();
-    futures::pin_mut!(nodes);
-    while let Some(node) = nodes.next().await {
-        let Ok(node) = node else { continue };
+    let events = follow::objects::<Node>(client.clone(), Selection::named(name));
+    futures::pin_mut!(events);
+    while let Some(event) = events.next().await {
+        let Event::Apply(node) = event else { continue };
         if let Some(cidr) = node.spec.as_ref().and_then(|spec| spec.pod_cidr.as_ref()) {
             return cidr
                 .parse()

@@ -8,16 +8,20 @@ use std::path::{Path, PathBuf};
 const ARROWS: &[(&str, &[&str])] = &[
     ("nfnetlink", &[]),
     ("service", &[]),
+    ("follow", &["service"]),
     ("api", &[]),
     ("store", &[]),
     ("pages", &[]),
     ("testbed", &[]),
     ("apiserver", &["api", "store"]),
-    ("controllers", &["service"]),
-    ("proxy", &["nfnetlink", "pages", "service"]),
-    ("dns", &["api", "pages", "service"]),
-    ("node", &["api", "nfnetlink", "service"]),
-    ("portolan", &["apiserver", "controllers", "dns", "nfnetlink", "node", "proxy", "service", "testbed"]),
+    ("controllers", &["follow", "service"]),
+    ("proxy", &["follow", "nfnetlink", "pages", "service"]),
+    ("dns", &["api", "follow", "pages", "service"]),
+    ("node", &["api", "follow", "nfnetlink", "service"]),
+    (
+        "portolan",
+        &["apiserver", "controllers", "dns", "follow", "nfnetlink", "node", "proxy", "service", "testbed"],
+    ),
 ];
 
 /// Files that may call what the compiler cannot check.
@@ -194,4 +198,17 @@ fn the_architecture_names_every_crate() {
     for name in crates() {
         assert!(text.contains(&format!("`{name}`")), "ARCHITECTURE.md does not speak of {name}");
     }
+}
+
+#[test]
+fn the_api_is_followed_by_crate_follow_only() {
+    let elsewhere = sources().into_iter().filter(|(path, _)| {
+        path.components().any(|part| part.as_os_str() == "src")
+            && !path.starts_with(root().join("crates/follow"))
+    });
+    let raw: Vec<_> = elsewhere
+        .filter(|(_, text)| ["runtime::watcher", "WatchStreamExt"].iter().any(|name| text.contains(name)))
+        .map(|(path, _)| path)
+        .collect();
+    assert!(raw.is_empty(), "a watch of the kube client's own does not recover from everything: {raw:?}");
 }

@@ -1,13 +1,12 @@
 //! The state of the cluster, kept up event by event.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::hash::Hash;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use crate::endpoint::gather;
 use crate::interner::Interner;
 use crate::objects::{EndpointSlice, Service};
-use crate::{Event, Family, PortView, ServiceName, Viewpoint};
+use crate::{Event, Family, Listing, PortView, ServiceName, Viewpoint};
 
 /// Services that events touched, to be looked at again.
 pub type Changed = BTreeSet<ServiceName>;
@@ -36,40 +35,6 @@ struct Entry {
     slices: BTreeMap<Arc<str>, Box<EndpointSlice>>,
 }
 
-/// How far the list of a kind has come.
-#[derive(Debug, Default)]
-enum Listing<K> {
-    /// Never complete so far.
-    #[default]
-    First,
-    /// Complete.
-    Done,
-    /// Started over; these were there before and have not been named again.
-    Again(HashSet<K>),
-}
-
-impl<K: Eq + Hash> Listing<K> {
-    fn start(&mut self, known: impl Iterator<Item = K>) {
-        if !matches!(self, Self::First) {
-            *self = Self::Again(known.collect());
-        }
-    }
-
-    fn seen(&mut self, name: &K) {
-        if let Self::Again(missing) = self {
-            missing.remove(name);
-        }
-    }
-
-    /// Ends the list; returns what is gone.
-    fn finish(&mut self) -> HashSet<K> {
-        match std::mem::replace(self, Self::Done) {
-            Self::Again(missing) => missing,
-            Self::First | Self::Done => HashSet::new(),
-        }
-    }
-}
-
 impl Cluster {
     /// An empty cluster whose lists are not complete.
     pub fn new() -> Self {
@@ -78,7 +43,7 @@ impl Cluster {
 
     /// Whether both lists have been complete once. Before that an absent Service says nothing.
     pub fn synced(&self) -> bool {
-        !matches!(self.services_listed, Listing::First) && !matches!(self.slices_listed, Listing::First)
+        self.services_listed.complete() && self.slices_listed.complete()
     }
 
     /// Takes in an event about Services.

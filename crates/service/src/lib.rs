@@ -5,14 +5,12 @@
 //! for each port of a Service, the [`Choice`] of endpoints for every kind of client, with the rule that made
 //! it. The proxy compiles this answer, DNS resolves from the same objects; nobody computes it twice.
 //!
-//! With the feature `watch` the module `watch` fills a [`Cluster`] from an API server; with the feature `manifest`
-//! the module `manifest` does so from text.
+//! A [`Cluster`] is filled by [`Event`]s: crate `follow` makes them from the watches of an API server, with the feature
+//! `manifest` the module `manifest` makes them from text.
 
 #[cfg(feature = "manifest")]
 pub mod manifest;
 pub mod objects;
-#[cfg(feature = "watch")]
-pub mod watch;
 
 mod choice;
 mod cidr;
@@ -21,11 +19,10 @@ mod endpoint;
 mod event;
 mod family;
 mod interner;
+mod listing;
 mod name;
 mod port;
 mod quantity;
-#[cfg(feature = "watch")]
-mod sys;
 
 pub use choice::{Answer, Choice, Client, Entrance, List, Outcome, Rule, Viewpoint};
 pub use cidr::{Cidr, InvalidCidr};
@@ -33,8 +30,7 @@ pub use cluster::{Changed, Cluster};
 pub use endpoint::Endpoint;
 pub use event::Event;
 pub use family::Family;
+pub use listing::Listing;
 pub use name::ServiceName;
 pub use port::PortView;
 pub use quantity::quantity;
-#[cfg(feature = "watch")]
-pub use sys::give_back_memory;

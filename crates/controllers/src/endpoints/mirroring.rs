@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use follow::EventType;
 use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointConditions, EndpointPort, EndpointSlice};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
@@ -13,7 +14,6 @@ use super::packing::{self, Group};
 use super::{MANAGED_BY, SERVICE_NAME, TRIGGER_TIME, selector_of};
 use crate::runtime::cache::Key;
 use crate::runtime::context::{Context, namespace_goes, owned_by};
-use crate::runtime::recorder::Severity;
 
 /// The name of this controller on its slices.
 pub(crate) const MANAGER: &str = "endpointslicemirroring-controller.k8s.io";
@@ -46,13 +46,7 @@ pub(crate) async fn reconcile(context: &Context, key: Key) -> kube::Result<()> {
     };
     let (groups, problems) = groups(&endpoints);
     for (reason, note) in problems {
-        context.recorder.record(
-            "endpoint-slice-mirroring-controller",
-            &*endpoints,
-            Severity::Warning,
-            reason,
-            note,
-        );
+        context.record("endpoint-slice-mirroring-controller", &*endpoints, EventType::Warning, reason, note);
     }
     let plan = packing::plan(&groups, &own);
     let (labels, annotations) = (labels(&endpoints), annotations(&endpoints));

@@ -3,13 +3,12 @@
 use std::collections::HashSet;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use follow::{Event, Listing, Selection};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::api::{DeleteParams, ListParams};
 use kube::core::{ApiResource, DynamicObject};
 use kube::discovery::Scope;
-use kube::runtime::watcher::{self, Event};
-use kube::runtime::{WatchStreamExt, watcher as watch};
 use kube::{Api, Client, ResourceExt};
 use serde_json::json;
 
@@ -33,22 +32,27 @@ impl Emptier {
 
     /// Empties namespaces until its future is dropped.
     pub(super) async fn run(&self, client: &Client, resources: &[(ApiResource, Scope)]) {
-        let api = Api::<Namespace>::all(client.clone());
-        let events = watch(api, watcher::Config::default()).default_backoff();
         let follow = async {
-            let mut events = std::pin::pin!(events);
+            let mut events = std::pin::pin!(follow::objects::<Namespace>(client.clone(), Selection::all()));
+            let mut listing = Listing::default();
             while let Some(event) = events.next().await {
                 match event {
-                    Ok(Event::Apply(namespace) | Event::InitApply(namespace))
-                        if namespace.metadata.deletion_timestamp.is_some() =>
-                    {
-                        self.lock().insert(namespace.name_any());
-                        self.queue.add(namespace.name_any());
+                    Event::Relist => listing.start(self.lock().iter().cloned()),
+                    Event::Apply(namespace) => {
+                        let name = namespace.name_any();
+                        listing.seen(&name);
+                        if namespace.metadata.deletion_timestamp.is_some() {
+                            self.lock().insert(name.clone());
+                            self.queue.add(name);
+                        }
                     }
-                    Ok(Event::Delete(namespace)) => {
+                    Event::Delete(namespace) => {
                         self.lock().remove(&namespace.name_any());
                     }
-                    _ => {}
+                    Event::Synced => {
+                        let gone = listing.finish();
+                        self.lock().retain(|name| !gone.contains(name));
+                    }
                 }
             }
         };

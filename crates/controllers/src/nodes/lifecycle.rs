@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use follow::EventType;
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use k8s_openapi::jiff::Timestamp;
@@ -16,7 +17,6 @@ use super::is_ready;
 use crate::runtime::cache::Key;
 use crate::runtime::context::{Context, is_gone};
 use crate::runtime::queue::Queue;
-use crate::runtime::recorder::Severity;
 
 /// Where nodes keep their Leases.
 pub(crate) const LEASES: &str = "kube-node-lease";
@@ -76,7 +76,7 @@ async fn set_unknown(context: &Context, key: &Key, node: &Node) -> kube::Result<
         .collect();
     context.patch_status::<Node>(key, &json!({ "conditions": conditions })).await?;
     let note = format!("Node {} status is now: NodeNotReady", key.name);
-    context.recorder.record("node-controller", node, Severity::Normal, "NodeNotReady", note);
+    context.record("node-controller", node, EventType::Normal, "NodeNotReady", note);
     Ok(())
 }
 

@@ -5,13 +5,13 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::str::FromStr;
 
+use follow::EventType;
 use k8s_openapi::api::core::v1::Node;
 use serde_json::json;
 use service::{Cidr, InvalidCidr};
 
 use crate::runtime::cache::Key;
 use crate::runtime::context::Context;
-use crate::runtime::recorder::Severity;
 
 /// The prefix of a node's share, in IPv4 (upstream's `--node-cidr-mask-size-ipv4`).
 const NODE_PREFIX_V4: u8 = 24;
@@ -89,13 +89,7 @@ pub(crate) async fn reconcile(context: &Context, cluster: PodNetwork) -> kube::R
             cluster.shares().map(|share| share.to_string()).find(|share| !taken.contains(share))
         else {
             let note = format!("the pod network {cluster} has no share left for this node");
-            context.recorder.record(
-                "node-ipam-controller",
-                &**node,
-                Severity::Warning,
-                "CIDRNotAvailable",
-                note,
-            );
+            context.record("node-ipam-controller", &**node, EventType::Warning, "CIDRNotAvailable", note);
             continue;
         };
         let patch = json!({ "spec": { "podCIDR": share, "podCIDRs": [share] } });

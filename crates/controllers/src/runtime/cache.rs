@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
+use follow::Event;
 use futures::{Stream, StreamExt};
-use kube::runtime::watcher::{self, Event};
 use kube::{Resource, ResourceExt};
 
 /// The name of an object within its kind; the namespace is empty for objects outside of any.
@@ -100,36 +100,35 @@ impl<K: Resource + Clone> Cache<K> {
     /// Follows a watch to its end. `synced` is called when the first list is complete.
     pub(crate) async fn follow(
         &self,
-        events: impl Stream<Item = watcher::Result<Event<K>>>,
+        events: impl Stream<Item = Event<K>>,
         on_change: impl Fn(&Change<K>),
         synced: impl FnOnce(),
     ) {
         let mut events = std::pin::pin!(events);
-        let mut listed: Option<BTreeMap<Key, Arc<K>>> = None;
+        let mut list: Option<BTreeMap<Key, Arc<K>>> = None;
         let mut synced = Some(synced);
         while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init) => listed = Some(BTreeMap::new()),
-                Ok(Event::InitApply(object)) => {
-                    listed.get_or_insert_default().insert(Key::of(&object), Arc::new(object));
+            match (event, &mut list) {
+                (Event::Relist, _) => list = Some(BTreeMap::new()),
+                (Event::Apply(object), Some(list)) => {
+                    list.insert(Key::of(&object), Arc::new(object));
                 }
-                Ok(Event::InitDone) => {
-                    for change in self.replace(listed.take().unwrap_or_default()) {
+                (Event::Apply(object), None) => {
+                    let change = self.put(Arc::new(object));
+                    on_change(&change);
+                }
+                (Event::Delete(object), _) => {
+                    let old = self.write().remove(&Key::of(&object));
+                    on_change(&Change { old: Some(old.unwrap_or_else(|| Arc::new(object))), new: None });
+                }
+                (Event::Synced, _) => {
+                    for change in self.replace(list.take().unwrap_or_default()) {
                         on_change(&change);
                     }
                     if let Some(synced) = synced.take() {
                         synced();
                     }
                 }
-                Ok(Event::Apply(object)) => {
-                    let change = self.put(Arc::new(object));
-                    on_change(&change);
-                }
-                Ok(Event::Delete(object)) => {
-                    let old = self.write().remove(&Key::of(&object));
-                    on_change(&Change { old: Some(old.unwrap_or_else(|| Arc::new(object))), new: None });
-                }
-                Err(error) => tracing::debug!(%error, "a watch was interrupted and begins again"),
             }
         }
     }
@@ -204,10 +203,7 @@ mod tests {
         cache.observe(object("same", 2));
         cache.observe(object("changed", 3));
         let list = [object("same", 2), object("changed", 5), object("new", 4)];
-        let events = std::iter::once(Event::Init)
-            .chain(list.map(Event::InitApply))
-            .chain([Event::InitDone])
-            .map(Ok::<_, watcher::Error>);
+        let events = std::iter::once(Event::Relist).chain(list.map(Event::Apply)).chain([Event::Synced]);
         let seen = RefCell::new(Vec::new());
         let on_change = |change: &Change<ConfigMap>| {
             let name = change.newest().unwrap().name_any();

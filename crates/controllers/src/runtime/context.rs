@@ -1,5 +1,6 @@
 //! What the controllers share: the client and one cache for each kind they follow.
 
+use follow::{EventType, Recorder};
 use k8s_openapi::api::apps::v1::{Deployment, ReplicaSet};
 use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{
@@ -15,7 +16,6 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 use super::cache::{Cache, Key};
-use super::recorder::Recorder;
 
 /// The caches.
 #[derive(Debug, Default)]
@@ -105,6 +105,18 @@ pub(crate) struct Context {
 }
 
 impl Context {
+    /// Records an Event about an object, as one of the controllers.
+    pub(crate) fn record<K: Object>(
+        &self,
+        controller: &str,
+        object: &K,
+        type_: EventType,
+        reason: &str,
+        note: String,
+    ) {
+        self.recorder.component(controller).record(object.object_ref(&()), type_, reason, note);
+    }
+
     pub(crate) fn cache<K: Object>(&self) -> &Cache<K> {
         K::cache(&self.caches)
     }

@@ -3,6 +3,7 @@
 use std::hash::Hasher;
 use std::sync::Arc;
 
+use follow::EventType;
 use k8s_openapi::api::apps::v1::{Deployment, DeploymentCondition, ReplicaSet, ReplicaSetSpec};
 use k8s_openapi::api::core::v1::PodTemplateSpec;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time};
@@ -15,7 +16,6 @@ use super::replicas::covers;
 use super::rollout::{self, Set};
 use crate::runtime::cache::Key;
 use crate::runtime::context::{Context, is_taken, namespace_goes, owned_by};
-use crate::runtime::recorder::Severity;
 
 /// Tells the ReplicaSets of one Deployment and their pods apart.
 const HASH: &str = "pod-template-hash";
@@ -93,7 +93,7 @@ async fn scale(
     context.patch::<ReplicaSet>(&Key::of(set), &json!({ "spec": { "replicas": replicas } })).await?;
     let direction = if replicas > before { "up" } else { "down" };
     let note = format!("Scaled {direction} replica set {} from {before} to {replicas}", set.name_any());
-    context.recorder.record(COMPONENT, deployment, Severity::Normal, "ScalingReplicaSet", note);
+    context.record(COMPONENT, deployment, EventType::Normal, "ScalingReplicaSet", note);
     Ok(())
 }
 

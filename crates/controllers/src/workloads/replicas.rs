@@ -4,6 +4,7 @@ use std::cmp::Reverse;
 use std::sync::Arc;
 use std::time::Duration;
 
+use follow::EventType;
 use futures::future::join_all;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, ReplicationController, ReplicationControllerStatus};
@@ -18,7 +19,6 @@ use crate::endpoints::affects_endpoints;
 use crate::runtime::cache::{Change, Key};
 use crate::runtime::context::{Context, Object, namespace_goes, owned_by};
 use crate::runtime::queue::Queue;
-use crate::runtime::recorder::Severity;
 
 /// How many pods are created or deleted at once.
 const BURST: usize = 64;
@@ -201,12 +201,12 @@ async fn grow<K: Replicated>(
             match result {
                 Ok(pod) => {
                     let note = format!("Created pod: {}", pod.name_any());
-                    context.recorder.record(K::COMPONENT, owner, Severity::Normal, "SuccessfulCreate", note);
+                    context.record(K::COMPONENT, owner, EventType::Normal, "SuccessfulCreate", note);
                 }
                 Err(error) if namespace_goes(&error) => return Ok(()),
                 Err(error) => {
                     let note = format!("Error creating: {error}");
-                    context.recorder.record(K::COMPONENT, owner, Severity::Warning, "FailedCreate", note);
+                    context.record(K::COMPONENT, owner, EventType::Warning, "FailedCreate", note);
                     return Err(error);
                 }
             }
@@ -237,7 +237,7 @@ async fn shrink<K: Replicated>(
         for (pod, result) in round.iter().zip(deleted) {
             result?;
             let note = format!("Deleted pod: {}", pod.name_any());
-            context.recorder.record(K::COMPONENT, owner, Severity::Normal, "SuccessfulDelete", note);
+            context.record(K::COMPONENT, owner, EventType::Normal, "SuccessfulDelete", note);
         }
     }
     Ok(())

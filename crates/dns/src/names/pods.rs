@@ -4,10 +4,9 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use service::Event;
 use service::objects::Pod;
+use service::{Event, Listing};
 
-use super::listing::Listing;
 use crate::zone::Change;
 
 type PodName = (Arc<str>, Arc<str>);
@@ -24,7 +23,7 @@ pub(super) struct Pods {
 impl Pods {
     /// No pods yet; if they do not count, their list is taken for complete.
     pub(super) fn new(count: bool) -> Self {
-        let listed = if count { Listing::First } else { Listing::Done };
+        let listed = if count { Listing::default() } else { Listing::nothing_to_list() };
         Self { pods: HashMap::new(), namespaces: HashMap::new(), listed }
     }
 

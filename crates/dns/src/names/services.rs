@@ -7,9 +7,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use service::objects::{EndpointSlice, Service};
-use service::{Event, ServiceName};
+use service::{Event, Listing, ServiceName};
 
-use super::listing::Listing;
 use crate::zone::{Change, Front, Group, Key, Naming, Port, Records, key};
 
 /// A slice's namespace and name.
@@ -44,8 +43,8 @@ impl Services {
         Self {
             services: HashMap::new(),
             slices: HashMap::new(),
-            services_listed: Listing::First,
-            slices_listed: Listing::First,
+            services_listed: Listing::default(),
+            slices_listed: Listing::default(),
             ports: HashSet::new(),
             namespaces: HashSet::new(),
             changed: BTreeSet::new(),

@@ -5,6 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+use follow::Selection;
 use futures::stream::{self, BoxStream};
 use futures::{Stream, StreamExt};
 use kube::config::{KubeConfigOptions, Kubeconfig};
@@ -13,7 +14,6 @@ use service::manifest::Objects;
 use service::objects::{
     EndpointSlice, ImportedSlice, Namespace, Object, Pod, PodNamedSlice, Service, ServiceImport,
 };
-use service::watch;
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 
@@ -237,7 +237,7 @@ async fn keep_up(
         }
         tracing::debug!(changes = count, "names published");
         if listed {
-            service::give_back_memory();
+            follow::give_back_memory();
         }
         if done {
             tracing::info!(changes = count, "the cluster's names are known");
@@ -293,25 +293,29 @@ async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input
     let labels = of.labels.as_ref().map_or("", |selector| &selector.text);
     let namespaces = of.namespace_labels.as_ref().map_or("", |selector| &selector.text);
     let services = match of.imports {
-        false => watch::events_labelled(client.clone(), labels).map(Input::Service).boxed(),
-        true => watch::events_labelled(client.clone(), labels)
+        false => {
+            follow::slim_objects(client.clone(), Selection::all().labels(labels)).map(Input::Service).boxed()
+        }
+        true => follow::slim_objects(client.clone(), Selection::all().labels(labels))
             .map(|event: Event<ServiceImport>| Input::Service(event.map(|import| import.0)))
             .boxed(),
     };
     let slices = match (of.endpoints, of.imports, of.name_pods) {
         (false, ..) => stream::iter([Input::Slice(Event::Synced)]).chain(stream::pending()).boxed(),
-        (_, true, _) => watch::events_labelled(client.clone(), labels)
+        (_, true, _) => follow::slim_objects(client.clone(), Selection::all().labels(labels))
             .map(|event: Event<ImportedSlice>| Input::Slice(event.map(|slice| slice.0)))
             .boxed(),
-        (_, _, true) => watch::events_labelled(client.clone(), labels)
+        (_, _, true) => follow::slim_objects(client.clone(), Selection::all().labels(labels))
             .map(|event: Event<PodNamedSlice>| Input::Slice(event.map(|slice| slice.0)))
             .boxed(),
-        _ => watch::events_labelled(client.clone(), labels).map(Input::Slice).boxed(),
+        _ => follow::slim_objects(client.clone(), Selection::all().labels(labels)).map(Input::Slice).boxed(),
     };
-    let namespaces = watch::events_labelled(client.clone(), namespaces).map(Input::Namespace).boxed();
+    let namespaces = follow::slim_objects(client.clone(), Selection::all().labels(namespaces))
+        .map(Input::Namespace)
+        .boxed();
     let mut streams = vec![services, slices, namespaces];
     if of.pods {
-        streams.push(watch::events(client, "").map(Input::Pod).boxed());
+        streams.push(follow::slim_objects(client, Selection::all()).map(Input::Pod).boxed());
     }
     Ok(stream::select_all(streams).boxed())
 }

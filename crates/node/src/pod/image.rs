@@ -1,5 +1,6 @@
 //! Having a container's image on the machine, by its imagePullPolicy.
 
+use follow::EventType;
 use k8s_openapi::api::core::v1::Container;
 
 use crate::{
@@ -8,7 +9,6 @@ use crate::{
         messages::{Image, ImageSpec, PullImageRequest},
     },
     image::Imported,
-    recorder::Kind,
 };
 
 /// What is to be done for an image.
@@ -65,13 +65,13 @@ pub(super) async fn ensure(
     runtime: &Client,
     imported: &Imported,
     container: &Container,
-    tell: impl Fn(Kind, &'static str, String),
+    tell: impl Fn(EventType, &'static str, String),
 ) -> Result<Ready, Failed> {
     let name = container.image.as_deref().unwrap_or_default();
     let inspect = async || {
         runtime.image_status(name).await.map_err(|error| {
             let message = format!("Failed to inspect image \"{name}\": {error}");
-            tell(Kind::Warning, "InspectFailed", message.clone());
+            tell(EventType::Warning, "InspectFailed", message.clone());
             Failed { reason: "ImageInspectError", message }
         })
     };
@@ -88,16 +88,16 @@ pub(super) async fn ensure(
         }
         (Decision::Refuse, _) => {
             let message = format!("Container image \"{name}\" is not present with pull policy of Never");
-            tell(Kind::Warning, "ErrImageNeverPull", message.clone());
+            tell(EventType::Warning, "ErrImageNeverPull", message.clone());
             Err(Failed { reason: "ErrImageNeverPull", message })
         }
         _ => {
-            tell(Kind::Normal, "Pulling", format!("Pulling image \"{name}\""));
+            tell(EventType::Normal, "Pulling", format!("Pulling image \"{name}\""));
             let spec = ImageSpec { image: name.to_owned(), ..Default::default() };
             let request = PullImageRequest { image: Some(spec), sandbox_config: None };
             if let Err(error) = runtime.pull_image(request).await {
                 let message = format!("Failed to pull image \"{name}\": {error}");
-                tell(Kind::Warning, "Failed", message.clone());
+                tell(EventType::Warning, "Failed", message.clone());
                 return Err(Failed { reason: "ErrImagePull", message });
             }
             let image = inspect().await?.ok_or_else(|| Failed {

@@ -8,12 +8,10 @@ use std::{
     time::Duration,
 };
 
+use follow::{Event, EventType, Listing, Recorder, Selection};
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::{ObjectReference, Pod};
-use kube::{
-    Api, Client, Resource, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
-};
+use kube::{Client, Resource, ResourceExt};
 use tokio::{
     sync::{broadcast, watch},
     task::JoinSet,
@@ -28,15 +26,13 @@ use super::{
 use crate::{
     Config, cni,
     cri::{
-        self, RuntimeError,
-        events::Event,
+        self, RuntimeError, events,
         messages::{Container, DnsConfig, PodSandbox, RemovePodSandboxRequest, StopPodSandboxRequest},
     },
     health::Health,
     image::Imported,
     machine::Machine,
     mounts,
-    recorder::{Kind, Recorder},
 };
 
 /// How long to wait before a runtime that does not answer is asked again.
@@ -46,7 +42,7 @@ const AGAIN: Duration = Duration::from_millis(200);
 #[derive(Clone, Debug)]
 pub(crate) enum News {
     /// Something happened.
-    Event(Event),
+    Event(events::Event),
     /// Events may have been missed: look at the runtime's lists.
     Resync,
 }
@@ -81,8 +77,8 @@ pub(crate) struct Context {
 
 impl Context {
     /// Records an Event about a pod.
-    pub(super) fn record(&self, pod: &Pod, kind: Kind, reason: &'static str, message: String) {
-        self.recorder.record(&pod.object_ref(&()), kind, reason, message);
+    pub(super) fn record(&self, pod: &Pod, type_: EventType, reason: &'static str, message: String) {
+        self.recorder.record(pod.object_ref(&()), type_, reason, message);
     }
 
     /// Records an Event about a container of a pod.
@@ -90,7 +86,7 @@ impl Context {
         &self,
         pod: &Pod,
         container: &str,
-        kind: Kind,
+        type_: EventType,
         reason: &'static str,
         message: String,
     ) {
@@ -99,7 +95,7 @@ impl Context {
             if inits.clone().any(|init| init.name == container) { "initContainers" } else { "containers" };
         let field_path = Some(format!("spec.{field}{{{container}}}"));
         let about = ObjectReference { field_path, ..pod.object_ref(&()) };
-        self.recorder.record(&about, kind, reason, message);
+        self.recorder.record(about, type_, reason, message);
     }
 }
 
@@ -115,13 +111,13 @@ pub(crate) async fn manage(context: Arc<Context>) {
     })
     .await;
     let selector = format!("spec.nodeName={}", context.config.name);
-    let pods = watcher(Api::<Pod>::all(context.client.clone()), watcher::Config::default().fields(&selector));
-    let pods = pods.default_backoff();
+    let pods = follow::objects::<Pod>(context.client.clone(), Selection::all().fields(&selector));
     pin_mut!(pods);
     let mut workers: BTreeMap<String, watch::Sender<Wish>> = BTreeMap::new();
     let mut tasks: JoinSet<String> = JoinSet::new();
-    let mut listed: BTreeSet<String> = BTreeSet::new();
-    let mut adopted = false;
+    let mut listing = Listing::default();
+    // Pods of the first list; the workers of those that have ended may be gone when it is complete.
+    let mut wanted: BTreeSet<String> = BTreeSet::new();
     loop {
         let event = tokio::select! {
             event = pods.next() => event,
@@ -133,27 +129,32 @@ pub(crate) async fn manage(context: Arc<Context>) {
             }
         };
         match event {
-            Some(Ok(watcher::Event::Init)) => listed.clear(),
-            Some(Ok(watcher::Event::InitApply(pod))) => {
-                listed.insert(names::uid(&pod));
+            Some(Event::Relist) => listing.start(workers.keys().cloned()),
+            Some(Event::Apply(pod)) => {
+                let uid = names::uid(&pod);
+                listing.seen(&uid);
+                if !listing.complete() {
+                    wanted.insert(uid);
+                }
                 apply(&context, pod, &mut workers, &mut tasks, &mut left);
             }
-            Some(Ok(watcher::Event::Apply(pod))) => apply(&context, pod, &mut workers, &mut tasks, &mut left),
-            Some(Ok(watcher::Event::Delete(pod))) => {
+            Some(Event::Delete(pod)) => {
                 if let Some(worker) = workers.get(&names::uid(&pod)) {
                     worker.send_replace(Wish::Gone(Arc::new(pod)));
                 }
             }
-            Some(Ok(watcher::Event::InitDone)) => {
-                for (_, worker) in workers.iter().filter(|(uid, _)| !listed.contains(*uid)) {
-                    worker.send_modify(|wish| *wish = Wish::Gone(wish.pod().clone()));
+            Some(Event::Synced) => {
+                let first = !listing.complete();
+                for uid in listing.finish() {
+                    if let Some(worker) = workers.get(&uid) {
+                        worker.send_modify(|wish| *wish = Wish::Gone(wish.pod().clone()));
+                    }
                 }
-                if !adopted {
-                    adopted = true;
-                    tokio::spawn(remove_orphans(context.clone(), std::mem::take(&mut left), listed.clone()));
+                if first {
+                    let (left, wanted) = (std::mem::take(&mut left), std::mem::take(&mut wanted));
+                    tokio::spawn(remove_orphans(context.clone(), left, wanted));
                 }
             }
-            Some(Err(error)) => tracing::debug!("the watch of pods was interrupted: {error}"),
             None => return,
         }
     }
@@ -215,7 +216,7 @@ async fn work(
         let pod = wishes.borrow().pod().clone();
         let sentence = format!("The node's work on this pod failed and begins anew: {panic}");
         tracing::error!(pod = full_name(&pod), "{sentence}");
-        context.record(&pod, Kind::Warning, "WorkerFailed", sentence);
+        context.record(&pod, EventType::Warning, "WorkerFailed", sentence);
     };
     supervise::to_the_end(supervise::FIRST, start, tell).await;
     uid

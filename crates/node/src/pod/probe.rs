@@ -3,6 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use api::seconds::Seconds;
+use follow::EventType;
 use k8s_openapi::{
     api::core::v1::{Container, HTTPGetAction, Pod, Probe},
     apimachinery::pkg::util::intstr::IntOrString,
@@ -10,7 +11,6 @@ use k8s_openapi::{
 use tokio::{sync::mpsc, time::Instant};
 
 use super::{manager::Context, supervise};
-use crate::recorder::Kind as Tone;
 
 mod grpc;
 mod http;
@@ -186,7 +186,7 @@ async fn repeat(
             context.record_container(
                 &target.pod,
                 &target.container.name,
-                Tone::Warning,
+                EventType::Warning,
                 "Unhealthy",
                 sentence,
             );

@@ -2,15 +2,10 @@
 
 use std::{fmt::Debug, sync::Arc};
 
+use follow::{Event, Selection};
 use futures::{StreamExt, pin_mut};
-use k8s_openapi::{
-    NamespaceResourceScope,
-    api::core::v1::{ConfigMap, Pod, Secret},
-};
-use kube::{
-    Api, Client, Resource,
-    runtime::{WatchStreamExt, watcher},
-};
+use k8s_openapi::api::core::v1::{ConfigMap, Pod, Secret};
+use kube::{Client, Resource};
 use serde::de::DeserializeOwned;
 use tokio::{sync::Notify, task::JoinSet};
 
@@ -29,14 +24,13 @@ impl Watch {
         let names = Names::of(pod);
         let namespace = pod.metadata.namespace.as_deref().unwrap_or_default();
         let news = Arc::new(Notify::new());
+        let named = |name: &str| Selection::named(name).namespace(namespace);
         let mut tasks = JoinSet::new();
         for name in &names.config_maps {
-            let api = Api::<ConfigMap>::namespaced(client.clone(), namespace);
-            tasks.spawn(follow(api, name.clone(), news.clone()));
+            tasks.spawn(follow::<ConfigMap>(client.clone(), named(name), news.clone()));
         }
         for name in &names.secrets {
-            let api = Api::<Secret>::namespaced(client.clone(), namespace);
-            tasks.spawn(follow(api, name.clone(), news.clone()));
+            tasks.spawn(follow::<Secret>(client.clone(), named(name), news.clone()));
         }
         (!tasks.is_empty()).then_some(Self { news, _tasks: tasks })
     }
@@ -50,21 +44,21 @@ pub(super) async fn changed(watch: Option<&Watch>) {
     }
 }
 
-async fn follow<K>(api: Api<K>, name: String, news: Arc<Notify>)
+async fn follow<K>(client: Client, object: Selection, news: Arc<Notify>)
 where
-    K: Resource<DynamicType = (), Scope = NamespaceResourceScope>,
-    K: Clone + Debug + DeserializeOwned + Send + 'static,
+    K: Resource<DynamicType = ()> + Clone + Debug + DeserializeOwned + Send + 'static,
 {
-    let only = watcher::Config::default().fields(&format!("metadata.name={name}"));
-    let events = watcher(api, only).default_backoff();
+    let events = follow::objects::<K>(client, object);
     pin_mut!(events);
+    let mut listing = false;
     while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Init | watcher::Event::InitApply(_)) => {}
-            Ok(watcher::Event::InitDone | watcher::Event::Apply(_) | watcher::Event::Delete(_)) => {
-                news.notify_one();
-            }
-            Err(error) => tracing::debug!(name, "the watch of an object was interrupted: {error}"),
+        listing = match event {
+            Event::Relist => true,
+            Event::Apply(_) => listing,
+            Event::Delete(_) | Event::Synced => false,
+        };
+        if !listing {
+            news.notify_one();
         }
     }
 }

@@ -6,11 +6,11 @@ use std::{
 };
 
 use api::seconds::Seconds;
+use follow::EventType;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
 
 use super::{manager::Context, plan, probe};
-use crate::recorder::Kind;
 
 /// Even a container without any time left gets this long after its stop signal, as with the kubelet.
 const SHORTEST: Duration = Duration::from_secs(2);
@@ -75,14 +75,14 @@ pub(super) async fn stop_one(
     why: String,
 ) {
     let name = &container.name;
-    context.record_container(pod, name, Kind::Normal, "Killing", why);
+    context.record_container(pod, name, EventType::Normal, "Killing", why);
     let left = || deadline.saturating_duration_since(Instant::now());
     if let Some(hook) = container.lifecycle.as_ref().and_then(|lifecycle| lifecycle.pre_stop.as_ref()) {
         let ran =
             tokio::time::timeout(left(), hook_once(context, container, address, &id, hook, left())).await;
         if let Ok(Err(message)) = ran {
             let sentence = format!("PreStopHook failed: {message}");
-            context.record_container(pod, name, Kind::Warning, "FailedPreStopHook", sentence);
+            context.record_container(pod, name, EventType::Warning, "FailedPreStopHook", sentence);
         }
     }
     if let Err(error) = context.runtime.stop_container(&id, left().max(SHORTEST)).await

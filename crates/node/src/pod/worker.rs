@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use follow::EventType;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod, PodStatus};
 use kube::ResourceExt;
@@ -20,13 +21,10 @@ use super::{
     volumes,
     writer::StatusWriter,
 };
-use crate::{
-    cri::{
-        Client, RuntimeError,
-        events::{Event, EventKind, Exit},
-        messages::{ContainerState, PodSandbox, StopPodSandboxRequest},
-    },
-    recorder::Kind,
+use crate::cri::{
+    Client, RuntimeError,
+    events::{Event, EventKind, Exit},
+    messages::{ContainerState, PodSandbox, StopPodSandboxRequest},
 };
 
 mod end;
@@ -194,7 +192,7 @@ impl Worker {
     async fn expire(&mut self) {
         self.expired = true;
         let (reason, message) = status::DEADLINE_EXCEEDED;
-        self.context.record(&self.pod, Kind::Normal, reason, message.into());
+        self.context.record(&self.pod, EventType::Normal, reason, message.into());
         self.probes.values_mut().for_each(|probes| *probes = None);
         self.stop_containers().await;
     }
@@ -353,7 +351,7 @@ impl Worker {
         if !delay.is_zero() && !self.wishes.borrow().is_stop() {
             let sentence =
                 format!("Back-off restarting failed container {name} in pod {}", full_name(&self.pod));
-            self.context.record_container(&self.pod, name, Kind::Warning, "BackOff", sentence);
+            self.context.record_container(&self.pod, name, EventType::Warning, "BackOff", sentence);
         }
     }
 

@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
+use follow::{Event, Selection};
 use futures::{StreamExt, pin_mut};
 use k8s_openapi::api::core::v1::Node;
 use kube::config::{KubeConfigOptions, Kubeconfig};
-use kube::runtime::{WatchStreamExt, watcher};
 use kube::{Api, Client, Config, ResourceExt};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
@@ -142,24 +142,19 @@ fn copy(file: &Path, target: &Path) -> anyhow::Result<Vec<String>> {
 /// Waits until every node of the cluster has imported all of it, and tells of each.
 async fn wait(record: &Record, placed: &[Placed]) -> anyhow::Result<()> {
     let begun = Instant::now();
-    let nodes = Api::<Node>::all(client(record).await?);
+    let client = client(record).await?;
+    let nodes = Api::<Node>::all(client.clone());
     let mut left: BTreeSet<String> = {
         let own: BTreeSet<&str> = record.nodes.iter().map(|node| node.name.as_str()).collect();
         let all = nodes.list(&Default::default()).await?;
         all.iter().map(ResourceExt::name_any).filter(|name| own.contains(name.as_str())).collect()
     };
     println!("waiting for {} of cluster {}", count(left.len(), "node"), record.name);
-    let shown = watcher(nodes, watcher::Config::default()).default_backoff().applied_objects();
-    pin_mut!(shown);
+    let events = follow::objects::<Node>(client, Selection::all());
+    pin_mut!(events);
     while !left.is_empty() {
-        let node = match shown.next().await.context("the watch of nodes has ended")? {
-            Ok(node) => node,
-            Err(error) => {
-                // The watch begins again by itself.
-                tracing::debug!(%error, "the watch of nodes was interrupted");
-                continue;
-            }
-        };
+        let event = events.next().await.context("the watch of nodes has ended")?;
+        let Event::Apply(node) = event else { continue };
         let name = node.name_any();
         if !left.contains(&name) || !placed.iter().all(|archive| has(&node, &archive.names)) {
             continue;

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
+use follow::{Event, Selection};
 use futures::stream::BoxStream;
 use futures::{Stream, StreamExt, stream};
 use kube::Client;
 use service::objects::{EndpointSlice, Node, Object, Service, ServiceCidr};
-use service::{Event, watch};
 
 /// How many events one transaction takes in at most. Bounds memory; whatever waits beyond goes into the next.
 const EVENTS: usize = 8192;
@@ -25,11 +25,10 @@ pub(super) enum Input {
 /// Whatever is ready is one batch: while a transaction is under way events pile up and share the next. Each watch
 /// begins with all there is.
 pub(super) fn batches(client: &Client, node_name: &str) -> BoxStream<'static, Vec<Input>> {
-    let own_node = format!("metadata.name={node_name}");
     let watches = [
-        watch::events(client.clone(), "").map(Input::Service).boxed(),
-        watch::events(client.clone(), "").map(Input::Slice).boxed(),
-        watch::events(client.clone(), &own_node).map(Input::Node).boxed(),
+        follow::slim_objects(client.clone(), Selection::all()).map(Input::Service).boxed(),
+        follow::slim_objects(client.clone(), Selection::all()).map(Input::Slice).boxed(),
+        follow::slim_objects(client.clone(), Selection::named(node_name)).map(Input::Node).boxed(),
         service_cidrs(client.clone()).map(Input::ServiceCidr).boxed(),
     ];
     stream::select_all(watches).ready_chunks(EVENTS).boxed()
@@ -42,7 +41,7 @@ fn service_cidrs(client: Client) -> impl Stream<Item = Event<ServiceCidr>> {
         loop {
             match client.list_api_group_resources(&version).await {
                 Ok(list) if list.resources.iter().any(|kind| kind.name == ServiceCidr::PLURAL) => {
-                    return watch::events(client, "").boxed();
+                    return follow::slim_objects(client, Selection::all()).boxed();
                 }
                 Ok(_) | Err(kube::Error::Api(_)) => return stream::pending().boxed(),
                 Err(_) => tokio::time::sleep(RETRY).await,

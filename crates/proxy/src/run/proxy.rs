@@ -129,7 +129,7 @@ impl Proxy {
             .any(|input| matches!(input, Input::Service(Event::Synced) | Input::Slice(Event::Synced)));
         let taken = self.take_in(batch, since).await;
         if listed {
-            service::give_back_memory();
+            follow::give_back_memory();
         }
         taken
     }

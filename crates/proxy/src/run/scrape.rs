@@ -71,7 +71,7 @@ fn serve(messages: &mpsc::Receiver<Message>, print: impl Fn(&Counted) -> String)
         }
         drop((counted, text));
         if large {
-            service::give_back_memory();
+            follow::give_back_memory();
         }
     }
 }

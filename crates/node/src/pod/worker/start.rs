@@ -2,6 +2,7 @@
 
 use std::{fs, path::PathBuf, time::Duration};
 
+use follow::EventType;
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Container, Pod};
 
@@ -17,7 +18,6 @@ use crate::{
         plan::{self, SANDBOX},
         rotate, sandbox, security, sources, stop, termination, volumes,
     },
-    recorder::Kind,
 };
 
 /// Runs of a container that are kept, for the last state and `kubectl logs --previous`.
@@ -50,14 +50,14 @@ impl Worker {
             Ok(sandbox) => {
                 self.lead_host_ports(&sandbox.ips);
                 for lack in fields::lacks(&self.pod) {
-                    self.context.record(&self.pod, Kind::Warning, "NotCarriedOut", lack);
+                    self.context.record(&self.pod, EventType::Warning, "NotCarriedOut", lack);
                 }
                 self.memories.remove(SANDBOX);
                 self.observed.send_modify(|observed| observed.sandbox = Some(sandbox));
             }
             Err(message) => {
                 let message = format!("Failed to create pod sandbox: {message}");
-                self.context.record(&self.pod, Kind::Warning, "FailedCreatePodSandBox", message.clone());
+                self.context.record(&self.pod, EventType::Warning, "FailedCreatePodSandBox", message.clone());
                 self.hinder(SANDBOX, "ContainerCreating", message);
             }
         }
@@ -66,7 +66,7 @@ impl Worker {
     /// Removes a sandbox that no longer stands; the plan makes a new one.
     pub(super) async fn replace_sandbox(&mut self, id: &str) {
         let message = "Pod sandbox changed, it will be killed and re-created.";
-        self.context.record(&self.pod, Kind::Normal, "SandboxChanged", message.into());
+        self.context.record(&self.pod, EventType::Normal, "SandboxChanged", message.into());
         stop_sandbox(&self.context, id).await;
         self.refresh().await;
         drop_sandbox(&self.context, id).await;
@@ -82,7 +82,7 @@ impl Worker {
         self.publish(false);
         if let Some(message) = fields::refusal(&self.pod, &container) {
             let sentence = format!("Error: {message}");
-            self.context.record_container(&self.pod, name, Kind::Warning, "Failed", sentence);
+            self.context.record_container(&self.pod, name, EventType::Warning, "Failed", sentence);
             return self.hinder(name, plan::CONFIG, message);
         }
         let mut wishes = self.wishes.clone();
@@ -106,7 +106,7 @@ impl Worker {
                 let (reason, message) = if again {
                     let image = container.image.as_deref().unwrap_or_default();
                     let message = format!("Back-off pulling image \"{image}\": {}", failed.message);
-                    tell(Kind::Normal, "BackOff", message.clone());
+                    tell(EventType::Normal, "BackOff", message.clone());
                     ("ImagePullBackOff", message)
                 } else {
                     (failed.reason, failed.message)
@@ -114,11 +114,11 @@ impl Worker {
                 return self.hinder(name, reason, message);
             }
         };
-        tell(Kind::Normal, "Pulled", ready.sentence);
+        tell(EventType::Normal, "Pulled", ready.sentence);
         if let Err((reason, message)) = self.create_and_start(&container, attempt, &ready.image).await {
             // A volume has had an Event of its own.
             if reason != plan::MOUNT {
-                tell(Kind::Warning, "Failed", format!("Error: {message}"));
+                tell(EventType::Warning, "Failed", format!("Error: {message}"));
             }
             self.hinder(name, reason, message);
         }
@@ -149,7 +149,7 @@ impl Worker {
             files::fetch(&self.context.client, &pod).await.map_err(|error| (CONFIG, error.to_string()))?;
         let tokens = self.tokens.fetch(&self.context.client, &pod).await;
         sources.tokens = tokens.map_err(|message| {
-            self.context.record(&pod, Kind::Warning, "FailedMount", message.clone());
+            self.context.record(&pod, EventType::Warning, "FailedMount", message.clone());
             (plan::MOUNT, message)
         })?;
         self.refresh_at = self.tokens.renew_at();
@@ -159,7 +159,7 @@ impl Worker {
             let memory = self.context.machine.memory;
             let made = disk::run(move || volumes::prepare(&pod, &facts, &sources, &folders, memory)).await;
             if let Err(message) = &made {
-                self.context.record(&self.pod, Kind::Warning, "FailedMount", message.clone());
+                self.context.record(&self.pod, EventType::Warning, "FailedMount", message.clone());
             }
             self.places = Some(made.map_err(|message| (plan::MOUNT, message))?);
         }
@@ -207,11 +207,11 @@ impl Worker {
             .container_id;
         let name = container.name.clone();
         let tell = |kind, reason, message| self.context.record_container(&pod, &name, kind, reason, message);
-        tell(Kind::Normal, "Created", format!("Created container: {name}"));
+        tell(EventType::Normal, "Created", format!("Created container: {name}"));
         let started = runtime.start_container(StartContainerRequest { container_id: id.clone() }).await;
         match &started {
-            Ok(_) => tell(Kind::Normal, "Started", format!("Started container {name}")),
-            Err(error) => tell(Kind::Warning, "Failed", format!("Error: {error}")),
+            Ok(_) => tell(EventType::Normal, "Started", format!("Started container {name}")),
+            Err(error) => tell(EventType::Warning, "Failed", format!("Error: {error}")),
         }
         let status = runtime.container_status(&id).await.map_err(|error| (CREATE, error.to_string()))?;
         let run = Run { sandbox_id, ..Run::from(&status) };
@@ -252,7 +252,7 @@ impl Worker {
                 self.context.record_container(
                     &self.pod,
                     &name,
-                    Kind::Warning,
+                    EventType::Warning,
                     "FailedPostStartHook",
                     sentence,
                 );
@@ -316,7 +316,7 @@ impl Worker {
     /// Lets the pod's host ports lead to its addresses. The pod runs without them if that fails.
     pub(super) fn lead_host_ports(&self, addresses: &[std::net::IpAddr]) {
         if let Err(error) = self.context.host_ports.claim(&names::uid(&self.pod), &self.pod, addresses) {
-            self.context.record(&self.pod, Kind::Warning, "HostPortFailed", error);
+            self.context.record(&self.pod, EventType::Warning, "HostPortFailed", error);
         }
     }
 
