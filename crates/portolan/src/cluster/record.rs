@@ -42,6 +42,9 @@ pub(crate) struct Record {
     pub(crate) shape: Option<Shape>,
 }
 
+/// States of a process that has ended (proc_pid_stat(5)).
+const ENDED: [&str; 3] = ["Z", "X", "x"];
+
 /// When a process was started. Its number alone is used again, for what may be another cluster.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Started {
@@ -52,11 +55,17 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// That of a process that runs now.
+    /// That of a process that runs now. A process that has ended and that its parent has not waited for does not run.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let stat = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        // The second field is the name, which may have blanks and brackets in it; the third one follows the last.
-        let ticks = stat.rsplit_once(')')?.1.split_whitespace().nth(19)?.parse().ok()?;
+        // The second field is the name, which may have blanks and brackets in it; the third field, the state, follows
+        // the last bracket.
+        let mut fields = stat.rsplit_once(')')?.1.split_whitespace();
+        let state = fields.next()?;
+        let ticks = fields.nth(18)?.parse().ok()?;
+        if ENDED.contains(&state) {
+            return None;
+        }
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?.trim().to_owned();
         Some(Self { boot, ticks })
     }
@@ -192,6 +201,10 @@ impl Record {
 
 #[cfg(test)]
 mod tests {
+    use std::process::Command;
+    use std::thread;
+    use std::time::{Duration, Instant};
+
     use super::*;
 
     fn record(pid: u32, started: Option<Started>) -> Record {
@@ -208,5 +221,19 @@ mod tests {
         assert!(!record(pid, Some(Started { ticks: started.ticks + 1, ..started.clone() })).is_running());
         assert!(!record(pid, Some(Started { boot: "before".into(), ..started })).is_running());
         assert!(Started::of(u32::MAX).is_none());
+    }
+
+    #[test]
+    fn a_process_that_has_ended_does_not_run_although_nobody_has_waited_for_it() {
+        let mut child = Command::new("sleep").arg("60").spawn().unwrap();
+        let started = Started::of(child.id());
+        assert!(record(child.id(), started.clone()).is_running());
+        child.kill().unwrap();
+        let patience = Instant::now() + Duration::from_secs(10);
+        while record(child.id(), started.clone()).is_running() {
+            assert!(Instant::now() < patience, "it counts as running");
+            thread::sleep(Duration::from_millis(1));
+        }
+        child.wait().unwrap();
     }
 }
