@@ -1,17 +1,39 @@
 //! Filling the model from text: what `kubectl get svc,endpointslices,nodes -A -o yaml` prints, or a person wrote.
+//!
+//! Objects are read one by one into their slim types, so that the memory needed is that of the slim objects and of one
+//! object as it stands in the text:
+//!
+//! | text | how it is split | how an object is read |
+//! |---|---|---|
+//! | JSON | into pieces of the text, which are not copied | from its piece |
+//! | YAML | by an event parser, which hands out the items of a list one after the other | from a JSON value |
 
+mod document;
 mod endpoints;
+mod form;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::Value;
 
+use self::form::Form;
+use crate::ServiceName;
 use crate::objects::{
     EndpointSlice, ImportedSlice, Metadata, Namespace, Node, Object, Pod, PodNamedSlice, Service,
     ServiceCidr, ServiceImport,
 };
 
 /// The objects of some texts that decide where packets and names go, in the order in which they were read.
+///
+/// ```
+/// use service::manifest::Objects;
+///
+/// let mut objects = Objects::default();
+/// objects.read("kind: Service\nmetadata: {name: web}\nspec: {clusterIP: 10.96.0.9, ports: [{port: 80}]}")?;
+/// let objects = objects.finish();
+/// assert_eq!(objects.services[0].name().to_string(), "default/web");
+/// # Ok::<(), service::manifest::InvalidManifest>(())
+/// ```
 #[derive(Debug, Clone, Default)]
 pub struct Objects {
     /// Services.
@@ -28,27 +50,32 @@ pub struct Objects {
     pub imports: Vec<Service>,
     /// The slices of those.
     pub imported_slices: Vec<EndpointSlice>,
-    /// Whether endpoints without a hostname are named after their pods.
-    pub name_pods: bool,
     /// ServiceCIDRs.
     pub service_cidrs: Vec<ServiceCidr>,
     /// How many objects of other kinds there were.
     pub others: BTreeMap<String, usize>,
+    options: Options,
     /// The labels of objects that have any, by kind, namespace and name.
     labels: HashMap<Identity, Value>,
-    /// Hand-made Endpoints, until it is known whether slices say the same.
-    endpoints: Vec<Value>,
+    /// Slices made of hand-made Endpoints, until it is known whether the Service has slices of its own.
+    mirrored: Vec<(ServiceName, Vec<EndpointSlice>)>,
 }
 
-/// The kind of what EndpointSlices took the place of.
+/// What is read of objects beside what a proxy needs.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Options {
+    /// Whether endpoints without a hostname are named after their pods.
+    pub pod_names: bool,
+    /// Whether the labels of Services, EndpointSlices, ServiceImports and Namespaces are kept, for
+    /// [`Objects::labels`].
+    pub labels: bool,
+}
+
+/// The kind that EndpointSlices took the place of.
 const ENDPOINTS: &str = "Endpoints";
-/// The kinds whose objects are in a namespace.
-const NAMESPACED: [&str; 5] = [Service::KIND, EndpointSlice::KIND, ServiceImport::KIND, Pod::KIND, ENDPOINTS];
-/// The kinds whose objects may be selected by label.
-const SELECTED: [&str; 4] = [Service::KIND, EndpointSlice::KIND, ServiceImport::KIND, Namespace::KIND];
 
 /// Kind, namespace and name of an object.
-type Identity = (String, String, String);
+type Identity = (&'static str, String, String);
 
 /// A text is no list of Kubernetes objects.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,161 +88,161 @@ pub struct InvalidManifest {
 }
 
 impl Objects {
+    /// An empty collection that reads with these options.
+    pub fn with(options: Options) -> Self {
+        Self { options, ..Self::default() }
+    }
+
     /// Takes in a text: YAML documents, a JSON value or several, each an object or a `List` of objects. Objects
-    /// without a namespace are in `default`, as `kubectl apply` has it.
+    /// without a namespace are in `default`, as `kubectl apply` has it. A text with an error in it adds nothing.
     ///
     /// # Errors
     /// [`InvalidManifest`] when a document is neither YAML nor JSON or has no kind. A wrong value inside an object
     /// is no error; see [`crate::objects::Problems`].
     pub fn read(&mut self, text: &str) -> Result<(), InvalidManifest> {
-        for (index, document) in documents(text).enumerate() {
-            let invalid = |message: String| InvalidManifest { document: index + 1, message };
-            let value = document.map_err(invalid)?;
-            if !value.is_null() {
-                self.take(value).map_err(invalid)?;
-            }
+        let mut read = Self::with(self.options);
+        for (index, document) in document::split(text).enumerate() {
+            let objects = document::read(document, self.options)
+                .map_err(|message| InvalidManifest { document: index + 1, message })?;
+            read.absorb(objects);
         }
+        self.absorb(read);
         Ok(())
     }
 
     /// Ends the reading: Endpoints whose Service has no slices here become slices, as the cluster's controller
     /// would mirror them.
     pub fn finish(mut self) -> Self {
-        for endpoints in std::mem::take(&mut self.endpoints) {
-            let name = endpoints::service_name(&endpoints);
-            let has_slices = self.slices.iter().any(|slice| slice.service_name() == Some(name.clone()));
-            if !has_slices {
-                let slices = endpoints::mirror(&endpoints);
-                for slice in &slices {
-                    let metadata = &slice.metadata;
-                    self.label(EndpointSlice::KIND, (&metadata.namespace, &metadata.name), &endpoints);
-                }
-                self.slices.extend(slices);
-            }
-        }
+        let sliced: HashSet<ServiceName> =
+            self.slices.iter().filter_map(EndpointSlice::service_name).collect();
+        let mirrored = std::mem::take(&mut self.mirrored).into_iter();
+        self.slices
+            .extend(mirrored.filter(|(name, _)| !sliced.contains(name)).flat_map(|(_, slices)| slices));
         self
     }
 
-    /// The labels of an object of this kind, if it has any. Which of the objects here count may depend on them, as it
-    /// does when a watch selects by label.
-    pub fn labels(&self, kind: &str, metadata: &Metadata) -> Option<&Value> {
-        let identity = (kind.to_owned(), metadata.namespace.to_string(), metadata.name.to_string());
-        self.labels.get(&identity)
+    /// The labels of an object of this kind, if it has any and [`Options::labels`] keeps them. Which of the objects
+    /// here count may depend on them, as it does when a watch selects by label.
+    pub fn labels(&self, kind: &'static str, metadata: &Metadata) -> Option<&Value> {
+        self.labels.get(&(kind, metadata.namespace.to_string(), metadata.name.to_string()))
     }
 
-    /// Notes the labels that a value has as those of an object.
-    fn label(&mut self, kind: &str, (namespace, name): (&str, &str), value: &Value) {
-        if let Some(labels) = value.pointer("/metadata/labels").filter(|labels| labels.is_object()) {
-            let identity = (kind.to_owned(), namespace.to_owned(), name.to_owned());
-            self.labels.insert(identity, labels.clone());
+    /// Keeps the labels that the text gives an object.
+    fn keep_labels(&mut self, kind: &'static str, metadata: &Metadata, text: &impl Form) {
+        if let Some(labels) = self.options.labels.then(|| text.labels()).flatten() {
+            self.labels.insert((kind, metadata.namespace.to_string(), metadata.name.to_string()), labels);
         }
     }
 
-    fn take(&mut self, mut value: Value) -> Result<(), String> {
-        let kind = value.get("kind").and_then(Value::as_str).unwrap_or_default().to_owned();
-        if let Some(Value::Array(items)) = value.get_mut("items").map(Value::take) {
-            // Items of a typed list such as ServiceList need not repeat their kind.
-            let of_list = kind.strip_suffix("List").filter(|kind| !kind.is_empty());
-            for mut item in items {
-                if let (Some(kind), Some(fields)) = (of_list, item.as_object_mut()) {
-                    fields.entry("kind").or_insert_with(|| kind.into());
-                }
-                self.take(item)?;
+    /// Takes in what another collection has read.
+    fn absorb(&mut self, other: Self) {
+        self.services.extend(other.services);
+        self.slices.extend(other.slices);
+        self.nodes.extend(other.nodes);
+        self.pods.extend(other.pods);
+        self.namespaces.extend(other.namespaces);
+        self.imports.extend(other.imports);
+        self.imported_slices.extend(other.imported_slices);
+        self.service_cidrs.extend(other.service_cidrs);
+        self.labels.extend(other.labels);
+        self.mirrored.extend(other.mirrored);
+        for (kind, count) in other.others {
+            *self.others.entry(kind).or_default() += count;
+        }
+    }
+
+    /// Takes in an object, or the items of a list. Items of a typed list such as ServiceList need not repeat their
+    /// kind, which is then `kind`.
+    fn take(&mut self, text: impl Form, kind: Option<&str>) -> Result<(), String> {
+        let head = text.head();
+        let kind = head.kind.as_deref().or(kind).unwrap_or_default();
+        if let Some(items) = head.items {
+            let of_items = kind_of_items(kind);
+            return items.into_iter().try_for_each(|item| self.take(item, of_items));
+        }
+        match kind {
+            Service::KIND => {
+                let mut service: Service = object(&text, &head.name)?;
+                set_default_namespace(&mut service.metadata);
+                self.keep_labels(Service::KIND, &service.metadata, &text);
+                self.services.push(service);
             }
-            return Ok(());
-        }
-        if NAMESPACED.contains(&kind.as_str()) {
-            set_default_namespace(&mut value);
-        }
-        if SELECTED.contains(&kind.as_str()) {
-            let text = |field: &str| value["metadata"][field].as_str().unwrap_or_default();
-            self.label(&kind, (text("namespace"), text("name")), &value);
-        }
-        match kind.as_str() {
-            Service::KIND => self.services.push(object(value)?),
-            EndpointSlice::KIND => {
-                let ImportedSlice(imported) = object(value.clone())?;
-                if imported.service.is_some() {
-                    self.imported_slices.push(imported);
-                }
-                self.slices.push(match self.name_pods {
-                    true => object::<PodNamedSlice>(value)?.0,
-                    false => object(value)?,
-                });
+            EndpointSlice::KIND => self.take_slice(&text, &head.name)?,
+            ServiceImport::KIND => {
+                let ServiceImport(mut import) = object(&text, &head.name)?;
+                set_default_namespace(&mut import.metadata);
+                self.keep_labels(ServiceImport::KIND, &import.metadata, &text);
+                self.imports.push(import);
             }
-            ServiceImport::KIND => self.imports.push(object::<ServiceImport>(value)?.0),
-            Pod::KIND => self.pods.push(object(value)?),
-            Namespace::KIND => self.namespaces.push(object(value)?),
-            Node::KIND => self.nodes.push(object(value)?),
-            ServiceCidr::KIND => self.service_cidrs.push(object(value)?),
-            ENDPOINTS => self.endpoints.push(value),
+            Pod::KIND => {
+                let mut pod: Pod = object(&text, &head.name)?;
+                set_default_namespace(&mut pod.metadata);
+                self.pods.push(pod);
+            }
+            Namespace::KIND => {
+                let namespace: Namespace = object(&text, &head.name)?;
+                self.keep_labels(Namespace::KIND, &namespace.metadata, &text);
+                self.namespaces.push(namespace);
+            }
+            Node::KIND => self.nodes.push(object(&text, &head.name)?),
+            ServiceCidr::KIND => self.service_cidrs.push(object(&text, &head.name)?),
+            ENDPOINTS => self.take_endpoints(&text)?,
             "" => return Err("an object has no kind; is this a Kubernetes manifest?".to_owned()),
-            _ => *self.others.entry(kind).or_default() += 1,
+            _ => *self.others.entry(kind.to_owned()).or_default() += 1,
         }
+        Ok(())
+    }
+
+    fn take_slice(&mut self, text: &impl Form, name: &str) -> Result<(), String> {
+        let mut slice = match self.options.pod_names {
+            true => object::<PodNamedSlice>(text, name)?.0,
+            false => object::<EndpointSlice>(text, name)?,
+        };
+        set_default_namespace(&mut slice.metadata);
+        self.keep_labels(EndpointSlice::KIND, &slice.metadata, text);
+        if slice.imported {
+            let ImportedSlice(mut imported) = object(text, name)?;
+            set_default_namespace(&mut imported.metadata);
+            self.imported_slices.push(imported);
+        }
+        self.slices.push(slice);
+        Ok(())
+    }
+
+    fn take_endpoints(&mut self, text: &impl Form) -> Result<(), String> {
+        let mut endpoints: Value = text.read().map_err(|error| format!("{ENDPOINTS}: {error}"))?;
+        let namespace = &mut endpoints["metadata"]["namespace"];
+        if namespace.as_str().unwrap_or_default().is_empty() {
+            *namespace = DEFAULT_NAMESPACE.into();
+        }
+        let slices = endpoints::mirror(&endpoints);
+        for slice in &slices {
+            self.keep_labels(EndpointSlice::KIND, &slice.metadata, text);
+        }
+        self.mirrored.push((endpoints::service_name(&endpoints), slices));
         Ok(())
     }
 }
 
-fn object<T: Object>(value: Value) -> Result<T, String> {
-    let name = value.pointer("/metadata/name").and_then(Value::as_str).unwrap_or_default().to_owned();
+/// The kind of the items of a typed list such as ServiceList. A `List` has items of any kind, which say it themselves.
+fn kind_of_items(kind: &str) -> Option<&str> {
+    kind.strip_suffix("List").filter(|kind| !kind.is_empty())
+}
+
+fn object<T: Object>(text: &impl Form, name: &str) -> Result<T, String> {
     if name.is_empty() {
         return Err(format!("a {} has no metadata.name", T::KIND));
     }
-    T::deserialize(value).map_err(|error| format!("{} {name}: {error}", T::KIND))
+    text.read().map_err(|error| format!("{} {name}: {error}", T::KIND))
 }
 
-fn set_default_namespace(value: &mut Value) {
-    if let Some(metadata) = value.get_mut("metadata").and_then(Value::as_object_mut) {
-        let namespace = metadata.entry("namespace").or_insert(Value::Null);
-        if namespace.as_str().unwrap_or_default().is_empty() {
-            *namespace = "default".into();
-        }
+/// The namespace of namespaced objects that name none.
+const DEFAULT_NAMESPACE: &str = "default";
+
+fn set_default_namespace(metadata: &mut Metadata) {
+    if metadata.namespace.is_empty() {
+        metadata.namespace = DEFAULT_NAMESPACE.into();
     }
-}
-
-/// The values of a text.
-fn documents(text: &str) -> impl Iterator<Item = Result<Value, String>> + '_ {
-    yaml_documents(text).flat_map(|document| match document.trim_start().starts_with(['{', '[']) {
-        true => json_values(document).unwrap_or_else(|error| {
-            // YAML may begin so, too.
-            vec![yaml_value(document).map_err(|_| format!("no JSON: {error}"))]
-        }),
-        false => vec![yaml_value(document).map_err(|error| format!("no YAML: {error}"))],
-    })
-}
-
-/// What begins as JSON does is read as JSON first, which is quicker for large clusters. Values may follow each other.
-fn json_values(document: &str) -> Result<Vec<Result<Value, String>>, serde_json::Error> {
-    serde_json::Deserializer::from_str(document).into_iter::<Value>().map(|value| value.map(Ok)).collect()
-}
-
-fn yaml_value(document: &str) -> Result<Value, serde_saphyr::Error> {
-    // The text is the user's own, so its size is no attack.
-    let options = serde_saphyr::options! { budget: None };
-    serde_saphyr::from_str_with_options(document, options)
-}
-
-/// The documents of a YAML stream that hold anything: a line that begins with `---` starts the next (YAML 1.2,
-/// section 9.1).
-fn yaml_documents(text: &str) -> impl Iterator<Item = &str> {
-    let mut rest = Some(text);
-    let documents = std::iter::from_fn(move || {
-        let text = rest?;
-        let mut offset = 0;
-        for line in text.split_inclusive('\n') {
-            if line.strip_prefix("---").is_some_and(|after| {
-                after.trim_start_matches([' ', '\t']) != after || after.trim().is_empty()
-            }) {
-                rest = Some(&text[offset + 3..]);
-                return Some(&text[..offset]);
-            }
-            offset += line.len();
-        }
-        rest = None;
-        Some(text)
-    });
-    let says_something = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
-    documents.filter(move |document| document.lines().any(says_something))
 }
 
 #[cfg(test)]

@@ -375,7 +375,7 @@ fn from_objects(objects: &Objects, of: &Origin) -> BoxStream<'static, Input> {
 fn selected<T: Object>(
     objects: &Objects,
     list: &[T],
-    (kind, selector): (&str, &Option<Selector>),
+    (kind, selector): (&'static str, &Option<Selector>),
     input: fn(Event<T>) -> Input,
 ) -> Vec<Input> {
     let finds = |object: &&T| {

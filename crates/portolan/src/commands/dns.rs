@@ -9,6 +9,7 @@ use clap::Args;
 use dns::{Config, Setup, Sockets, Source};
 use kube::Client;
 use kube::config::{KubeConfigOptions, Kubeconfig};
+use service::manifest;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, oneshot};
 
@@ -69,7 +70,8 @@ pub(crate) fn dns(options: &DnsOptions) -> anyhow::Result<()> {
     let objects = if options.files.is_empty() {
         None
     } else {
-        Some(objects::read(&options.files, config.names_pods())?)
+        let read = manifest::Options { pod_names: config.names_pods(), labels: true };
+        Some(objects::read(&options.files, read)?)
     };
     run(async {
         let source = match objects {

@@ -56,20 +56,63 @@ fn what_is_no_manifest_is_refused_with_its_place() {
     let refused = |text: &str| Objects::default().read(text).unwrap_err();
     assert_eq!(refused(&format!("{SERVICE}---\nfoo: bar\n")).document, 2);
     assert!(refused("kind: Service\nmetadata: {}\n").message.contains("no metadata.name"));
-    assert!(refused("{\"kind\": ").message.starts_with("no JSON"));
-    assert!(refused("a: [1").message.starts_with("no YAML"));
+    assert!(refused("{\"kind\": ").message.starts_with("cannot be read as JSON"));
+    assert!(refused("a: [1").message.starts_with("cannot be read as YAML"));
 }
 
 #[test]
-fn the_labels_of_what_can_be_selected_are_kept() {
+fn a_list_may_say_after_its_items_what_they_are() {
+    let typed = "items:\n- metadata: {name: web}\nkind: ServiceList\n";
+    assert_eq!(read(typed).services[0].name().to_string(), "default/web");
+    let json = r#"{"items":[{"metadata":{"name":"web"}}],"kind":"ServiceList"}"#;
+    assert_eq!(read(json).services.len(), 1);
+    for no_list in ["kind: A\nitems: {a: 1}\n", "kind: A\nitems:\n", r#"{"kind":"A","items":"a"}"#] {
+        assert_eq!(read(no_list).others["A"], 1, "{no_list}");
+    }
+    let nested = "kind: List\nitems:\n- kind: List\n  items:\n  - {kind: Service, metadata: {name: web}}\n";
+    assert_eq!(read(nested).services.len(), 1);
+}
+
+#[test]
+fn a_text_with_an_error_adds_nothing() {
+    let mut objects = Objects::default();
+    for text in [
+        format!("{SERVICE}---\nfoo: bar\n"),
+        format!("kind: List\nitems:\n- {}\n- {{kind: Service}}\n", SERVICE.trim_end().replace('\n', "\n  ")),
+        r#"{"kind":"List","items":[{"kind":"Service","metadata":{"name":"a"}},{"kind":"Service"}]}"#
+            .to_owned(),
+        "{kind: List, items: [{kind: Service, metadata: {name: a}}, {kind: Service, metadata: {}}]} # YAML"
+            .to_owned(),
+    ] {
+        objects.read(&text).unwrap_err();
+        assert!(objects.services.is_empty(), "{text}");
+    }
+}
+
+#[test]
+fn a_wrong_type_is_told_with_the_object_that_has_it() {
+    let refused = |text: &str| Objects::default().read(text).unwrap_err().message;
+    let json = r#"{"kind":"Service","metadata":{"name":"web"},"spec":{"ports":"all"}}"#;
+    let yaml = "kind: Service\nmetadata: {name: web}\nspec: {ports: all}\n";
+    for text in [json, yaml] {
+        assert!(refused(text).starts_with("Service web: invalid type: string \"all\""), "{}", refused(text));
+    }
+    assert!(refused("just words\n").contains("expected a Kubernetes object"));
+}
+
+#[test]
+fn the_labels_of_objects_that_can_be_selected_are_kept_on_demand() {
     let service = SERVICE.replace("{name: web}", "{name: web, labels: {tier: front}}");
     let namespace = "---\nkind: Namespace\nmetadata: {name: web, labels: {env: prod}}\n";
     let endpoints = "---\nkind: Endpoints\nmetadata: {name: web, labels: {a: b}}\nsubsets:\n- addresses: [{ip: 192.0.2.9}]\n";
-    let objects = read(&format!("{service}{namespace}{endpoints}"));
+    let text = format!("{service}{namespace}{endpoints}");
+    let mut objects = Objects::with(Options { labels: true, ..Options::default() });
+    objects.read(&text).unwrap();
+    let objects = objects.finish();
     let of_service = objects.labels("Service", &objects.services[0].metadata).unwrap();
     assert_eq!(of_service["tier"], "front");
     assert_eq!(objects.labels("Namespace", &objects.namespaces[0].metadata).unwrap()["env"], "prod");
     let mirrored = objects.labels("EndpointSlice", &objects.slices[0].metadata).unwrap();
     assert_eq!(mirrored["a"], "b", "a slice that stands for Endpoints has their labels");
-    assert_eq!(read(SERVICE).labels("Service", &objects.services[0].metadata), None);
+    assert_eq!(read(&text).labels("Service", &objects.services[0].metadata), None);
 }

@@ -35,6 +35,9 @@ pub struct EndpointSlice {
     pub service: Option<Arc<str>>,
     /// Whether the label `service.kubernetes.io/headless` is there.
     pub headless: bool,
+    /// Whether the label `multicluster.kubernetes.io/service-name` is there: a Service that several clusters have
+    /// together has these endpoints, too (KEP-1645).
+    pub imported: bool,
     /// `addressType`; `None` for `FQDN`.
     pub family: Option<Family>,
     /// `ports`; those without a number are left out.
@@ -272,6 +275,7 @@ impl From<RawSlice> for EndpointSlice {
         Self {
             service: raw::shared(raw.metadata.labels.remove(SERVICE_NAME)),
             headless: raw.metadata.labels.contains_key(HEADLESS),
+            imported: raw.metadata.labels.contains_key(IMPORTED_SERVICE_NAME),
             family,
             ports,
             endpoints,

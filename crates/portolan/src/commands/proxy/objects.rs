@@ -4,17 +4,14 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use service::manifest::Objects;
+use service::manifest::{Objects, Options};
 
 /// Endings of files that are read from a directory.
 const ENDINGS: [&str; 3] = ["yaml", "yml", "json"];
 
 /// Reads files, directories with files, and `-` for standard input.
-///
-/// With `name_pods` endpoints without a hostname are named after their pods.
-pub(crate) fn read(paths: &[PathBuf], name_pods: bool) -> anyhow::Result<Objects> {
-    let mut objects = Objects::default();
-    objects.name_pods = name_pods;
+pub(crate) fn read(paths: &[PathBuf], options: Options) -> anyhow::Result<Objects> {
+    let mut objects = Objects::with(options);
     for path in paths {
         for file in files(path)? {
             let text = text(&file)?;

@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, ValueEnum};
 use proxy::configuration::Configuration;
 use proxy::{Config, Still};
+use service::manifest::Options;
 
 use super::flags::Flags;
 use super::{cluster, objects};
@@ -94,7 +95,7 @@ impl Settings {
                 "there is nothing to look at: name files with -f, or an API server with --kubeconfig"
             ),
             [] => cluster::objects(&cluster::client(&configuration).await?).await?,
-            files => objects::read(files, false)?,
+            files => objects::read(files, Options::default())?,
         };
         let still = Still::new(objects, config, interfaces);
         for problem in still.problems() {
