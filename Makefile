@@ -1,6 +1,6 @@
 # Two commands set everything up: `make demo` and `make test`. Both say what they install first.
 
-.PHONY: demo test lint bench compat chaos fuzz clean
+.PHONY: demo test lint bench compat chaos fuzz audit release clean
 
 demo:
 	@scripts/need.sh root cargo tools
@@ -42,6 +42,16 @@ chaos:
 fuzz:
 	@scripts/need.sh cargo fuzz
 	fuzz/run.sh
+
+# Licences, advisories, yanked versions and duplicates of all dependencies; deny.toml says what is accepted.
+audit:
+	@scripts/need.sh cargo audit
+	cargo deny --all-features check
+
+# A static program and an image archive, in target/dist.
+release:
+	@scripts/need.sh cargo release
+	scripts/release.sh
 
 clean:
 	cargo clean

@@ -1,10 +1,11 @@
 #!/bin/sh
 # Checks what the words name and installs what is missing; says what it installs before it does,
 # and what to do when it cannot.   usage: need.sh [root] [cargo] [tools] [tests] [resolvers] [vm] [bench]
-#                [dns-bench] [fuzz]
+#                [dns-bench] [fuzz] [audit] [release]
 set -u
 
 KUBECTL_VERSION=v1.36.0
+CARGO_DENY_VERSION=0.19.0
 
 fail() {
     echo "portolan: $*" >&2
@@ -73,6 +74,23 @@ unpack_resolved() {
     return $unpacked
 }
 
+install_cargo_deny() {
+    command -v cargo-deny >/dev/null 2>&1 && return
+    echo "installing cargo-deny $CARGO_DENY_VERSION with cargo"
+    cargo install --quiet --locked --version "$CARGO_DENY_VERSION" cargo-deny ||
+        fail "cargo-deny could not be installed. Try: cargo install --locked cargo-deny"
+}
+
+# The standard library for programs without shared libraries.
+install_musl_target() {
+    target=$(uname -m)-unknown-linux-musl
+    [ -d "$(rustc --print sysroot)/lib/rustlib/$target" ] && return
+    command -v rustup >/dev/null 2>&1 ||
+        fail "this compiler has no standard library for $target. Install Rust by rustup (https://rustup.rs)."
+    echo "installing Rust's standard library for $target with rustup"
+    rustup target add "$target" || fail "it could not be installed. Try: rustup target add $target"
+}
+
 # Under sudo the user's own cargo is not on the PATH.
 no_cargo() {
     home=$(getent passwd "${SUDO_USER:-nobody}" | cut -d: -f6)
@@ -110,6 +128,11 @@ for word; do
         dns-bench)
             install_packages $(missing_package dnsperf dnsperf; missing_package nsd nsd
                 missing_package valgrind valgrind) ;;
+        audit)
+            install_cargo_deny ;;
+        release)
+            install_packages $(missing_package musl-gcc musl-tools; missing_package ldd libc-bin)
+            install_musl_target ;;
         *)
             fail "need.sh does not know $word" ;;
     esac

@@ -75,6 +75,9 @@ pub(crate) fn refuse_running(name: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// How many failures of parts are remembered: the first one ends the cluster, so later ones tell nothing.
+const FAILURES: usize = 1;
+
 /// A running cluster.
 #[derive(Debug)]
 pub(crate) struct Cluster {
@@ -83,8 +86,8 @@ pub(crate) struct Cluster {
     nodes: Vec<NodeThread>,
     /// The control plane's parts in the order in which they stop.
     parts: Vec<(Trigger, JoinHandle<()>)>,
-    fail: mpsc::UnboundedSender<anyhow::Error>,
-    failures: tokio::sync::Mutex<mpsc::UnboundedReceiver<anyhow::Error>>,
+    fail: mpsc::Sender<anyhow::Error>,
+    failures: tokio::sync::Mutex<mpsc::Receiver<anyhow::Error>>,
 }
 
 /// Where a cluster keeps its data, and what it cannot change.
@@ -221,7 +224,7 @@ impl Cluster {
             dial: ground.dial(),
         };
         let server = options.api.open(&options.name, place).await?;
-        let (fail, failed) = mpsc::unbounded_channel();
+        let (fail, failed) = mpsc::channel(FAILURES);
         let mut cluster = Self {
             kubeconfig: home.kubeconfig.clone(),
             sandbox: None,
@@ -259,7 +262,7 @@ impl Cluster {
         let failed = failures.clone();
         self.part("the controllers", |stop| async move {
             if let Err(error) = controllers::run(client, config, stop.wait()).await {
-                drop(failed.send(error.into()));
+                drop(failed.try_send(error.into()));
             }
         });
         let mut proxy = None;
@@ -299,7 +302,7 @@ impl Cluster {
                 sockets: dns.sockets,
             };
             let Err(error) = dns::run(setup, dns_ready, stop.wait()).await else { return };
-            drop(failures.send(error.into()));
+            drop(failures.try_send(error.into()));
         });
         self.sandbox = ground.sandbox;
         let all = futures::future::join_all(ready.into_iter().chain([is_dns_ready]));
@@ -318,7 +321,7 @@ impl Cluster {
         let (part, fail) = (AssertUnwindSafe(start(signal)), self.fail.clone());
         let guarded = async move {
             if part.catch_unwind().await.is_err() {
-                drop(fail.send(anyhow::anyhow!("{name} panicked: a fault of this program, told above")));
+                drop(fail.try_send(anyhow::anyhow!("{name} panicked: a fault of this program, told above")));
             }
         };
         self.parts.insert(0, (trigger, tokio::spawn(guarded)));
@@ -428,7 +431,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_part_that_panics_has_failed() {
-        let (fail, failures) = mpsc::unbounded_channel();
+        let (fail, failures) = mpsc::channel(FAILURES);
         let (kubeconfig, failures) = (PathBuf::new(), tokio::sync::Mutex::new(failures));
         let mut cluster =
             Cluster { kubeconfig, sandbox: None, nodes: Vec::new(), parts: Vec::new(), fail, failures };

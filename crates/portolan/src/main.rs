@@ -5,6 +5,8 @@ mod commands;
 mod host;
 mod kubeconfig;
 mod log;
+#[cfg(test)]
+mod reference;
 mod shutdown;
 
 use std::process::ExitCode;

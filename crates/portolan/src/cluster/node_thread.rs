@@ -19,7 +19,7 @@ pub(super) struct Setup {
     pub(super) cluster_cidr: controllers::PodNetwork,
     /// The address of the cluster's DNS.
     pub(super) dns_address: IpAddr,
-    pub(super) failures: mpsc::UnboundedSender<anyhow::Error>,
+    pub(super) failures: mpsc::Sender<anyhow::Error>,
 }
 
 /// A running node.
@@ -41,7 +41,7 @@ impl NodeThread {
             let ran =
                 ran.unwrap_or_else(|_| Err(anyhow!("it panicked: a fault of this program, told above")));
             if let Err(error) = ran {
-                drop(failures.send(error.context(format!("node {name} has stopped"))));
+                drop(failures.try_send(error.context(format!("node {name} has stopped"))));
             }
             let _ = end.send(());
         })?;
