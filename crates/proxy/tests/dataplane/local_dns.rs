@@ -132,10 +132,10 @@ fn without_a_server_on_the_node_the_next_query_goes_to_another() {
     let lasting = Asker::new(&scene.pod1, DNS);
     for _ in 0..3 {
         assert_eq!(ask(&scene.pod1, DNS).unwrap().server, "pod2");
-        assert_eq!(lasting.ask().unwrap().server, "pod2");
+        assert_eq!(lasting.ask_on().unwrap().server, "pod2");
         let local = Local::start(&scene.node);
         assert_eq!(ask(&scene.pod1, DNS).unwrap().server, "local");
-        assert_eq!(lasting.ask().unwrap().server, "local");
+        assert_eq!(lasting.ask_on().unwrap().server, "local");
         drop(local);
     }
     assert_eq!(ask(&scene.node, DNS).unwrap().server, "pod2", "processes of the node find it too");

@@ -4,7 +4,9 @@
 //!            check ──► append ──► acknowledged ──► publish, answer ──► compact when it is time
 //!                        │ failed: the file is closed, and opened again before the next group
 //!                        └ disk full: the reserve is given up and filled again with what is left, and until
-//!                          there is room only writes are taken that need no more than what they replace
+//!                          there is room only writes are taken that need no more than what they replace;
+//!                          writers are answered when the reserve is filled again, since whatever a writer
+//!                          does next may take the room
 //! ```
 
 use std::collections::HashMap;
@@ -48,6 +50,8 @@ pub(super) struct Committer {
     owes_compaction: bool,
     /// Something was deleted since the file was last made as small as it can be.
     may_shrink: bool,
+    /// What writers are told when their group ends.
+    answers: Vec<(Request, Result<Commit, CommitError>)>,
 }
 
 /// A write that passed its check and waits for the disk.
@@ -74,6 +78,7 @@ impl Committer {
             retention,
             owes_compaction: false,
             may_shrink: true,
+            answers: Vec::new(),
         };
         committer.tell(committer.disk_is_full.then_some(Trouble::DiskFull));
         committer
@@ -125,12 +130,13 @@ impl Committer {
         self.look_for_room();
         self.try_commit(group);
         self.look_for_room();
+        self.answer();
     }
 
     fn try_commit(&mut self, mut group: Vec<Request>) {
         loop {
             if let Err(trouble) = self.recover() {
-                return refuse(group, &trouble);
+                return self.refuse(group, &trouble);
             }
             let (accepted, entries) = self.check(group);
             if entries.is_empty() {
@@ -139,9 +145,9 @@ impl Committer {
             group = match self.append(&entries, None) {
                 Ok(()) => return self.publish(accepted, entries),
                 Err(AppendError::DiskFull) if self.reserve.give_up() => requests_of(accepted),
-                Err(AppendError::DiskFull) => return refuse(requests_of(accepted), &Trouble::DiskFull),
+                Err(AppendError::DiskFull) => return self.refuse(requests_of(accepted), &Trouble::DiskFull),
                 Err(AppendError::Other(reason)) => {
-                    return refuse(requests_of(accepted), &Trouble::File(reason));
+                    return self.refuse(requests_of(accepted), &Trouble::File(reason));
                 }
             };
         }
@@ -149,7 +155,7 @@ impl Committer {
 
     /// Sorts out the writes whose expectation fails, and those for which there is no room, and gives the
     /// others their revisions. Writes of one group see each other.
-    fn check(&self, group: Vec<Request>) -> (Vec<Accepted>, Vec<Entry>) {
+    fn check(&mut self, group: Vec<Request>) -> (Vec<Accepted>, Vec<Entry>) {
         let index = self.shared.read();
         let mut overlay: HashMap<Arc<str>, Option<Record>> = HashMap::new();
         let (mut accepted, mut entries) = (Vec::new(), Vec::new());
@@ -165,11 +171,11 @@ impl Committer {
                 Expect::Revision(wanted) => current.as_ref().is_some_and(|r| r.revision == *wanted),
             };
             if !as_expected {
-                answer(request, Err(CommitError::Mismatch { current }));
+                self.answers.push((request, Err(CommitError::Mismatch { current })));
                 continue;
             }
             if self.disk_is_full && needs_room(change, current.as_ref()) {
-                answer(request, Err(CommitError::Unavailable(Trouble::DiskFull)));
+                self.answers.push((request, Err(CommitError::Unavailable(Trouble::DiskFull))));
                 continue;
             }
             revision += 1;
@@ -209,20 +215,31 @@ impl Committer {
             self.acknowledge(newest.record.revision);
         }
         self.may_shrink |= entries.iter().any(|entry| entry.deleted);
-        let mut commits = Vec::with_capacity(accepted.len());
         let head = {
             let mut index = self.shared.write();
             for (Accepted { request, previous }, entry) in accepted.into_iter().zip(entries) {
                 index.apply(entry.record.clone(), entry.deleted);
-                commits.push((request, Commit { record: entry.record, previous }));
+                self.answers.push((request, Ok(Commit { record: entry.record, previous })));
             }
             index.head()
         };
         self.shared.head.send_replace(head);
-        for (request, commit) in commits {
-            answer(request, Ok(commit));
+        if !self.disk_is_full {
+            self.answer();
         }
         self.compact();
+    }
+
+    fn refuse(&mut self, group: Vec<Request>, trouble: &Trouble) {
+        let refusal = || Err(CommitError::Unavailable(trouble.clone()));
+        self.answers.extend(group.into_iter().map(|request| (request, refusal())));
+    }
+
+    /// Tells writers what became of their writes. One that no longer waits has lost interest, not its write.
+    fn answer(&mut self) {
+        for (request, result) in self.answers.drain(..) {
+            drop(request.reply.send(result));
+        }
     }
 
     /// Without its witness the log is as durable as before; only some damage would go unnoticed.
@@ -341,17 +358,6 @@ fn size(write: &Write) -> usize {
 
 fn requests_of(accepted: Vec<Accepted>) -> Vec<Request> {
     accepted.into_iter().map(|accepted| accepted.request).collect()
-}
-
-fn refuse(group: Vec<Request>, trouble: &Trouble) {
-    for request in group {
-        answer(request, Err(CommitError::Unavailable(trouble.clone())));
-    }
-}
-
-/// A writer that no longer waits has lost interest, not its write.
-fn answer(request: Request, result: Result<Commit, CommitError>) {
-    drop(request.reply.send(result));
 }
 
 #[cfg(test)]
