@@ -4,6 +4,11 @@
 //! the loopback address or in namespaces that the bench's own cluster made. `README.md` says what
 //! each figure means and how it is taken.
 
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the bans protect what runs for long; a bench runs once, on a runtime of several threads"
+)]
+
 mod alone;
 mod cluster;
 mod demo;

@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::fs;
 use std::path::PathBuf;
 
+use clap::builder::PossibleValue;
 use clap::{Arg, Command, CommandFactory};
 
 use crate::Cli;
@@ -62,7 +63,7 @@ fn row(text: &mut String, argument: &Arg) {
     let help = argument.get_long_help().or(argument.get_help()).map(ToString::to_string).unwrap_or_default();
     let choices = argument.get_possible_values();
     let choices: Vec<&str> =
-        choices.iter().filter(|choice| !choice.is_hide_set()).map(|choice| choice.get_name()).collect();
+        choices.iter().filter(|choice| !choice.is_hide_set()).map(PossibleValue::get_name).collect();
     let choices = match takes_value && !choices.is_empty() {
         true => format!(" One of {}.", choices.join(", ")),
         false => String::new(),

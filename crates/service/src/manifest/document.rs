@@ -42,8 +42,8 @@ pub(super) fn read(document: &str, options: Options) -> Result<Objects, String> 
     match json_values(document) {
         Ok(values) => {
             let mut objects = Objects::with(options);
-            let values = values.into_iter().filter(|value| value.get() != "null");
-            values.map(|value| objects.take(value, None)).collect::<Result<(), _>>()?;
+            let mut values = values.into_iter().filter(|value| value.get() != "null");
+            values.try_for_each(|value| objects.take(value, None))?;
             Ok(objects)
         }
         Err(error) => yaml(document, options).map_err(|in_yaml| match in_yaml {
