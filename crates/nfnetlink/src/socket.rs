@@ -34,6 +34,8 @@ pub struct Socket {
     fd: OwnedFd,
     buffer: Vec<u8>,
     send_buffer: usize,
+    /// Transactions that the kernel took from this socket; the number wraps.
+    commits: u32,
 }
 
 impl Socket {
@@ -59,7 +61,7 @@ impl Socket {
             Ok(fd)
         };
         let fd = open().map_err(Error::Open)?;
-        Ok(Self { fd, buffer: vec![0; DATAGRAM], send_buffer: 0 })
+        Ok(Self { fd, buffer: vec![0; DATAGRAM], send_buffer: 0, commits: 0 })
     }
 
     /// The number that changes made through this socket carry, so that a [`Monitor`](crate::Monitor) can tell
@@ -90,7 +92,15 @@ impl Socket {
             }
             outcome = self.transact(&batch, acknowledged);
         }
+        if outcome.is_ok() {
+            self.commits = self.commits.wrapping_add(1);
+        }
         outcome
+    }
+
+    /// How many transactions of this socket the kernel took.
+    pub(crate) fn commits(&self) -> u32 {
+        self.commits
     }
 
     /// Sends the batch. The kernel handles it inside `send`, so its answers wait when that returns.

@@ -52,8 +52,10 @@ pub(crate) mod nft {
     pub(crate) const MSG_GETSETELEM: u16 = 13;
     pub(crate) const MSG_DELSETELEM: u16 = 14;
     pub(crate) const MSG_NEWGEN: u16 = 15;
+    pub(crate) const MSG_GETGEN: u16 = 16;
     pub(crate) const MSG_TRACE: u16 = 17;
 
+    pub(crate) const GEN_ID: u16 = 1;
     pub(crate) const GEN_PROC_PID: u16 = 2;
     pub(crate) const GEN_PROC_NAME: u16 = 3;
 

@@ -65,7 +65,9 @@ pub struct Nftables {
     /// Services that balance by the connections of their endpoints, and those as last counted.
     counting: BTreeSet<ServiceName>,
     load: Load,
-    watcher: Watcher,
+    /// Hears of changes that others make; `None` until the rules are loaded, since the kernel tells a listener of
+    /// each element.
+    watcher: Option<Watcher>,
     /// How often all is compared with the kernel while changes by others are not heard of.
     period: Duration,
 }
@@ -79,16 +81,15 @@ fn watch(kernel: &Kernel) -> Watcher {
 }
 
 impl Nftables {
-    /// Nothing is read or written before the first [`Mode::sync`]. To hear of changes that others make, the calling
-    /// thread must be in the network namespace of the kernel's socket.
+    /// Nothing is read or written before the first [`Mode::sync`]. To hear of changes that others make, the thread that
+    /// calls it must be in the network namespace of the kernel's socket.
     pub fn new(kernel: Kernel) -> Self {
-        let watcher = watch(&kernel);
         Self {
             ruleset: Ruleset::new(),
             kernel,
             counting: BTreeSet::new(),
             load: Load::default(),
-            watcher,
+            watcher: None,
             period: SYNC_PERIOD,
         }
     }
@@ -105,8 +106,30 @@ impl Nftables {
         self.ruleset.replace(name, fragment);
     }
 
+    /// Brings the kernel to what the ruleset says. The first time it listens for changes by others only then, and
+    /// looks again if there were any meanwhile.
     fn apply(&mut self, sight: &Sight<'_>) -> Result<Report, Error> {
-        self.kernel.sync(&Settings::of(sight), &Surroundings::of(sight), &mut self.ruleset)
+        let (settings, surroundings) = (Settings::of(sight), Surroundings::of(sight));
+        if self.watcher.is_some() {
+            return self.kernel.sync(&settings, &surroundings, &mut self.ruleset);
+        }
+        let before = self.kernel.generation();
+        let report = self.kernel.sync(&settings, &surroundings, &mut self.ruleset)?;
+        self.watcher = Some(watch(&self.kernel));
+        let missed = match (before, self.kernel.generation()) {
+            (Some(before), Some(now)) => now.changed_by_others_since(before),
+            _ => true,
+        };
+        if !missed {
+            return Ok(report);
+        }
+        self.kernel.trust_nothing();
+        let repaired = self.kernel.sync(&settings, &surroundings, &mut self.ruleset)?;
+        Ok(Report { elements: report.elements + repaired.elements, ..report })
+    }
+
+    fn hears(&self) -> bool {
+        self.watcher.as_ref().is_some_and(Watcher::hears)
     }
 
     /// Counts the connections that the kernel tracks. If it does not say, they stay as they were.
@@ -141,7 +164,7 @@ impl Mode for Nftables {
     }
 
     fn next_tend(&self) -> Option<Duration> {
-        match (self.counting.is_empty(), self.watcher.hears()) {
+        match (self.counting.is_empty(), self.hears()) {
             (false, _) => Some(COUNT),
             (true, false) => Some(self.period),
             (true, true) => None,
@@ -149,8 +172,8 @@ impl Mode for Nftables {
     }
 
     fn tend(&mut self, sight: &Sight<'_>) -> Result<(), Error> {
-        if !self.watcher.hears() {
-            self.watcher = watch(&self.kernel);
+        if !self.hears() {
+            self.watcher = None;
             self.kernel.trust_nothing();
         }
         if !self.counting.is_empty() {
@@ -175,9 +198,10 @@ impl Mode for Nftables {
 
     fn disturbed(&mut self) -> BoxFuture<'_, ()> {
         let heard = async {
-            if let Err(error) = self.watcher.disturbed().await {
+            let Some(watcher) = &mut self.watcher else { return std::future::pending().await };
+            if let Err(error) = watcher.disturbed().await {
                 tracing::warn!(%error, "changes of the Service rules by others cannot be heard of; comparing all");
-                self.watcher = Watcher::new(None);
+                *watcher = Watcher::new(None);
             }
         };
         heard.boxed()

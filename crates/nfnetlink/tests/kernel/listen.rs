@@ -57,6 +57,22 @@ fn only_foreign_changes_of_the_table_are_heard() {
 }
 
 #[test]
+fn the_generation_tells_whether_others_changed_any_rule() {
+    in_namespace("generation", || {
+        let mut socket = Socket::open().unwrap();
+        let before = socket.generation().unwrap();
+        load(&mut socket);
+        let loaded = socket.generation().unwrap();
+        assert!(!loaded.changed_by_others_since(before), "a change of our own");
+        nft("add table inet other");
+        let changed = socket.generation().unwrap();
+        assert!(changed.changed_by_others_since(loaded));
+        assert!(changed.changed_by_others_since(before));
+        assert!(!socket.generation().unwrap().changed_by_others_since(changed), "reading changes nothing");
+    });
+}
+
+#[test]
 fn a_traced_packet_tells_the_rules_it_meets() {
     in_namespace("trace", || {
         let mut socket = Socket::open().unwrap();

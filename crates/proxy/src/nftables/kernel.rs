@@ -8,7 +8,9 @@ mod wanted;
 
 use std::time::Instant;
 
-use nfnetlink::{Batch, Error as NetlinkError, Monitor, Ruleset as Held, Socket, Table, Transaction};
+use nfnetlink::{
+    Batch, Error as NetlinkError, Generation, Monitor, Ruleset as Held, Socket, Table, Transaction,
+};
 
 use crate::conntrack;
 use crate::error::Error;
@@ -49,6 +51,12 @@ impl Kernel {
     /// Those of [`Monitor::open`].
     pub fn monitor(&self) -> Result<Monitor, NetlinkError> {
         Monitor::open(&layout::table(), &[self.socket.port()?])
+    }
+
+    /// How often the rules of the network namespace were changed; `None` if the kernel does not say.
+    pub(super) fn generation(&mut self) -> Option<Generation> {
+        let generation = self.socket.generation();
+        generation.inspect_err(|error| tracing::debug!(%error, "the generation of the rules is unknown")).ok()
     }
 
     /// Makes the next [`Kernel::sync`] compare what the kernel holds with the ruleset.
