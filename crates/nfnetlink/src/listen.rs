@@ -7,8 +7,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvFlags, SocketFlags, SocketType, bind, netlink as rustix_netlink, recv, socket_with,
-    sockopt,
+    AddressFamily, RecvFlags, SocketFlags, SocketType, bind, getsockname, netlink as rustix_netlink, recv,
+    socket_with, sockopt,
 };
 
 use crate::error::Error;
@@ -22,7 +22,7 @@ const RECEIVE_BUFFER: usize = 8 << 20;
 /// Bytes taken from the socket at once.
 const DATAGRAM: usize = 1 << 16;
 
-/// A non-blocking socket subscribed to one group of the network namespace it was opened in.
+/// A non-blocking socket that hears of the groups which it subscribes to, in the network namespace it was opened in.
 #[derive(Debug)]
 struct Listener {
     fd: OwnedFd,
@@ -30,8 +30,8 @@ struct Listener {
 }
 
 impl Listener {
-    /// Messages that `ignored` sockets caused are dropped by the kernel.
-    fn open(group: u32, ignored: &[u32]) -> Result<Self, Error> {
+    /// A socket without a subscription. Messages that `ignored` sockets caused are dropped by the kernel.
+    fn open(ignored: &[u32]) -> Result<Self, Error> {
         let open = || {
             let fd = socket_with(
                 AddressFamily::NETLINK,
@@ -39,13 +39,21 @@ impl Listener {
                 SocketFlags::CLOEXEC | SocketFlags::NONBLOCK,
                 Some(rustix_netlink::NETFILTER),
             )?;
-            // Before the subscription, so that nothing passes unfiltered.
             sys::drop_messages_of(fd.as_fd(), ignored)?;
             let _ = sockopt::set_socket_recv_buffer_size_force(&fd, RECEIVE_BUFFER);
-            bind(&fd, &rustix_netlink::SocketAddrNetlink::new(0, 1 << (group - 1)))?;
+            bind(&fd, &rustix_netlink::SocketAddrNetlink::new(0, 0))?;
             Ok(fd)
         };
         Ok(Self { fd: open().map_err(Error::Open)?, buffer: vec![0; DATAGRAM] })
+    }
+
+    /// Hears from now on what is told to the group.
+    fn subscribe(&self, group: u32) -> Result<(), Error> {
+        let subscribe = || {
+            let address = rustix_netlink::SocketAddrNetlink::try_from(getsockname(&self.fd)?)?;
+            bind(&self.fd, &rustix_netlink::SocketAddrNetlink::new(address.pid(), 1 << (group - 1)))
+        };
+        subscribe().map_err(Error::Open)
     }
 
     /// The next datagram.

@@ -65,14 +65,15 @@ pub struct Nftables {
     /// Services that balance by the connections of their endpoints, and those as last counted.
     counting: BTreeSet<ServiceName>,
     load: Load,
-    /// Hears of changes that others make; `None` until the rules are loaded, since the kernel tells a listener of
-    /// each element.
-    watcher: Option<Watcher>,
+    watcher: Watcher,
+    /// Whether the watcher listens. It does not until the rules are loaded, since the kernel tells a listener of each
+    /// element.
+    listens: bool,
     /// How often all is compared with the kernel while changes by others are not heard of.
     period: Duration,
 }
 
-/// Listens for changes that others make, if that is possible.
+/// What will hear of changes that others make, if that is possible.
 fn watch(kernel: &Kernel) -> Watcher {
     let monitor = kernel.monitor().inspect_err(|error| {
         tracing::warn!(%error, "changes of the Service rules by others are only found by comparing all");
@@ -81,15 +82,16 @@ fn watch(kernel: &Kernel) -> Watcher {
 }
 
 impl Nftables {
-    /// Nothing is read or written before the first [`Mode::sync`]. To hear of changes that others make, the thread that
-    /// calls it must be in the network namespace of the kernel's socket.
+    /// Nothing is read or written before the first [`Mode::sync`]. To hear of changes that others make, the calling
+    /// thread must be in the network namespace of the kernel's socket.
     pub fn new(kernel: Kernel) -> Self {
         Self {
             ruleset: Ruleset::new(),
+            watcher: watch(&kernel),
             kernel,
             counting: BTreeSet::new(),
             load: Load::default(),
-            watcher: None,
+            listens: false,
             period: SYNC_PERIOD,
         }
     }
@@ -110,12 +112,12 @@ impl Nftables {
     /// looks again if there were any meanwhile.
     fn apply(&mut self, sight: &Sight<'_>) -> Result<Report, Error> {
         let (settings, surroundings) = (Settings::of(sight), Surroundings::of(sight));
-        if self.watcher.is_some() {
+        if self.listens {
             return self.kernel.sync(&settings, &surroundings, &mut self.ruleset);
         }
         let before = self.kernel.generation();
         let report = self.kernel.sync(&settings, &surroundings, &mut self.ruleset)?;
-        self.watcher = Some(watch(&self.kernel));
+        self.listen();
         let missed = match (before, self.kernel.generation()) {
             (Some(before), Some(now)) => now.changed_by_others_since(before),
             _ => true,
@@ -128,8 +130,12 @@ impl Nftables {
         Ok(Report { elements: report.elements + repaired.elements, ..report })
     }
 
-    fn hears(&self) -> bool {
-        self.watcher.as_ref().is_some_and(Watcher::hears)
+    fn listen(&mut self) {
+        self.listens = true;
+        if let Err(error) = self.watcher.listen() {
+            tracing::warn!(%error, "changes of the Service rules by others are only found by comparing all");
+            self.watcher = Watcher::new(None);
+        }
     }
 
     /// Counts the connections that the kernel tracks. If it does not say, they stay as they were.
@@ -164,7 +170,7 @@ impl Mode for Nftables {
     }
 
     fn next_tend(&self) -> Option<Duration> {
-        match (self.counting.is_empty(), self.hears()) {
+        match (self.counting.is_empty(), self.watcher.hears()) {
             (false, _) => Some(COUNT),
             (true, false) => Some(self.period),
             (true, true) => None,
@@ -172,8 +178,9 @@ impl Mode for Nftables {
     }
 
     fn tend(&mut self, sight: &Sight<'_>) -> Result<(), Error> {
-        if !self.hears() {
-            self.watcher = None;
+        if !self.watcher.hears() {
+            self.watcher = watch(&self.kernel);
+            self.listens = false;
             self.kernel.trust_nothing();
         }
         if !self.counting.is_empty() {
@@ -198,10 +205,9 @@ impl Mode for Nftables {
 
     fn disturbed(&mut self) -> BoxFuture<'_, ()> {
         let heard = async {
-            let Some(watcher) = &mut self.watcher else { return std::future::pending().await };
-            if let Err(error) = watcher.disturbed().await {
+            if let Err(error) = self.watcher.disturbed().await {
                 tracing::warn!(%error, "changes of the Service rules by others cannot be heard of; comparing all");
-                *watcher = Watcher::new(None);
+                self.watcher = Watcher::new(None);
             }
         };
         heard.boxed()

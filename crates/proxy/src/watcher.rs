@@ -19,6 +19,15 @@ impl Watcher {
         Self { idle: monitor, ready: None }
     }
 
+    /// Listens from now on, if the monitor does not yet.
+    ///
+    /// # Errors
+    /// As [`Monitor::listen`].
+    pub(super) fn listen(&self) -> Result<(), nfnetlink::Error> {
+        let monitor = self.idle.as_ref().or(self.ready.as_ref().map(AsyncFd::get_ref));
+        monitor.map_or(Ok(()), Monitor::listen)
+    }
+
     /// Whether there is something to wait for.
     pub(super) fn hears(&self) -> bool {
         self.idle.is_some() || self.ready.is_some()

@@ -53,8 +53,26 @@ impl Monitor {
     /// # Errors
     /// [`Error::Open`] when the kernel does not allow it.
     pub fn open(table: &Table, own: &[u32]) -> Result<Self, Error> {
-        let listener = Listener::open(nfnetlink::GROUP_NFTABLES, own)?;
-        Ok(Self { listener, table: table.clone(), objects: Vec::new() })
+        let monitor = Self::deaf(table, own)?;
+        monitor.listen()?;
+        Ok(monitor)
+    }
+
+    /// As [`Monitor::open`], but hears of nothing before [`Monitor::listen`]. The kernel writes a message for each
+    /// element of a transaction as long as anybody listens, which is most of the time of a large one.
+    ///
+    /// # Errors
+    /// As [`Monitor::open`].
+    pub fn deaf(table: &Table, own: &[u32]) -> Result<Self, Error> {
+        Ok(Self { listener: Listener::open(own)?, table: table.clone(), objects: Vec::new() })
+    }
+
+    /// Listens from now on, in the network namespace in which the monitor was opened.
+    ///
+    /// # Errors
+    /// As [`Monitor::open`].
+    pub fn listen(&self) -> Result<(), Error> {
+        self.listener.subscribe(nfnetlink::GROUP_NFTABLES)
     }
 
     /// The changes made since the last call; none if there were none. It does not wait.

@@ -76,7 +76,9 @@ impl Tracer {
     /// # Errors
     /// [`Error::Open`] when the kernel does not allow it.
     pub fn open() -> Result<Self, Error> {
-        Ok(Self { listener: Listener::open(nfnetlink::GROUP_NFTRACE, &[])? })
+        let listener = Listener::open(&[])?;
+        listener.subscribe(nfnetlink::GROUP_NFTRACE)?;
+        Ok(Self { listener })
     }
 
     /// What was traced since the last call. It does not wait. Events that found no room are missing.

@@ -45,12 +45,13 @@ impl Kernel {
         &mut self.socket
     }
 
-    /// Listens for changes that others make to the table, in the network namespace of the calling thread.
+    /// What hears of changes that others make to the table, in the network namespace of the calling thread. It does
+    /// not listen yet.
     ///
     /// # Errors
     /// Those of [`Monitor::open`].
     pub fn monitor(&self) -> Result<Monitor, NetlinkError> {
-        Monitor::open(&layout::table(), &[self.socket.port()?])
+        Monitor::deaf(&layout::table(), &[self.socket.port()?])
     }
 
     /// How often the rules of the network namespace were changed; `None` if the kernel does not say.

@@ -58,6 +58,15 @@ fn handle_of(listing: &str, rule: &str) -> String {
     line.rsplit(' ').next().unwrap().to_owned()
 }
 
+/// Sets a flag when it is dropped.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Connects again and again; returns how many connections there were, and when those began that failed.
 fn connect_until(done: &AtomicBool, from: &Namespace, to: &str) -> (usize, Vec<Instant>) {
     let (mut made, mut failed) = (0, Vec::new());
@@ -88,6 +97,8 @@ fn connections_fail_only_until_the_damage_is_repaired() {
         "flush set inet portolan cluster-cidrs",
     ];
     let done = AtomicBool::new(false);
+    // The clients end also when this test fails.
+    let ends = Ends(&done);
     let [pod1, client] = ["pod1", "client"].map(|name| match name {
         "pod1" => std::mem::replace(&mut scene.pod1, Namespace::new("spare1")),
         _ => std::mem::replace(&mut scene.client, Namespace::new("spare2")),
@@ -112,7 +123,7 @@ fn connections_fail_only_until_the_damage_is_repaired() {
             repairs.push(repaired - damaged);
             std::thread::sleep(2 * PATIENCE);
         }
-        done.store(true, Ordering::Relaxed);
+        drop(ends);
         repairs.sort_unstable();
         let (middle, longest) = (repairs[repairs.len() / 2], repairs[repairs.len() - 1]);
         for (made, failed) in clients.into_iter().map(|client| client.join().unwrap()) {
