@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::answer::Manner;
+use crate::client::Client;
 use crate::config::{self, Search};
-use crate::server::Client;
 use crate::wire::{CLASS_IN, Copier, Message, Name, Query, Record, Reply, Section, flag, kind};
 use crate::zone::View;
 

@@ -4,7 +4,6 @@ mod health;
 mod https;
 mod id;
 mod meters;
-mod question;
 mod race;
 mod resolv;
 mod stream;
@@ -25,7 +24,6 @@ use crate::config::{self, Forward, Policy, UpstreamAddress};
 use crate::wire::Name;
 
 pub(crate) use meters::Meters;
-pub(crate) use question::{Manner, Question};
 pub(crate) use upstream::Upstream;
 
 use upstream::Way;

@@ -7,16 +7,15 @@ use service::Event;
 use service::manifest::Objects;
 use tokio::runtime::Runtime;
 
+use crate::cache::Entry;
+use crate::client::{Client, Transport};
 use crate::config::Config;
-use crate::forward::Question;
 use crate::hosts::Hosts;
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
-use crate::outside::{self, Entry};
-use crate::server::chain::{Chain, Parts};
-use crate::server::plan::{self, Next, Plan};
-use crate::server::{Client, Transport};
-use crate::wire::{Copier, Message, Name, Query, Record, Reply, Section};
+use crate::plan::{self, Chain, Next, Parts, Plan};
+use crate::recursion::{self, Recursion};
+use crate::wire::{Copier, Message, Name, Query, Question, Record, Reply, Section};
 use crate::zone::{Table, View};
 
 /// A server that is handed packets.
@@ -44,12 +43,12 @@ impl Server {
             block.plugins.kubernetes.as_ref().map(|kubernetes| View::new(table, kubernetes, servers));
         let hosts = block.plugins.hosts.clone().map(|hosts| Arc::new(Hosts::new(hosts).expect("its lines")));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
-        let outside = {
+        let recursion = {
             let _tasks_belong_to = runtime.enter();
-            let setup = outside::Setup::of(&block.plugins, &[], "dns://:53");
-            outside::Outside::new(setup, &outside::Meters::new(&Metrics::new()), &outside::Loops::default())
+            let setup = recursion::Setup::of(&block.plugins, &[], "dns://:53");
+            Recursion::new(setup, &recursion::Meters::new(&Metrics::new()), &recursion::Loops::default())
         };
-        let chain = Arc::new(Chain::new(&block.plugins, Parts { cluster, imports: None, hosts }, outside));
+        let chain = Arc::new(Chain::new(&block.plugins, Parts { cluster, imports: None, hosts }, recursion));
         let entries = block.served.iter().map(|served| plan::Entry {
             zone: served.zone.clone(),
             chain: chain.clone(),

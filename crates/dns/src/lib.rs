@@ -13,6 +13,8 @@
 
 mod answer;
 mod autopath;
+mod cache;
+mod client;
 mod config;
 mod corefile;
 mod error;
@@ -25,8 +27,9 @@ mod limits;
 mod log;
 mod metrics;
 mod names;
-mod outside;
+mod plan;
 mod rate;
+mod recursion;
 mod rewrite;
 mod run;
 mod server;

@@ -6,8 +6,8 @@ mod lines;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::Client;
 use crate::config::{Log, LogClass};
-use crate::server::Client;
 use crate::wire::{Message, Query, rcode};
 
 pub(crate) use lines::Lines;

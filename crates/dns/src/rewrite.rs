@@ -133,7 +133,7 @@ impl Rewrites {
         let read =
             Message::read(out).and_then(|message| Ok((message.rcode(), message.flags(), message.records()?)));
         let Ok((code, flags, mut records)) = read else {
-            return crate::server::plan::fail(query, crate::wire::rcode::SERVFAIL, out);
+            return Reply::failure(query, crate::wire::rcode::SERVFAIL, out);
         };
         if let Some(Alias { place, target, followed }) = alias {
             let rest = records.split_off(place + 1);

@@ -1,15 +1,19 @@
 //! DNS messages as bytes (RFC 1035, RFC 6891).
 
 mod copy;
+mod framing;
 mod message;
 mod name;
 mod query;
+mod question;
 mod reply;
 
 pub(crate) use copy::Copier;
+pub(crate) use framing::{put_message, read_message};
 pub(crate) use message::{Message, Record, names_inside};
 pub(crate) use name::Name;
 pub(crate) use query::{Edns, Query, Reject};
+pub(crate) use question::{QueryFlags, Question};
 pub(crate) use reply::{LAST_POINTED, Reply, Section, pointer};
 
 /// Bytes of a message header.

@@ -11,8 +11,8 @@ use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::health::State;
 use super::upstream::suspect;
-use super::{Forwarder, Question, Upstream};
-use crate::wire::{Message, rcode};
+use super::{Forwarder, Upstream};
+use crate::wire::{Message, Question, rcode};
 
 /// How long a query may take in all: less than the 5 s after which stub resolvers ask again.
 const ALTOGETHER: Duration = Duration::from_secs(4);

@@ -9,7 +9,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::server::tcp::{put_message, read_message};
+use crate::wire::{put_message, read_message};
 
 /// How many queries may wait on one connection.
 const MOST_WAITING: usize = 1024;

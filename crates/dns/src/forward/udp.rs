@@ -5,9 +5,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
-use super::Question;
 use super::id::Ids;
-use crate::wire::{LARGEST_UDP, Message};
+use crate::wire::{LARGEST_UDP, Message, Question};
 
 /// Room for a reply, more than is ever asked for; what is longer is not whole.
 const REPLY: usize = LARGEST_UDP + 1;

@@ -15,9 +15,9 @@ use super::health::{Health, State};
 use super::id::Ids;
 use super::meters::{Meters, PROXY};
 use super::udp::{local, reply_to};
-use super::{Question, https, stream, tls, udp};
+use super::{https, stream, tls, udp};
 use crate::config::Forward;
-use crate::wire::{Message, kind, rcode};
+use crate::wire::{Message, Question, kind, rcode};
 
 /// How long a probe may take.
 const PROBE: Duration = Duration::from_secs(1);

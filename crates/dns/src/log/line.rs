@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::Answered;
-use crate::server::Transport;
+use crate::client::Transport;
 use crate::wire::{LARGEST_TCP, Message, PLAIN_UDP, Query, class, flag, kind, rcode};
 
 /// The flags of a reply, in the order in which they are told.

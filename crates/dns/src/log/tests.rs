@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use super::*;
+use crate::client::Transport;
 use crate::config::Config;
-use crate::server::Transport;
 use crate::wire::{CLASS_IN, HEADER, Name, Reply, Section, flag, kind, pointer};
 
 fn logger(lines: &str) -> (Logger, Receiver<String>) {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use crate::server::Transport;
+use crate::client::Transport;
 use crate::wire::{kind, rcode};
 
 /// The types of questions that are told apart; the last one stands for all others.

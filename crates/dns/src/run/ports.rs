@@ -14,10 +14,9 @@ use crate::hosts::Hosts;
 use crate::interfaces;
 use crate::log::{Lines, Logger};
 use crate::metrics::{Counts, Metrics};
-use crate::outside::{self, Outside};
+use crate::plan::{Chain, Entry, Parts, Plan, Shared};
+use crate::recursion::{self, Recursion};
 use crate::server::certificate;
-use crate::server::chain::{Chain, Parts};
-use crate::server::plan::{Entry, Plan, Shared};
 use crate::server::sockets::{self, Open, Sockets};
 use crate::server::tcp;
 use crate::server::udp::Worker;
@@ -39,9 +38,9 @@ pub(super) struct Ports {
     refresh: Vec<Task>,
     metrics: Metrics,
     /// What is asked of others, and what they said; it goes on under a new configuration that says the same of it.
-    outsides: Vec<Outside>,
-    meters: outside::Meters,
-    loops: outside::Loops,
+    recursions: Vec<Recursion>,
+    meters: recursion::Meters,
+    loops: recursion::Loops,
     /// Where queries are logged, once any are.
     lines: Option<Arc<Lines>>,
     /// How many threads have a number.
@@ -66,7 +65,7 @@ type Ready = (Arc<Plan>, Option<Arc<rustls::ServerConfig>>);
 struct Next {
     plans: BTreeMap<Port, Answers>,
     refresh: Vec<Task>,
-    outsides: Vec<Outside>,
+    recursions: Vec<Recursion>,
 }
 
 /// What answers on a port.
@@ -101,10 +100,10 @@ impl Ports {
             waiting: sockets.open,
             fixed: sockets.fixed,
             refresh: Vec::new(),
-            meters: outside::Meters::new(&metrics),
+            meters: recursion::Meters::new(&metrics),
             metrics,
-            outsides: Vec::new(),
-            loops: outside::Loops::default(),
+            recursions: Vec::new(),
+            loops: recursion::Loops::default(),
             lines: None,
             threads: 0,
         }
@@ -148,9 +147,9 @@ impl Ports {
             self.metrics.enable(server, zone, directives);
         }
         self.refresh = next.refresh;
-        let before = std::mem::replace(&mut self.outsides, next.outsides);
-        let new = self.outsides.iter().filter(|outside| !before.iter().any(|known| known.is(outside)));
-        new.for_each(Outside::look_for_loops);
+        let before = std::mem::replace(&mut self.recursions, next.recursions);
+        let new = self.recursions.iter().filter(|recursion| !before.iter().any(|known| known.is(recursion)));
+        new.for_each(Recursion::look_for_loops);
         Ok(())
     }
 
@@ -222,21 +221,21 @@ impl Ports {
                 Some(hosts)
             }
         };
-        Ok(Chain::new(plugins, Parts { cluster, imports, hosts }, self.outside(block, own, next)))
+        Ok(Chain::new(plugins, Parts { cluster, imports, hosts }, self.recursion(block, own, next)))
     }
 
     /// What a block asks of others: that of before if nothing of it has changed.
-    fn outside(&self, block: &Block, own: &[SocketAddr], next: &mut Next) -> Outside {
+    fn recursion(&self, block: &Block, own: &[SocketAddr], next: &mut Next) -> Recursion {
         let server =
             block.served.first().map(|served| format!("{}://:{}", served.listen.scheme(), served.port));
         // All addresses of another network namespace are not those of this one.
         let here = |address: &&SocketAddr| !self.fixed || !address.ip().is_unspecified();
         let own: Vec<_> = own.iter().filter(here).copied().collect();
-        let setup = outside::Setup::of(&block.plugins, &own, &server.unwrap_or_default());
-        let known = self.outsides.iter().find(|outside| outside.is_of(&setup)).cloned();
-        let outside = known.unwrap_or_else(|| Outside::new(setup, &self.meters, &self.loops));
-        next.outsides.push(outside.clone());
-        outside
+        let setup = recursion::Setup::of(&block.plugins, &own, &server.unwrap_or_default());
+        let known = self.recursions.iter().find(|recursion| recursion.is_of(&setup)).cloned();
+        let recursion = known.unwrap_or_else(|| Recursion::new(setup, &self.meters, &self.loops));
+        next.recursions.push(recursion.clone());
+        recursion
     }
 }
 

@@ -16,8 +16,8 @@ use hyper_util::server::conn::auto::Builder;
 use pages::Seat;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Client;
-use super::plan::{Next, Shared};
+use crate::client::Client;
+use crate::plan::{Next, Shared};
 use crate::wire::{LARGEST_TCP, Message};
 
 /// The one path that queries have.

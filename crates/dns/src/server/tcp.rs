@@ -7,17 +7,18 @@ use std::time::{Duration, Instant};
 
 use pages::{Seat, Seats};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::plan::{Next, Shared};
-use super::{Client, Transport};
+use crate::client::{Client, Transport};
 use crate::config::Listen;
+use crate::plan::{Next, Shared};
 use crate::rate::Rate;
+use crate::wire::{put_message, read_message};
 
 /// How many connections a listener serves at a time.
 const CONNECTIONS: usize = 1024;
@@ -202,33 +203,12 @@ async fn write_replies(
     Ok(())
 }
 
-/// Reads a message with its length in front (RFC 1035, 4.2.2). False if the connection ends before it.
-pub(crate) async fn read_message(
-    stream: &mut (impl AsyncReadExt + Unpin),
-    packet: &mut Vec<u8>,
-) -> io::Result<bool> {
-    let length = match stream.read_u16().await {
-        Ok(length) => length,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    packet.resize(usize::from(length), 0);
-    stream.read_exact(packet).await?;
-    Ok(true)
-}
-
-/// Appends a message with its length in front.
-pub(crate) fn put_message(message: &[u8], bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(&(message.len() as u16).to_be_bytes());
-    bytes.extend_from_slice(message);
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::super::plan::Plan;
     use super::*;
+    use crate::plan::Plan;
 
     /// RFC 7766, 6.2.3.
     #[tokio::test]

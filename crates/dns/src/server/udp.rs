@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
-use super::plan::{Next, Outcome, Shared};
-use super::{Client, Transport};
+use crate::client::{Client, Transport};
+use crate::plan::{Next, Outcome, Shared};
 use crate::sys::{BATCH, Batch, Origin};
 
 /// How long to wait when the socket cannot be read, so as not to turn in circles.

@@ -1,6 +1,6 @@
 //! Replies as they are written.
 
-use super::{Edns, HEADER, Query, flag};
+use super::{Edns, HEADER, PLAIN_UDP, Query, flag};
 
 /// The last place a compression pointer can lead to.
 pub(crate) const LAST_POINTED: usize = 0x3FFF;
@@ -52,6 +52,11 @@ impl<'a> Reply<'a> {
         out.extend_from_slice(&id.to_be_bytes());
         out.extend_from_slice(&flags.to_be_bytes());
         out.extend_from_slice(&[0; HEADER - 4]);
+    }
+
+    /// Writes a reply without records, whose response code says why.
+    pub(crate) fn failure(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) {
+        Reply::to(query, PLAIN_UDP, out).finish(rcode);
     }
 
     /// Whether something asked for did not fit.

@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::scene::{Scene, query, with_opt};
-use crate::server::plan::Next;
-use crate::server::{Client, Transport};
+use crate::client::{Client, Transport};
+use crate::plan::Next;
 use crate::sys::allocations;
 use crate::wire::kind;
 

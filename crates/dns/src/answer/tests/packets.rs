@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::scene::{Scene, query, read, with_opt};
-use crate::server::Transport;
-use crate::server::plan::Next;
+use crate::client::Transport;
+use crate::plan::Next;
 use crate::wire::{HEADER, LARGEST_UDP, Message, kind};
 
 fn scene() -> Scene {

@@ -4,8 +4,8 @@ use serde_json::json;
 
 use super::scene::{Scene, query, read, with_opt};
 use crate::answer::{Outside, Step};
-use crate::server::Transport;
-use crate::server::plan::Next;
+use crate::client::Transport;
+use crate::plan::Next;
 use crate::wire::{Record, flag, kind};
 
 const NAME: &str = "db.default.svc.cluster.local";

@@ -9,13 +9,12 @@ use service::Event;
 use service::objects::Namespace;
 
 use crate::answer::{Manner, Outside, Step, answer};
+use crate::client::{Client, Transport};
 use crate::config::{Config, Kubernetes, Plugins};
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
-use crate::outside;
-use crate::server::chain::{Chain, Parts};
-use crate::server::plan::{Entry, Next, Plan};
-use crate::server::{Client, Transport};
+use crate::plan::{Chain, Entry, Next, Parts, Plan};
+use crate::recursion::{self, Recursion};
 use crate::wire::{HEADER, Name, Query, kind};
 use crate::zone::{Table, View};
 
@@ -41,10 +40,10 @@ impl Scene {
         change(plugins.kubernetes.as_mut().unwrap());
         let table = Arc::new(Table::new());
         let cluster = Some(view(&table, &plugins));
-        let meters = outside::Meters::new(&Metrics::new());
-        let setup = outside::Setup::of(&plugins, &[], "dns://:53");
-        let outside = outside::Outside::new(setup, &meters, &outside::Loops::default());
-        let chain = Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside);
+        let meters = recursion::Meters::new(&Metrics::new());
+        let setup = recursion::Setup::of(&plugins, &[], "dns://:53");
+        let recursion = Recursion::new(setup, &meters, &recursion::Loops::default());
+        let chain = Chain::new(&plugins, Parts { cluster, ..Parts::default() }, recursion);
         let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None, log: None };
         let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }

@@ -1,10 +1,9 @@
 //! What is remembered, for how long, and what is told of it.
 
-use super::super::samples::{Sample, address, soa};
+use super::samples::{Sample, address, soa};
 use super::*;
 use crate::config::{Kept as Bounds, Prefetch, Stale as Late};
 use crate::metrics::Metrics;
-use crate::outside::Meters;
 use crate::wire::{Message, PLAIN_UDP, kind, rcode};
 
 struct Scene {

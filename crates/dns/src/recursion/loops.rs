@@ -11,8 +11,8 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::forward::{Forwarder, Question, Upstream};
-use crate::wire::{Name, Query, kind};
+use crate::forward::{Forwarder, Upstream};
+use crate::wire::{Name, Query, Question, kind};
 
 /// How long a resolver may take to answer, or a query to come back.
 const REPLY: Duration = Duration::from_secs(2);

@@ -1,7 +1,8 @@
 //! Reading replies of resolvers that may be anything.
 
-use crate::forward::Question;
-use crate::wire::{HEADER, LARGEST_TCP, Malformed, Name, Section, flag, kind, names_inside, rcode, word};
+use crate::wire::{
+    HEADER, LARGEST_TCP, Malformed, Name, Question, Section, flag, kind, names_inside, rcode, word,
+};
 
 use super::entry::{Spot, Verdict};
 

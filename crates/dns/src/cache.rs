@@ -1,5 +1,10 @@
 //! What resolvers said, remembered (`cache`).
 
+mod entry;
+mod meters;
+#[cfg(test)]
+mod samples;
+mod scan;
 mod store;
 
 use std::sync::Arc;
@@ -8,12 +13,14 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use super::entry::{Entry, Verdict};
-use super::meters::CacheMeters;
 use crate::config;
-use crate::forward::{Manner, Question};
-use crate::wire::{Name, Query};
+use crate::wire::{Name, Query, QueryFlags, Question};
+use entry::Verdict;
+use meters::CacheMeters;
 use store::{Kept, Store};
+
+pub(crate) use entry::Entry;
+pub(crate) use meters::Meters;
 
 /// The cache of a server block.
 #[derive(Debug)]
@@ -67,17 +74,17 @@ impl Cache {
         }
     }
 
-    fn key(&self, (name, kind, class): (&[u8], u16, u16), manner: Manner) -> u64 {
+    fn key(&self, (name, kind, class): (&[u8], u16, u16), flags: QueryFlags) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         hasher.write(name);
         hasher.write_u32(u32::from(kind) << 16 | u32::from(class));
-        manner.hash(&mut hasher);
+        flags.hash(&mut hasher);
         hasher.finish()
     }
 
     fn key_of(&self, question: &Question) -> u64 {
         let name = &question.wire()[..question.wire().len() - 4];
-        self.key((name, question.kind(), question.class()), question.manner())
+        self.key((name, question.kind(), question.class()), question.flags())
     }
 
     fn covers(&self, name: &Name) -> bool {
@@ -96,7 +103,7 @@ impl Cache {
         if !self.covers(&query.name) {
             return Hit::Miss;
         }
-        let key = self.key((query.name.wire(), query.kind, query.class), Manner::of(query));
+        let key = self.key((query.name.wire(), query.kind, query.class), QueryFlags::of(query));
         let known = |kept: &&Kept| kept.entry.question.is_that_of(query);
         let tell = |choice, out| self.tell(choice, (query, limit), now, stale, out);
         let success = self.success.read();

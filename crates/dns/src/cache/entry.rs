@@ -1,7 +1,6 @@
 //! What resolvers said, ready to be said again.
 
-use crate::forward::Question;
-use crate::wire::{Edns, HEADER, Message, Query, flag, rcode};
+use crate::wire::{Edns, HEADER, Message, Query, Question, flag, rcode};
 
 use super::scan::{Flaw, REFUSAL, Scan};
 

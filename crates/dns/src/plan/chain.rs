@@ -3,15 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::plan::{Plan, fail, inside};
-use super::{Client, Transport};
+use super::Plan;
 use crate::answer::{self, Manner, Outside as Chased, answer};
 use crate::autopath::Autopath;
+use crate::client::{Client, Transport};
 use crate::config::{Plugins, Transfer};
 use crate::hosts::Hosts;
 use crate::limits::{Limits, Verdict};
 use crate::metrics::Plugin;
-use crate::outside::Outside;
+use crate::recursion::Recursion;
 use crate::rewrite::Rewrites;
 use crate::template::Templates;
 use crate::wire::{CLASS_IN, LARGEST_UDP, Message, Query, Reply, Section, flag, kind, rcode};
@@ -31,7 +31,7 @@ pub(crate) struct Chain {
     hosts: Option<Arc<Hosts>>,
     cluster: Option<View>,
     imports: Option<View>,
-    outside: Outside,
+    recursion: Recursion,
 }
 
 /// What the parts that know have to say.
@@ -62,7 +62,7 @@ pub(crate) struct Parts {
 
 impl Chain {
     /// The server block of a configuration.
-    pub(crate) fn new(plugins: &Plugins, parts: Parts, outside: Outside) -> Self {
+    pub(crate) fn new(plugins: &Plugins, parts: Parts, recursion: Recursion) -> Self {
         let search = plugins.autopath.as_ref();
         Self {
             buffer: plugins.buffer.map_or(LARGEST_UDP, usize::from),
@@ -75,7 +75,7 @@ impl Chain {
             hosts: parts.hosts,
             cluster: parts.cluster,
             imports: parts.imports,
-            outside,
+            recursion,
         }
     }
 
@@ -145,13 +145,13 @@ impl Chain {
                 answer::Step::Foreign => {}
             }
         }
-        if self.outside.cached(query, limit, out) {
+        if self.recursion.cached(query, limit, out) {
             return Step::Reply(Plugin::Cache);
         }
-        if self.outside.takes(&query.name) {
+        if self.recursion.takes(&query.name) {
             return Step::Foreign;
         }
-        fail(query, rcode::REFUSED, out);
+        Reply::failure(query, rcode::REFUSED, out);
         Step::Reply(Plugin::None)
     }
 
@@ -177,18 +177,18 @@ impl Chain {
         depth: usize,
     ) {
         if let Some(rewritten) = self.rewrites.question(query) {
-            let Ok(rewritten) = rewritten else { return fail(query, rcode::SERVFAIL, out) };
+            let Ok(rewritten) = rewritten else { return Reply::failure(query, rcode::SERVFAIL, out) };
             let packet = query.with_question(&rewritten.name, rewritten.kind, rewritten.class);
             // The rules of the new name's own block follow, which is this one more often than not.
             match Query::decode(&packet) {
-                Ok(inner) => self.search(plan, &inner, inside(client), out, depth).await,
-                Err(_) => return fail(query, rcode::SERVFAIL, out),
+                Ok(inner) => self.search(plan, &inner, client.internal(), out, depth).await,
+                Err(_) => return Reply::failure(query, rcode::SERVFAIL, out),
             }
             let mut alias = self.rewrites.alias(&rewritten, out);
             if let Some(alias) = &mut alias {
                 let mut found = Vec::new();
                 let packet = Query::packet(alias.target.wire(), rewritten.kind, CLASS_IN);
-                plan.finish_at(&packet, inside(client), &mut found, depth + 1).await;
+                plan.finish_at(&packet, client.internal(), &mut found, depth + 1).await;
                 let records = Message::read(&found).and_then(Message::records).unwrap_or_default();
                 let answers = records.into_iter().filter(|(section, _)| *section == Section::Answer);
                 alias.followed = answers.map(|(_, record)| record).collect();
@@ -205,7 +205,7 @@ impl Chain {
         for name in names.into_iter().flatten() {
             let packet = query.with_question(&name, query.kind, query.class);
             let Ok(inner) = Query::decode(&packet) else { continue };
-            self.ask(plan, &inner, inside(client), out, depth).await;
+            self.ask(plan, &inner, client.internal(), out, depth).await;
             if Message::read(out).is_ok_and(|message| message.rcode() == rcode::NOERROR) {
                 let limit = self.limit(query, client);
                 if crate::autopath::lead_to(query, &name, self.manner, limit, out) {
@@ -222,14 +222,14 @@ impl Chain {
         let target = match self.step(query, client, Chased::Unasked, out) {
             Step::Reply(_) | Step::Silence | Step::Later => return,
             Step::Foreign => {
-                return self.outside.ask(query, self.limit(query, client), out).await;
+                return self.recursion.ask(query, self.limit(query, client), out).await;
             }
             Step::Resolve(target) => target,
         };
         // The target may be in another block, or rewritten.
         let mut resolved = Vec::new();
         let packet = Query::packet(&target, query.kind, CLASS_IN);
-        plan.finish_at(&packet, inside(client), &mut resolved, depth + 1).await;
+        plan.finish_at(&packet, client.internal(), &mut resolved, depth + 1).await;
         let chased = Message::read(&resolved).ok().and_then(|message| message.chain(&target));
         let chased = match &chased {
             Some((records, rcode)) => Chased::Resolved { name: &target, records, rcode: *rcode },
@@ -237,7 +237,7 @@ impl Chain {
         };
         // The Service may be another one by now; a target that was not asked for is left to the client.
         if !matches!(self.step(query, client, chased, out), Step::Reply(_)) {
-            fail(query, rcode::SERVFAIL, out);
+            Reply::failure(query, rcode::SERVFAIL, out);
         }
     }
 }

@@ -2,15 +2,14 @@
 
 use std::time::Instant;
 
-use crate::forward::Question;
 use crate::rate::Rate;
-use crate::wire::rcode;
+use crate::wire::{Question, rcode};
 
 /// Writes of failures, and only counts what would be too many lines.
 #[derive(Debug)]
-pub(super) struct Complaints(Rate);
+pub(super) struct FailureLog(Rate);
 
-impl Complaints {
+impl FailureLog {
     /// Nothing was written so far.
     pub(super) fn new(now: Instant) -> Self {
         Self(Rate::new(now))

@@ -2,8 +2,7 @@
 
 use super::entry::Entry;
 use super::scan::Flaw;
-use crate::forward::Question;
-use crate::wire::{CLASS_IN, Edns, HEADER, Name, Query, Section, flag, kind};
+use crate::wire::{CLASS_IN, Edns, HEADER, Name, Query, Question, Section, flag, kind};
 
 /// A reply that is being made up.
 #[derive(Clone)]

@@ -4,15 +4,9 @@
 //! which is asked once however many wait, of one upstream resolver and then another; the reply is read, checked,
 //! kept as bytes, and written to each who waits.
 
-mod cache;
-mod complaints;
-mod entry;
-mod flights;
+mod failures;
 mod loops;
-mod meters;
-#[cfg(test)]
-mod samples;
-mod scan;
+mod pending;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -21,17 +15,30 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
+use crate::cache::{self, Cache, Entry, Hit, Stale};
 use crate::config::{self, Forward, Plugins};
-use crate::forward::{Forwarder, Question};
-use crate::server::plan::fail;
-use crate::wire::{Name, Query, rcode};
+use crate::forward::{self, Forwarder};
+use crate::metrics::Metrics;
+use crate::wire::{Name, Query, Question, Reply, rcode};
 
-use cache::{Cache, Hit, Stale};
-use complaints::Complaints;
-pub(crate) use entry::Entry;
-use flights::{Flights, Landing, Outcome, Waiting};
+use failures::FailureLog;
+use pending::{PendingGuard, PendingQuestions, Resolution, Waiting};
+
 pub(crate) use loops::Loops;
-pub(crate) use meters::Meters;
+
+/// What is counted of names outside the cluster.
+#[derive(Debug, Clone)]
+pub(crate) struct Meters {
+    cache: cache::Meters,
+    forward: forward::Meters,
+}
+
+impl Meters {
+    /// Counters at zero, registered with all others.
+    pub(crate) fn new(metrics: &Metrics) -> Self {
+        Self { cache: cache::Meters::new(metrics), forward: forward::Meters::new(metrics) }
+    }
+}
 
 /// What a server block says of names that are not the cluster's.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,21 +68,21 @@ impl Setup {
 
 /// Whom to ask for names that are not the cluster's, and what they said.
 #[derive(Debug, Clone)]
-pub(crate) struct Outside(Arc<Inner>);
+pub(crate) struct Recursion(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
     setup: Setup,
     forwards: Vec<Arc<Forwarder>>,
     cache: Option<Cache>,
-    flights: Arc<Flights>,
-    complaints: Option<Complaints>,
+    pending: Arc<PendingQuestions>,
+    failures: Option<FailureLog>,
     loops: Loops,
     /// Where questions are asked; `None` where there is no runtime, and then nobody is.
     tasks: Option<Handle>,
 }
 
-impl Outside {
+impl Recursion {
     /// As a setup says, with nothing in the cache.
     pub(crate) fn new(setup: Setup, meters: &Meters, loops: &Loops) -> Self {
         let tasks = Handle::try_current().ok();
@@ -85,13 +92,13 @@ impl Outside {
         let cache = setup.cache.as_ref().map(|config| {
             let zones: Vec<_> = config.zones.iter().map(ToString::to_string).collect();
             let zones = if zones.is_empty() { ".".to_owned() } else { zones.join(",") };
-            Cache::new(config, meters.of(&setup.server, &zones))
+            Cache::new(config, meters.cache.of(&setup.server, &zones))
         });
         Self(Arc::new(Inner {
             forwards: forwards.collect(),
             cache,
-            flights: Arc::default(),
-            complaints: setup.errors.then(|| Complaints::new(Instant::now())),
+            pending: Arc::default(),
+            failures: setup.errors.then(|| FailureLog::new(Instant::now())),
             loops: loops.clone(),
             tasks,
             setup,
@@ -140,16 +147,16 @@ impl Outside {
     pub(crate) async fn ask(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) {
         let inner = &self.0;
         if inner.loops.came_back(query) {
-            return fail(query, rcode::REFUSED, out);
+            return Reply::failure(query, rcode::REFUSED, out);
         }
         let question = Question::of(query);
         let forwarder = inner.forwards.iter().find(|forwarder| forwarder.takes(&query.name));
         let Some(_place) = forwarder.and_then(|forwarder| forwarder.place()) else {
-            inner.complain(&question, rcode::REFUSED, "as many queries as may be are under way");
-            return fail(query, rcode::REFUSED, out);
+            inner.log_failure(&question, rcode::REFUSED, "as many queries as may be are under way");
+            return Reply::failure(query, rcode::REFUSED, out);
         };
         let Some(mut waiting) = inner.wait_for(&question) else {
-            return fail(query, rcode::SERVFAIL, out);
+            return Reply::failure(query, rcode::SERVFAIL, out);
         };
         let late = |out: &mut Vec<u8>| {
             let cache = inner.cache.as_ref();
@@ -166,12 +173,15 @@ impl Outside {
                 return;
             }
         }
-        let outcome = waiting.wait_for(Option::is_some).await.ok().and_then(|outcome| outcome.clone());
-        match outcome {
-            Some(outcome) if outcome.answered => outcome.entry.write(query, limit, outcome.ttl, out),
+        let resolution =
+            waiting.wait_for(Option::is_some).await.ok().and_then(|resolution| resolution.clone());
+        match resolution {
+            Some(resolution) if resolution.answered => {
+                resolution.entry.write(query, limit, resolution.ttl, out);
+            }
             _ if late(out) => {}
-            Some(outcome) => outcome.entry.write(query, limit, outcome.ttl, out),
-            None => fail(query, rcode::SERVFAIL, out),
+            Some(resolution) => resolution.entry.write(query, limit, resolution.ttl, out),
+            None => Reply::failure(query, rcode::SERVFAIL, out),
         }
     }
 }
@@ -180,16 +190,16 @@ impl Inner {
     /// Sees that a question is asked, if it is not under way already; `None` if there is no way to ask.
     fn wait_for(self: &Arc<Self>, question: &Question) -> Option<Waiting> {
         let tasks = self.tasks.as_ref()?;
-        let (waiting, landing) = self.flights.join(question);
-        if let Some(landing) = landing {
-            tasks.spawn(fly(self.clone(), landing, question.clone()));
+        let (waiting, guard) = self.pending.join(question);
+        if let Some(guard) = guard {
+            tasks.spawn(resolve(self.clone(), guard, question.clone()));
         }
         Some(waiting)
     }
 
-    fn complain(&self, question: &Question, code: u16, why: &str) {
-        if let Some(complaints) = &self.complaints {
-            complaints.failed(question, code, why);
+    fn log_failure(&self, question: &Question, code: u16, why: &str) {
+        if let Some(log) = &self.failures {
+            log.failed(question, code, why);
         }
     }
 
@@ -210,7 +220,7 @@ impl Inner {
                 Ok(entry) if forwarder.passes_on(entry.rcode()) && place + 1 < taking.len() => {}
                 Ok(entry) => return Arc::new(entry),
                 Err(why) => {
-                    self.complain(question, rcode::SERVFAIL, &why);
+                    self.log_failure(question, rcode::SERVFAIL, &why);
                     break;
                 }
             }
@@ -220,9 +230,9 @@ impl Inner {
 }
 
 /// Asks a question and tells all who wait.
-async fn fly(inner: Arc<Inner>, landing: Landing, question: Question) {
+async fn resolve(inner: Arc<Inner>, guard: PendingGuard, question: Question) {
     let entry = inner.resolve(&question).await;
     let ttl = inner.cache.as_ref().and_then(|cache| cache.keep(&entry, Instant::now()));
     let answered = matches!(entry.rcode(), rcode::NOERROR | rcode::NXDOMAIN);
-    landing.land(Outcome { entry, ttl, answered });
+    guard.publish(Resolution { entry, ttl, answered });
 }

@@ -2,14 +2,11 @@
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
-use crate::forward;
 use crate::metrics::{Metrics, well_formed};
 
 /// What is counted of names outside the cluster, under CoreDNS' names, by server.
 #[derive(Debug, Clone)]
 pub(crate) struct Meters {
-    /// What is counted of resolvers.
-    pub(crate) forward: forward::Meters,
     requests: IntCounterVec,
     hits: IntCounterVec,
     misses: IntCounterVec,
@@ -61,7 +58,6 @@ impl Meters {
         let entries = well_formed(IntGaugeVec::new(entries, BY_TYPE));
         metrics.register(entries.clone());
         Self {
-            forward: forward::Meters::new(metrics),
             requests: counter("coredns_cache_requests_total", "Queries that the cache was asked.", EACH),
             hits: counter("coredns_cache_hits_total", "Queries that the cache answered.", BY_TYPE),
             misses: counter("coredns_cache_misses_total", "Queries that it could not answer.", EACH),
@@ -74,7 +70,7 @@ impl Meters {
     }
 
     /// Those of the cache of a server for some zones.
-    pub(super) fn of(&self, server: &str, zones: &str) -> CacheMeters {
+    pub(crate) fn of(&self, server: &str, zones: &str) -> CacheMeters {
         let each = |vector: &IntCounterVec| vector.with_label_values(&[server, zones, ""]);
         let typed = |vector: &IntCounterVec, kind: &str| vector.with_label_values(&[server, kind, zones, ""]);
         let entries = |kind: &str| self.entries.with_label_values(&[server, kind, zones, ""]);

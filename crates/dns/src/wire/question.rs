@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::wire::{CLASS_IN, Edns, HEADER, Name, Query, flag, kind};
+use super::{CLASS_IN, Edns, HEADER, Name, Query, flag, kind};
 
 /// What is asked, as far as the answer depends on it: the name in lower case, type, class, and the flags that
 /// resolvers heed.
@@ -10,22 +10,22 @@ use crate::wire::{CLASS_IN, Edns, HEADER, Name, Query, flag, kind};
 pub(crate) struct Question {
     /// Name, type and class as a message carries them.
     wire: Box<[u8]>,
-    manner: Manner,
+    flags: QueryFlags,
 }
 
 /// The flags that resolvers heed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Manner {
+pub(crate) struct QueryFlags {
     /// RD and CD, where they are in a header.
-    flags: u16,
+    header: u16,
     dnssec_ok: bool,
 }
 
-impl Manner {
+impl QueryFlags {
     /// That of a client.
     pub(crate) fn of(query: &Query<'_>) -> Self {
         let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
-        Self { flags: query.flags & (flag::RD | flag::CD), dnssec_ok }
+        Self { header: query.flags & (flag::RD | flag::CD), dnssec_ok }
     }
 }
 
@@ -33,14 +33,14 @@ impl Question {
     /// That of a client.
     pub(crate) fn of(query: &Query<'_>) -> Self {
         let parts = [query.name.wire(), &query.kind.to_be_bytes(), &query.class.to_be_bytes()];
-        Self { wire: parts.concat().into(), manner: Manner::of(query) }
+        Self { wire: parts.concat().into(), flags: QueryFlags::of(query) }
     }
 
     /// A question of our own.
     pub(crate) fn new(name: &Name, kind: u16, recursion: bool) -> Self {
         let wire = [name.wire(), &kind.to_be_bytes(), &CLASS_IN.to_be_bytes()].concat().into();
-        let flags = if recursion { flag::RD } else { 0 };
-        Self { wire, manner: Manner { flags, dnssec_ok: false } }
+        let header = if recursion { flag::RD } else { 0 };
+        Self { wire, flags: QueryFlags { header, dnssec_ok: false } }
     }
 
     /// Whether a client asks exactly this.
@@ -49,7 +49,7 @@ impl Question {
         name == query.name.wire()
             && rest[..2] == query.kind.to_be_bytes()
             && rest[2..] == query.class.to_be_bytes()
-            && self.manner == Manner::of(query)
+            && self.flags == QueryFlags::of(query)
     }
 
     /// Name, type and class as a message carries them, in lower case.
@@ -58,8 +58,8 @@ impl Question {
     }
 
     /// The flags that resolvers heed.
-    pub(crate) fn manner(&self) -> Manner {
-        self.manner
+    pub(crate) fn flags(&self) -> QueryFlags {
+        self.flags
     }
 
     /// The name asked for.
@@ -84,14 +84,14 @@ impl Question {
     /// that ask for it and those that do not; EDNS is told in our own terms, as it goes from hop to hop
     /// (RFC 6891, 6.2.6).
     pub(crate) fn packet(&self, id: u16, edns: bool) -> Vec<u8> {
-        let flags = self.manner.flags | flag::AD;
+        let flags = self.flags.header | flag::AD;
         let mut packet = Vec::with_capacity(HEADER + self.wire.len() + 11);
         for word in [id, flags, 1, 0, 0, u16::from(edns)] {
             packet.extend_from_slice(&word.to_be_bytes());
         }
         packet.extend_from_slice(&self.wire);
         if edns {
-            packet.extend_from_slice(&Edns::ours(self.manner.dnssec_ok).record(0));
+            packet.extend_from_slice(&Edns::ours(self.flags.dnssec_ok).record(0));
         }
         packet
     }

@@ -1,14 +1,20 @@
 //! Which server block answers a query that came in by one port.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+mod chain;
+mod shared;
+
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::chain::{Chain, Step};
-use super::{Client, Transport};
+use crate::client::Client;
 use crate::log::{Answered, Logger};
 use crate::metrics::{Counted, Counts, Plugin};
 use crate::wire::{Name, Query, Reject, Reply, rcode};
+
+use chain::Step;
+
+pub(crate) use chain::{Chain, Parts};
+pub(crate) use shared::Shared;
 
 /// The server blocks of one port, those with longer zones first.
 #[derive(Debug)]
@@ -85,7 +91,7 @@ impl Plan {
         let entry = self.entry(&query.name);
         let (next, plugin) = match entry.map(|at| self.blocks[at].chain.begin(&query, client, out)) {
             None => {
-                fail(&query, rcode::REFUSED, out);
+                Reply::failure(&query, rcode::REFUSED, out);
                 (Next::Reply, Plugin::None)
             }
             Some(Step::Reply(plugin)) => (Next::Reply, plugin),
@@ -144,48 +150,8 @@ impl Plan {
         let Ok(query) = Query::decode(packet) else { return };
         match self.chain(&query.name) {
             Some(chain) if depth < DEEPEST => Box::pin(chain.finish(self, &query, client, out, depth)).await,
-            Some(_) => fail(&query, rcode::SERVFAIL, out),
-            None => fail(&query, rcode::REFUSED, out),
+            Some(_) => Reply::failure(&query, rcode::SERVFAIL, out),
+            None => Reply::failure(&query, rcode::REFUSED, out),
         }
     }
-}
-
-/// Writes a reply without records.
-pub(crate) fn fail(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) {
-    Reply::to(query, crate::wire::PLAIN_UDP, out).finish(rcode);
-}
-
-/// A plan that can be exchanged while sockets answer from it.
-#[derive(Debug)]
-pub(crate) struct Shared {
-    plan: RwLock<Arc<Plan>>,
-    generation: AtomicU64,
-}
-
-impl Shared {
-    /// Begins with a plan.
-    pub(crate) fn new(plan: Arc<Plan>) -> Self {
-        Self { plan: RwLock::new(plan), generation: AtomicU64::new(0) }
-    }
-
-    /// Has queries that come from now on answered by another plan.
-    pub(crate) fn exchange(&self, plan: Arc<Plan>) {
-        *self.plan.write().unwrap_or_else(PoisonError::into_inner) = plan;
-        self.generation.fetch_add(1, Ordering::Release);
-    }
-
-    /// The plan of now.
-    pub(crate) fn plan(&self) -> Arc<Plan> {
-        self.plan.read().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Which plan it is; grows with each exchange.
-    pub(crate) fn generation(&self) -> u64 {
-        self.generation.load(Ordering::Acquire)
-    }
-}
-
-/// A client of the server itself, for questions that a reply leads to.
-pub(crate) fn inside(client: Client) -> Client {
-    Client { transport: Transport::Tcp, ..client }
 }

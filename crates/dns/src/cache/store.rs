@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use papaya::{HashMap, LocalGuard};
 
-use crate::outside::entry::Entry;
+use super::entry::Entry;
 
 /// How many bytes the replies of a store take at most, for each that it may hold; more than nearly all do.
 const BYTES_EACH: usize = 1024;
