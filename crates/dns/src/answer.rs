@@ -16,20 +16,21 @@ const LONGEST_CHAIN: usize = 10;
 
 /// What the cluster has to say to a query.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Step {
-    /// The reply that was written.
-    Reply,
-    /// Nothing: the name is not the cluster's.
+pub(crate) enum ClusterAnswer {
+    /// The reply was written.
+    Written,
+    /// Nothing was written: the name is not the cluster's.
     Foreign,
-    /// The addresses of this name, in wire form, must be asked for; answer once more with them.
-    Resolve(Box<[u8]>),
+    /// The name is an alias of this name outside the cluster, in wire form. Its addresses must be asked for, and then
+    /// the query answered once more with them.
+    NeedsTarget(Box<[u8]>),
 }
 
 /// What is known of the name outside the cluster that an alias leads to.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Outside<'a> {
+pub(crate) enum AliasTarget<'a> {
     /// Nothing yet; it may be asked for.
-    Unasked,
+    NotAsked,
     /// Nothing, and there is nobody to ask or nobody answered.
     Unknown,
     /// What an upstream resolver says.
@@ -45,7 +46,7 @@ pub(crate) enum Outside<'a> {
 
 /// How replies are made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Manner {
+pub(crate) struct ReplyOptions {
     /// Whether names outside the cluster can be asked here too.
     pub(crate) recursion: bool,
     /// Whether addresses come in another order each time.
@@ -58,36 +59,36 @@ pub(crate) fn answer(
     view: &View,
     query: &Query<'_>,
     limit: usize,
-    outside: Outside<'_>,
-    manner: Manner,
+    external: AliasTarget<'_>,
+    options: ReplyOptions,
     out: &mut Vec<u8>,
-) -> Step {
-    let Some(within) = view.zone_of(&query.name) else { return Step::Foreign };
+) -> ClusterAnswer {
+    let Some(within) = view.zone_of(&query.name) else { return ClusterAnswer::Foreign };
     let reading = view.read();
-    let available = if manner.recursion { flag::RA } else { 0 };
+    let available = if options.recursion { flag::RA } else { 0 };
     let mut reply = Reply::to(query, limit, out);
     reply.set(available);
     if !view.table().synced() {
         reply.finish(rcode::SERVFAIL);
-        return Step::Reply;
+        return ClusterAnswer::Written;
     }
     reply.set(flag::AA);
-    let turn = if manner.balance { usize::from(query.id) } else { 0 };
+    let turn = if options.balance { usize::from(query.id) } else { 0 };
     let follower = Follower { view, reading: &reading, turn };
-    match follower.follow((&query.name, within), query.kind, outside, &mut reply) {
+    match follower.follow((&query.name, within), query.kind, external, &mut reply) {
         Ok(Some(rcode::SERVFAIL)) => {
             // Aliases that lead nowhere are of no use to anyone, and a circle of them would be told again and again.
             let mut reply = Reply::to(query, limit, out);
             reply.set(available | flag::AA);
             reply.finish(rcode::SERVFAIL);
-            Step::Reply
+            ClusterAnswer::Written
         }
         Ok(Some(code)) => {
             reply.finish(code);
-            Step::Reply
+            ClusterAnswer::Written
         }
-        Ok(None) => Step::Foreign,
-        Err(target) => Step::Resolve(target),
+        Ok(None) => ClusterAnswer::Foreign,
+        Err(target) => ClusterAnswer::NeedsTarget(target),
     }
 }
 
@@ -109,7 +110,7 @@ impl Follower<'_> {
         self,
         (asked, within): (&Name, Within<'_>),
         kind: u16,
-        outside: Outside<'_>,
+        external: AliasTarget<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<Option<u16>, Box<[u8]>> {
         let (mut alias, mut at) = (None, HEADER);
@@ -131,7 +132,7 @@ impl Follower<'_> {
             if matches!(self.view.find(self.reading, &next.0).found, Found::Foreign) {
                 let mut copier = Copier::new(reply, asked);
                 copier.learn(target, next.1);
-                return resolved(target, outside, &mut copier).map(Some);
+                return resolved(target, external, &mut copier).map(Some);
             }
             (alias, at) = (Some(next.0), next.1);
         }
@@ -140,16 +141,16 @@ impl Follower<'_> {
 }
 
 /// Completes a chain that leads outside the cluster. The alias stands even when nobody can say where to.
-fn resolved(target: &[u8], outside: Outside<'_>, copier: &mut Copier<'_, '_>) -> Result<u16, Box<[u8]>> {
-    match outside {
-        Outside::Unasked => Err(target.into()),
-        Outside::Resolved { name, records, rcode } if name == target => {
+fn resolved(target: &[u8], external: AliasTarget<'_>, copier: &mut Copier<'_, '_>) -> Result<u16, Box<[u8]>> {
+    match external {
+        AliasTarget::NotAsked => Err(target.into()),
+        AliasTarget::Resolved { name, records, rcode } if name == target => {
             for record in records {
                 copier.record(Section::Answer, record);
             }
             Ok(rcode)
         }
-        Outside::Unknown | Outside::Resolved { .. } => Ok(rcode::NOERROR),
+        AliasTarget::Unknown | AliasTarget::Resolved { .. } => Ok(rcode::NOERROR),
     }
 }
 

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use std::hash::{BuildHasher, Hash, Hasher};
 
-use crate::config;
+use crate::plugin::cache::{CacheLimits, CacheOptions};
 use crate::wire::{Name, Query, QueryFlags, Question};
 use entry::Verdict;
 use meters::CacheMeters;
@@ -25,7 +25,7 @@ pub(crate) use meters::Meters;
 /// The cache of a server block.
 #[derive(Debug)]
 pub(crate) struct Cache {
-    config: config::Cache,
+    options: CacheOptions,
     hasher: RandomState,
     success: Store,
     denial: Store,
@@ -64,12 +64,12 @@ struct Choice<'a> {
 
 impl Cache {
     /// An empty cache.
-    pub(crate) fn new(config: &config::Cache, meters: CacheMeters) -> Self {
+    pub(crate) fn new(options: &CacheOptions, meters: CacheMeters) -> Self {
         Self {
             hasher: RandomState::default(),
-            success: Store::new(config.success.capacity),
-            denial: Store::new(config.denial.capacity),
-            config: config.clone(),
+            success: Store::new(options.success.capacity),
+            denial: Store::new(options.denial.capacity),
+            options: options.clone(),
             meters,
         }
     }
@@ -88,7 +88,7 @@ impl Cache {
     }
 
     fn covers(&self, name: &Name) -> bool {
-        self.config.zones.is_empty() || is_in(name, &self.config.zones)
+        self.options.zones.is_empty() || is_in(name, &self.options.zones)
     }
 
     /// Writes the reply to a query, if it is known. Takes no lock and no memory.
@@ -134,12 +134,12 @@ impl Cache {
         }
         let (ttl, refresh) = match kept.left(now) {
             Some(left) => {
-                let ttl = if self.config.keep_ttl { kept.life } else { left };
+                let ttl = if self.options.keep_ttl { kept.life } else { left };
                 (ttl, self.is_popular(kept, left, now))
             }
             None => {
                 self.meters.stale.inc();
-                let ttl = self.config.stale.map_or(0, |stale| stale.ttl);
+                let ttl = self.options.stale.map_or(0, |stale| stale.ttl);
                 (ttl, stale == Stale::AsConfigured && !failing)
             }
         };
@@ -163,7 +163,7 @@ impl Cache {
         // A failure is no news: what was known before it is better, and nobody is asked while it is remembered.
         let wanted = failing || stale == Stale::Welcome || self.patience() == Some(Duration::ZERO);
         let late =
-            |kept: &&Kept| wanted && self.config.stale.is_some_and(|config| kept.late(now) < config.longest);
+            |kept: &&Kept| wanted && self.options.stale.is_some_and(|stale| kept.late(now) < stale.longest);
         let exists = positive.filter(late);
         let kept = exists.or(fresh).or(negative.filter(late))?;
         Some(Choice { kept, exists: exists.is_some(), failing })
@@ -171,7 +171,7 @@ impl Cache {
 
     /// Whether a reply is worth to be fetched before its time is over.
     fn is_popular(&self, kept: &Kept, left: u32, now: Instant) -> bool {
-        self.config.prefetch.is_some_and(|prefetch| {
+        self.options.prefetch.is_some_and(|prefetch| {
             let soon = (u64::from(kept.life) * u64::from(prefetch.percentage)).div_ceil(100);
             kept.seen(now, prefetch.pause) >= prefetch.amount && u64::from(left) <= soon
         })
@@ -195,7 +195,7 @@ impl Cache {
 
     /// How long a query may wait while there is a reply whose time is over; `None` is until resolvers fail.
     pub(crate) fn patience(&self) -> Option<Duration> {
-        self.config.stale.and_then(|stale| stale.wait)
+        self.options.stale.and_then(|stale| stale.wait)
     }
 
     /// Remembers a reply, if it is worth it. Returns the TTL to be told in place of those of its records, kept or
@@ -208,23 +208,26 @@ impl Cache {
         if !self.covers(&name) {
             return None;
         }
-        let bounded = |ttl: u32, kept: &config::Kept| {
+        let bounded = |ttl: u32, kept: &CacheLimits| {
             let seconds = |of: Duration| u32::try_from(of.as_secs()).unwrap_or(u32::MAX);
             ttl.max(seconds(kept.shortest)).min(seconds(kept.longest))
         };
         let (life, kept, store, other) = match entry.verdict {
-            Verdict::Success(ttl) => {
-                (bounded(ttl, &self.config.success), &self.config.success, &self.success, Some(&self.denial))
-            }
+            Verdict::Success(ttl) => (
+                bounded(ttl, &self.options.success),
+                &self.options.success,
+                &self.success,
+                Some(&self.denial),
+            ),
             Verdict::Denial(ttl) => {
-                (bounded(ttl, &self.config.denial), &self.config.denial, &self.denial, Some(&self.success))
+                (bounded(ttl, &self.options.denial), &self.options.denial, &self.denial, Some(&self.success))
             }
             Verdict::Failure => {
-                let life = u32::try_from(self.config.failure.as_secs()).unwrap_or(u32::MAX);
-                (life, &self.config.denial, &self.denial, None)
+                let life = u32::try_from(self.options.failure.as_secs()).unwrap_or(u32::MAX);
+                (life, &self.options.denial, &self.denial, None)
             }
             Verdict::Fleeting(ttl) => {
-                let kept = if entry.answers() { &self.config.success } else { &self.config.denial };
+                let kept = if entry.answers() { &self.options.success } else { &self.options.denial };
                 return Some(bounded(ttl, kept));
             }
         };

@@ -20,7 +20,7 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{self, Forward, Policy, UpstreamAddress};
+use crate::plugin::forward::{ForwardOptions, Policy, UpstreamAddress, UpstreamOption};
 use crate::wire::Name;
 
 pub(crate) use meters::Meters;
@@ -36,7 +36,7 @@ const LOOK: Duration = Duration::from_secs(5);
 /// A `forward` directive at work.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    forward: Forward,
+    options: ForwardOptions,
     own: Vec<SocketAddr>,
     meters: Meters,
     upstreams: RwLock<Arc<[Arc<Upstream>]>>,
@@ -49,14 +49,14 @@ impl Forwarder {
     /// Asks the resolvers of a directive, but none that is this server, which listens on `own`. Files that name
     /// resolvers are read again by a task of `tasks` when they change.
     pub(crate) fn start(
-        forward: &Forward,
+        options: &ForwardOptions,
         own: &[SocketAddr],
         meters: &Meters,
         tasks: Option<&Handle>,
     ) -> Arc<Self> {
-        let most = forward.max_concurrent.unwrap_or(IN_FLIGHT).min(Semaphore::MAX_PERMITS);
+        let most = options.max_concurrent.unwrap_or(IN_FLIGHT).min(Semaphore::MAX_PERMITS);
         let forwarder = Arc::new(Self {
-            forward: forward.clone(),
+            options: options.clone(),
             own: own.to_vec(),
             meters: meters.clone(),
             upstreams: RwLock::new(Arc::new([])),
@@ -72,23 +72,23 @@ impl Forwarder {
 
     /// Whether names of this directive are asked here.
     pub(crate) fn takes(&self, name: &Name) -> bool {
-        name.below(&self.forward.from).is_some()
-            && !self.forward.except.iter().any(|zone| name.below(zone).is_some())
+        name.below(&self.options.from).is_some()
+            && !self.options.except.iter().any(|zone| name.below(zone).is_some())
     }
 
     /// Whether there may be other resolvers one day, because a file names them.
     pub(crate) fn changes(&self) -> bool {
-        self.forward.to.iter().any(|upstream| path(upstream).is_some())
+        self.options.to.iter().any(|upstream| path(upstream).is_some())
     }
 
     /// The zone whose names are asked here.
     pub(crate) fn zone(&self) -> &Name {
-        &self.forward.from
+        &self.options.from
     }
 
     /// Whether the next directive is asked after this response code.
     pub(crate) fn passes_on(&self, rcode: u16) -> bool {
-        self.forward.next.contains(&rcode)
+        self.options.next.contains(&rcode)
     }
 
     /// Whether there is anybody to ask.
@@ -120,7 +120,7 @@ impl Forwarder {
     fn order(&self) -> Vec<Arc<Upstream>> {
         let mut order: Vec<_> =
             self.upstreams().iter().filter(|upstream| upstream.health.usable()).cloned().collect();
-        match self.forward.policy {
+        match self.options.policy {
             Policy::Random => fastrand::shuffle(&mut order),
             Policy::RoundRobin if !order.is_empty() => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed) % order.len();
@@ -133,9 +133,9 @@ impl Forwarder {
     }
 
     /// Whom to ask and how, as the directive and its files say now.
-    fn resolvers(&self) -> Vec<(SocketAddr, config::Upstream)> {
+    fn resolvers(&self) -> Vec<(SocketAddr, UpstreamOption)> {
         let mut all = Vec::new();
-        for upstream in &self.forward.to {
+        for upstream in &self.options.to {
             let found = match address(upstream) {
                 UpstreamAddress::Socket(socket) => vec![*socket],
                 UpstreamAddress::File(path) => resolv::read(path),
@@ -157,7 +157,7 @@ impl Forwarder {
     }
 
     /// Asks these resolvers; what is known of those that were asked before stays.
-    fn set(&self, resolvers: &[(SocketAddr, config::Upstream)]) {
+    fn set(&self, resolvers: &[(SocketAddr, UpstreamOption)]) {
         let before = self.upstreams();
         let mut after: Vec<Arc<Upstream>> = Vec::new();
         for (to, upstream) in resolvers {
@@ -165,7 +165,7 @@ impl Forwarder {
                 Some(known) => after.push(known.clone()),
                 None => match self.way(*to, upstream) {
                     Ok(way) => {
-                        after.push(Arc::new(Upstream::new(*to, way, &self.forward, &self.meters)));
+                        after.push(Arc::new(Upstream::new(*to, way, &self.options, &self.meters)));
                     }
                     Err(error) => tracing::error!(
                         upstream = %to, %error,
@@ -177,31 +177,29 @@ impl Forwarder {
         *self.upstreams.write().unwrap_or_else(PoisonError::into_inner) = after.into();
     }
 
-    fn way(&self, to: SocketAddr, upstream: &config::Upstream) -> std::io::Result<Way> {
+    fn way(&self, to: SocketAddr, upstream: &UpstreamOption) -> std::io::Result<Way> {
         let name = |own: &Option<String>| {
-            let name = own.as_ref().or(self.forward.tls_server_name.as_ref());
+            let name = own.as_ref().or(self.options.tls_server_name.as_ref());
             name.map_or_else(|| to.ip().to_string(), Clone::clone)
         };
         Ok(match upstream {
-            config::Upstream::Plain(_) if self.forward.force_tcp => Way::Connection,
-            config::Upstream::Plain(_) => Way::Datagrams,
-            config::Upstream::Tls(_, own) => Way::Tls(tls::config(&self.forward, None)?, name(own)),
-            config::Upstream::Https(_, own) => {
-                Way::Https(tls::config(&self.forward, Some(b"h2"))?, name(own))
-            }
+            UpstreamOption::Plain(_) if self.options.force_tcp => Way::Connection,
+            UpstreamOption::Plain(_) => Way::Datagrams,
+            UpstreamOption::Tls(_, own) => Way::Tls(tls::config(&self.options, None)?, name(own)),
+            UpstreamOption::Https(_, own) => Way::Https(tls::config(&self.options, Some(b"h2"))?, name(own)),
         })
     }
 }
 
-fn address(upstream: &config::Upstream) -> &UpstreamAddress {
+fn address(upstream: &UpstreamOption) -> &UpstreamAddress {
     match upstream {
-        config::Upstream::Plain(address)
-        | config::Upstream::Tls(address, _)
-        | config::Upstream::Https(address, _) => address,
+        UpstreamOption::Plain(address)
+        | UpstreamOption::Tls(address, _)
+        | UpstreamOption::Https(address, _) => address,
     }
 }
 
-fn path(upstream: &config::Upstream) -> Option<&PathBuf> {
+fn path(upstream: &UpstreamOption) -> Option<&PathBuf> {
     match address(upstream) {
         UpstreamAddress::File(path) => Some(path),
         UpstreamAddress::Socket(_) => None,
@@ -234,6 +232,6 @@ async fn follow(forwarder: Weak<Forwarder>) {
 
 /// When each file was changed.
 fn stamps(forwarder: &Forwarder) -> Vec<Option<std::time::SystemTime>> {
-    let files = forwarder.forward.to.iter().filter_map(path);
+    let files = forwarder.options.to.iter().filter_map(path);
     files.map(|path| std::fs::metadata(path).and_then(|about| about.modified()).ok()).collect()
 }

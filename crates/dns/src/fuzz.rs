@@ -10,10 +10,11 @@ use tokio::runtime::Runtime;
 use crate::cache::Entry;
 use crate::client::{Client, Transport};
 use crate::config::Config;
-use crate::hosts::Hosts;
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
-use crate::plan::{self, Chain, Next, Parts, Plan};
+use crate::plan::{Action, Chain, Plan, ServedZone};
+use crate::plugin::hosts::HostNames;
+use crate::plugin::{self, Parts};
 use crate::recursion::{self, Recursion};
 use crate::wire::{Copier, Message, Name, Query, Question, Record, Reply, Section};
 use crate::zone::{Table, View};
@@ -39,17 +40,24 @@ impl Server {
         let mut names = Names::new(Default::default(), true);
         names.take(inputs(objects.finish())).into_iter().for_each(|change| table.apply(change, 1));
         let servers = vec!["10.96.0.10".parse().expect("an address")];
-        let cluster =
-            block.plugins.kubernetes.as_ref().map(|kubernetes| View::new(table, kubernetes, servers));
-        let hosts = block.plugins.hosts.clone().map(|hosts| Arc::new(Hosts::new(hosts).expect("its lines")));
+        let plugins = &block.plugins;
+        let cluster = plugins.kubernetes.as_ref();
+        let cluster = cluster.map(|kubernetes| Arc::new(View::new(table, kubernetes, servers)));
+        let hosts = plugins.hosts.clone().map(|hosts| Arc::new(HostNames::new(hosts).expect("its lines")));
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
         let recursion = {
             let _tasks_belong_to = runtime.enter();
-            let setup = recursion::Setup::of(&block.plugins, &[], "dns://:53");
-            Recursion::new(setup, &recursion::Meters::new(&Metrics::new()), &recursion::Loops::default())
+            let setup = plugins.recursion(&[], "dns://:53");
+            Recursion::new(
+                setup,
+                &recursion::Meters::new(&Metrics::new(plugin::NAMES)),
+                &recursion::Loops::default(),
+            )
         };
-        let chain = Arc::new(Chain::new(&block.plugins, Parts { cluster, imports: None, hosts }, recursion));
-        let entries = block.served.iter().map(|served| plan::Entry {
+        let reply_options = plugins.reply_options();
+        let parts = Parts { cluster, imports: None, hosts, recursion, reply_options };
+        let chain = Arc::new(Chain::new(plugins, &parts));
+        let entries = block.served.iter().map(|served| ServedZone {
             zone: served.zone.clone(),
             chain: chain.clone(),
             counts: None,
@@ -66,10 +74,10 @@ impl Server {
         if tcp && let Some(messages) = self.plan.transfer(packet, client) {
             return messages.into_iter().next();
         }
-        match self.plan.begin(packet, client, &mut reply).next {
-            Next::Reply => {}
-            Next::Silence => return None,
-            Next::Later => {
+        match self.plan.begin(packet, client, &mut reply).action {
+            Action::Reply => {}
+            Action::Drop => return None,
+            Action::Wait => {
                 reply.clear();
                 self.runtime.block_on(self.plan.finish(packet, client, &mut reply));
             }

@@ -12,7 +12,7 @@ use prometheus::{
     Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub(crate) use counts::{Counted, Counts, Plugin};
+pub(crate) use counts::{Counted, Counts, MOST_PLUGINS};
 
 /// All counters of a server, which outlive a change of what it does.
 #[derive(Debug, Clone)]
@@ -27,17 +27,21 @@ pub(crate) struct Metrics {
 }
 
 /// Queries by server and zone.
-#[derive(Debug, Clone, Default)]
-struct Queries(Arc<Mutex<ByZone>>);
+#[derive(Debug, Clone)]
+struct Queries {
+    by_zone: Arc<Mutex<ByZone>>,
+    /// The names of plugins, by row of their table.
+    plugins: &'static [&'static str],
+}
 
 /// Counters by server and zone.
 type ByZone = HashMap<(String, String), Arc<Counts>>;
 
 impl Metrics {
-    /// Nothing counted so far.
-    pub(crate) fn new() -> Self {
+    /// Counters at zero. `plugins` are the names of plugins, by row of their table.
+    pub(crate) fn new(plugins: &'static [&'static str]) -> Self {
         let registry = Registry::new();
-        let queries = Queries::default();
+        let queries = Queries { by_zone: Arc::default(), plugins };
         let programming = HistogramVec::new(
             HistogramOpts::new(
                 "coredns_kubernetes_dns_programming_duration_seconds",
@@ -87,7 +91,7 @@ impl Metrics {
 
     /// The counters of the queries for a zone of a server, for so many threads.
     pub(crate) fn counts(&self, server: &str, zone: &str, threads: usize) -> Arc<Counts> {
-        let mut all = self.queries.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.queries.by_zone.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (server.to_owned(), zone.to_owned());
         let counts = all.entry(key).or_insert_with(|| Arc::new(Counts::new(threads)));
         counts.clone()
@@ -134,9 +138,10 @@ impl Collector for Queries {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.by_zone.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sorted: Vec<_> = all.iter().collect();
         sorted.sort_by_key(|(labels, _)| *labels);
-        counts::families(sorted.into_iter().map(|((server, zone), counts)| (&**server, &**zone, &**counts)))
+        let counts = sorted.into_iter().map(|((server, zone), counts)| (&**server, &**zone, &**counts));
+        counts::families(counts, self.plugins)
     }
 }

@@ -1,30 +1,30 @@
 //! Which server block answers a query that came in by one port.
 
 mod chain;
+mod settings;
 mod shared;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::Client;
-use crate::log::{Answered, Logger};
-use crate::metrics::{Counted, Counts, Plugin};
+use crate::metrics::{Counted, Counts};
+use crate::plugin::Handled;
+use crate::plugin::log::{Answered, Logger};
 use crate::wire::{Name, Query, Reject, Reply, rcode};
 
-use chain::Step;
-
-pub(crate) use chain::{Chain, Parts};
+pub(crate) use chain::Chain;
 pub(crate) use shared::Shared;
 
 /// The server blocks of one port, those with longer zones first.
 #[derive(Debug)]
 pub(crate) struct Plan {
-    blocks: Vec<Entry>,
+    blocks: Vec<ServedZone>,
 }
 
 /// A server block under one of its zones.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct ServedZone {
     /// The zone.
     pub(crate) zone: Name,
     /// The block.
@@ -35,28 +35,28 @@ pub(crate) struct Entry {
     pub(crate) log: Option<Arc<Logger>>,
 }
 
-/// What became of a packet so far, for counting it.
+/// What became of a packet, for counting and logging it.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Outcome {
-    /// What is to be done about it.
-    pub(crate) next: Next,
-    /// Who answered.
-    pub(crate) plugin: Plugin,
+pub(crate) struct Summary {
+    /// What to do with the packet.
+    pub(crate) action: Action,
+    /// The row of the plugin that answered, if one did.
+    plugin: Option<usize>,
     /// The entry of the plan that it is for, if it could be read.
     entry: Option<usize>,
     kind: u16,
     dnssec_ok: bool,
 }
 
-/// What is to be done about a packet.
+/// What to do with a packet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Next {
+pub(crate) enum Action {
     /// Send the reply that was written.
     Reply,
-    /// Nothing.
-    Silence,
+    /// Send nothing.
+    Drop,
     /// Hand the packet to [`Plan::finish`], which may wait for others.
-    Later,
+    Wait,
 }
 
 /// How many names a reply may lead through that are asked anew, one for another.
@@ -64,7 +64,7 @@ const DEEPEST: usize = 8;
 
 impl Plan {
     /// A plan of blocks with their zones, in any order.
-    pub(crate) fn new(mut blocks: Vec<Entry>) -> Self {
+    pub(crate) fn new(mut blocks: Vec<ServedZone>) -> Self {
         blocks.sort_by_key(|entry| std::cmp::Reverse(entry.zone.labels()));
         Self { blocks }
     }
@@ -78,28 +78,29 @@ impl Plan {
     }
 
     /// Answers a packet at once into `out`, as far as that goes.
-    pub(crate) fn begin(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Outcome {
-        let unread = |next| Outcome { next, plugin: Plugin::None, entry: None, kind: 0, dnssec_ok: false };
+    pub(crate) fn begin(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Summary {
+        let unread = |action| Summary { action, plugin: None, entry: None, kind: 0, dnssec_ok: false };
         let query = match Query::decode(packet) {
             Ok(query) => query,
-            Err(Reject::Silence) => return unread(Next::Silence),
+            Err(Reject::Silence) => return unread(Action::Drop),
             Err(Reject::Header { id, flags, rcode }) => {
                 Reply::header_only(id, flags, rcode, out);
-                return unread(Next::Reply);
+                return unread(Action::Reply);
             }
         };
         let entry = self.entry(&query.name);
-        let (next, plugin) = match entry.map(|at| self.blocks[at].chain.begin(&query, client, out)) {
-            None => {
-                Reply::failure(&query, rcode::REFUSED, out);
-                (Next::Reply, Plugin::None)
-            }
-            Some(Step::Reply(plugin)) => (Next::Reply, plugin),
-            Some(Step::Silence) => (Next::Silence, Plugin::Limits),
-            Some(Step::Foreign | Step::Resolve(_) | Step::Later) => (Next::Later, Plugin::Forward),
+        let begun = entry.map(|at| self.blocks[at].chain.begin(&query, client, out));
+        let (handled, plugin) = begun.unwrap_or_else(|| {
+            Reply::failure(&query, rcode::REFUSED, out);
+            (Handled::Reply, None)
+        });
+        let action = match handled {
+            Handled::Reply | Handled::Next => Action::Reply,
+            Handled::Drop => Action::Drop,
+            Handled::Wait => Action::Wait,
         };
         let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
-        Outcome { next, plugin, entry, kind: query.kind, dnssec_ok }
+        Summary { action, plugin, entry, kind: query.kind, dnssec_ok }
     }
 
     /// Whether queries are counted or logged at all.
@@ -111,12 +112,12 @@ impl Plan {
     pub(crate) fn count(
         &self,
         thread: usize,
-        outcome: &Outcome,
+        summary: &Summary,
         client: Client,
         (packet, reply): (&[u8], &[u8]),
         took: Duration,
     ) {
-        let Some(entry) = outcome.entry.map(|at| &self.blocks[at]) else { return };
+        let Some(entry) = summary.entry.map(|at| &self.blocks[at]) else { return };
         if let Some(log) = &entry.log {
             log.note(&Answered { client, packet, reply, took });
         }
@@ -124,10 +125,10 @@ impl Plan {
         let counted = Counted {
             transport: client.transport,
             v6: client.address.is_ipv6(),
-            kind: outcome.kind,
-            dnssec_ok: outcome.dnssec_ok,
+            kind: summary.kind,
+            dnssec_ok: summary.dnssec_ok,
             rcode: reply.get(3).map_or(0, |byte| u16::from(byte & 0xF)),
-            plugin: outcome.plugin,
+            plugin: summary.plugin,
             asked: packet.len(),
             answered: reply.len(),
         };
@@ -149,7 +150,7 @@ impl Plan {
     pub(crate) async fn finish_at(&self, packet: &[u8], client: Client, out: &mut Vec<u8>, depth: usize) {
         let Ok(query) = Query::decode(packet) else { return };
         match self.chain(&query.name) {
-            Some(chain) if depth < DEEPEST => Box::pin(chain.finish(self, &query, client, out, depth)).await,
+            Some(chain) if depth < DEEPEST => chain.finish(self, &query, client, out, depth).await,
             Some(_) => Reply::failure(&query, rcode::SERVFAIL, out),
             None => Reply::failure(&query, rcode::REFUSED, out),
         }

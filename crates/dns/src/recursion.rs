@@ -16,9 +16,10 @@ use tokio::runtime::Handle;
 use tokio::time::timeout;
 
 use crate::cache::{self, Cache, Entry, Hit, Stale};
-use crate::config::{self, Forward, Plugins};
 use crate::forward::{self, Forwarder};
 use crate::metrics::Metrics;
+use crate::plugin::cache::CacheOptions;
+use crate::plugin::forward::ForwardOptions;
 use crate::wire::{Name, Query, Question, Reply, rcode};
 
 use failures::FailureLog;
@@ -43,27 +44,18 @@ impl Meters {
 /// What a server block says of names that are not the cluster's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Setup {
-    forward: Vec<Forward>,
-    cache: Option<config::Cache>,
-    errors: bool,
-    detect_loops: bool,
-    own: Vec<SocketAddr>,
-    server: String,
-}
-
-impl Setup {
-    /// As a server block says. `own` are the addresses of this server, which is not asked by itself; `server` is
-    /// what metrics call it.
-    pub(crate) fn of(plugins: &Plugins, own: &[SocketAddr], server: &str) -> Self {
-        Self {
-            forward: plugins.forward.clone(),
-            cache: plugins.cache.clone(),
-            errors: plugins.errors,
-            detect_loops: plugins.detect_loops,
-            own: own.to_vec(),
-            server: server.to_owned(),
-        }
-    }
+    /// `forward`: whom to ask.
+    pub(crate) forward: Vec<ForwardOptions>,
+    /// `cache`: whether and how replies are kept.
+    pub(crate) cache: Option<CacheOptions>,
+    /// `errors`: whether failures are logged.
+    pub(crate) errors: bool,
+    /// `loop`: whether resolvers that ask this server are looked for.
+    pub(crate) detect_loops: bool,
+    /// The addresses of this server, which does not ask itself.
+    pub(crate) own: Vec<SocketAddr>,
+    /// What metrics call this server.
+    pub(crate) server: String,
 }
 
 /// Whom to ask for names that are not the cluster's, and what they said.
@@ -89,10 +81,10 @@ impl Recursion {
         let forwards = setup.forward.iter();
         let forwards =
             forwards.map(|forward| Forwarder::start(forward, &setup.own, &meters.forward, tasks.as_ref()));
-        let cache = setup.cache.as_ref().map(|config| {
-            let zones: Vec<_> = config.zones.iter().map(ToString::to_string).collect();
+        let cache = setup.cache.as_ref().map(|options| {
+            let zones: Vec<_> = options.zones.iter().map(ToString::to_string).collect();
             let zones = if zones.is_empty() { ".".to_owned() } else { zones.join(",") };
-            Cache::new(config, meters.cache.of(&setup.server, &zones))
+            Cache::new(options, meters.cache.of(&setup.server, &zones))
         });
         Self(Arc::new(Inner {
             forwards: forwards.collect(),

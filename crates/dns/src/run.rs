@@ -14,6 +14,7 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::plugin;
 use crate::server::sockets::Sockets;
 
 use feed::Feeds;
@@ -52,7 +53,7 @@ pub async fn run(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let Setup { mut config, corefile, reload, source, sockets } = setup;
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(plugin::NAMES);
     let mut server = Server {
         feeds: Feeds::new(source, metrics.clone()),
         ports: Ports::new(sockets, metrics.clone()),

@@ -2,8 +2,8 @@
 
 use super::samples::{Sample, address, soa};
 use super::*;
-use crate::config::{Kept as Bounds, Prefetch, Stale as Late};
 use crate::metrics::Metrics;
+use crate::plugin::cache::{PrefetchOptions, StaleOptions};
 use crate::wire::{Message, PLAIN_UDP, kind, rcode};
 
 struct Scene {
@@ -15,10 +15,10 @@ struct Scene {
 type Seen = Option<(Option<u32>, u16)>;
 
 impl Scene {
-    fn new(change: impl FnOnce(&mut config::Cache)) -> Self {
-        let mut config = config::Cache::default();
+    fn new(change: impl FnOnce(&mut CacheOptions)) -> Self {
+        let mut config = CacheOptions::default();
         change(&mut config);
-        let meters = Meters::new(&Metrics::new()).of("dns://:53", ".");
+        let meters = Meters::new(&Metrics::new(&[])).of("dns://:53", ".");
         Self { cache: Cache::new(&config, meters), begun: Instant::now() }
     }
 
@@ -84,7 +84,7 @@ fn times_are_bounded_and_what_has_none_is_not_kept() {
 #[test]
 fn what_is_not_kept_is_told_with_bounded_times_too() {
     let bounds =
-        |seconds| Bounds { longest: Duration::from_secs(seconds), ..config::Cache::default().success };
+        |seconds| CacheLimits { longest: Duration::from_secs(seconds), ..CacheOptions::default().success };
     let scene = Scene::new(|config| (config.success, config.denial) = (bounds(30), bounds(20)));
     let alias = Sample::new("a.example", kind::MX).answer("a.example", kind::CNAME, 300, b"\x01b\0");
     assert_eq!(scene.keep(&alias, 0), Some(30));
@@ -142,7 +142,7 @@ fn zones_choose_what_is_kept() {
 /// RFC 8767.
 #[test]
 fn expired_answers_are_served_for_a_while_and_asked_anew_once() {
-    let late = Late { longest: Duration::from_secs(3600), wait: Some(Duration::ZERO), ttl: 30 };
+    let late = StaleOptions { longest: Duration::from_secs(3600), wait: Some(Duration::ZERO), ttl: 30 };
     let scene = Scene::new(|config| config.stale = Some(late));
     let sample = address("a.example", 60);
     scene.keep(&sample, 0);
@@ -159,7 +159,7 @@ fn expired_answers_are_served_for_a_while_and_asked_anew_once() {
 
 #[test]
 fn expired_answers_wait_for_resolvers_if_they_are_to_be_verified() {
-    let late = Late { longest: Duration::from_secs(3600), wait: None, ttl: 0 };
+    let late = StaleOptions { longest: Duration::from_secs(3600), wait: None, ttl: 0 };
     let scene = Scene::new(|config| config.stale = Some(late));
     let sample = address("a.example", 60);
     scene.keep(&sample, 0);
@@ -169,7 +169,7 @@ fn expired_answers_wait_for_resolvers_if_they_are_to_be_verified() {
 
 #[test]
 fn popular_names_are_asked_anew_before_their_time_is_over() {
-    let prefetch = Prefetch { amount: 3, pause: Duration::from_secs(60), percentage: 10 };
+    let prefetch = PrefetchOptions { amount: 3, pause: Duration::from_secs(60), percentage: 10 };
     let scene = Scene::new(|config| config.prefetch = Some(prefetch));
     let sample = address("a.example", 100);
     scene.keep(&sample, 0);
@@ -182,7 +182,7 @@ fn popular_names_are_asked_anew_before_their_time_is_over() {
 
 #[test]
 fn no_more_is_kept_than_there_is_room_for() {
-    let bounds = || Bounds { capacity: 100, ..config::Cache::default().success };
+    let bounds = || CacheLimits { capacity: 100, ..CacheOptions::default().success };
     let scene = Scene::new(|config| config.success = bounds());
     for number in 0..1000 {
         let sample = address(&format!("a{number}.example"), 60);

@@ -1,6 +1,6 @@
 //! A Corefile as words.
 
-use super::Fault;
+use super::fault::Fault;
 
 /// A word of a Corefile and the line it begins on, counted from 1.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::Fault;
+use super::fault::Fault;
 use super::lex::{Word, words};
 
 /// How deep imports may lead, so that a circle of them is noticed.
@@ -13,24 +13,31 @@ const DEEPEST_OPTION: usize = 4;
 
 /// A server block: what it serves, and its directives in order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) line: usize,
-    pub(super) keys: Vec<String>,
-    pub(super) directives: Vec<Directive>,
+pub(crate) struct Block {
+    /// The line that it begins on, counted from 1.
+    pub(crate) line: usize,
+    /// What stands before its brace.
+    pub(crate) keys: Vec<String>,
+    /// Its directives, in order.
+    pub(crate) directives: Vec<Directive>,
 }
 
 /// A directive, or an option inside one: a name, arguments, and what stands in its braces.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Directive {
-    pub(super) line: usize,
-    pub(super) name: String,
-    pub(super) arguments: Vec<String>,
-    pub(super) options: Vec<Directive>,
+pub(crate) struct Directive {
+    /// The line that it begins on, counted from 1.
+    pub(crate) line: usize,
+    /// The first word.
+    pub(crate) name: String,
+    /// The other words on its line.
+    pub(crate) arguments: Vec<String>,
+    /// What stands in its braces.
+    pub(crate) options: Vec<Directive>,
 }
 
 /// Reads the server blocks of a text, and returns everything that was read for them: the text and what it imports.
 /// Imports of files are relative to `folder`.
-pub(super) fn blocks(
+pub(crate) fn blocks(
     text: &str,
     folder: &Path,
     variable: &dyn Fn(&str) -> Option<String>,

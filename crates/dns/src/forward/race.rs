@@ -40,7 +40,7 @@ impl Forwarder {
         let Some(first) = order.first() else { return Err("there is no resolver to ask".to_owned()) };
         if first.state() == State::Down {
             self.meters.all_down.inc();
-            if self.forward.fail_fast {
+            if self.options.fail_fast {
                 return Err(format!("all upstream resolvers are down, {} among them", first.to));
             }
         }
@@ -54,7 +54,7 @@ impl Forwarder {
             if running.is_empty() || Instant::now() >= next_at {
                 match left.find(|(_, upstream)| !is_among(upstream, &heard)) {
                     Some((turn, upstream)) => {
-                        let until = end.min(Instant::now() + self.forward.read_timeout.min(ALTOGETHER));
+                        let until = end.min(Instant::now() + self.options.read_timeout.min(ALTOGETHER));
                         running.push(Box::pin(attempt(upstream.clone(), question, until)));
                         silent.push(upstream.clone());
                         let repeated = turn + 1 >= order.len();
@@ -76,7 +76,7 @@ impl Forwarder {
                     match (read(&reply), self.settles(&reply)) {
                         (Ok(answer), true) => {
                             // Those that were asked before and said nothing yet: a probe will show whether they live.
-                            silent.iter().for_each(|slow| suspect(slow, &self.forward));
+                            silent.iter().for_each(|slow| suspect(slow, &self.options));
                             return Ok(answer);
                         }
                         (Ok(failure), false) => failed = Some(failure),
@@ -86,7 +86,7 @@ impl Forwarder {
                     heard.push(upstream);
                 }
                 Err(error) => {
-                    suspect(&upstream, &self.forward);
+                    suspect(&upstream, &self.options);
                     reason = format!("{}: {error}", upstream.to);
                 }
             }
@@ -102,7 +102,7 @@ impl Forwarder {
             let code = message.rcode();
             matches!(code, rcode::NOERROR | rcode::NXDOMAIN)
                 && !message.is_bare()
-                && !self.forward.failover.contains(&code)
+                && !self.options.failover.contains(&code)
         })
     }
 }

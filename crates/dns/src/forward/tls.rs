@@ -8,15 +8,15 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::Forward;
+use crate::plugin::forward::ForwardOptions;
 
 /// How resolvers are trusted, and who asks them.
 ///
 /// # Errors
 /// When a file cannot be read or holds no certificate or key.
-pub(super) fn config(forward: &Forward, protocol: Option<&[u8]>) -> io::Result<Arc<ClientConfig>> {
+pub(super) fn config(options: &ForwardOptions, protocol: Option<&[u8]>) -> io::Result<Arc<ClientConfig>> {
     let mut trusted = RootCertStore::empty();
-    match &forward.ca {
+    match &options.ca {
         Some(path) => {
             for certificate in certificates(path)? {
                 trusted.add(certificate).map_err(|error| unfit(path, error))?;
@@ -32,7 +32,7 @@ pub(super) fn config(forward: &Forward, protocol: Option<&[u8]>) -> io::Result<A
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(trusted);
-    let mut config = match &forward.identity {
+    let mut config = match &options.identity {
         None => builder.with_no_client_auth(),
         Some([certificate, key]) => {
             let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unfit(key, error))?;

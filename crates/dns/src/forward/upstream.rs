@@ -16,7 +16,7 @@ use super::id::Ids;
 use super::meters::{Meters, PROXY};
 use super::udp::{local, reply_to};
 use super::{https, stream, tls, udp};
-use crate::config::Forward;
+use crate::plugin::forward::ForwardOptions;
 use crate::wire::{Message, Question, kind, rcode};
 
 /// How long a probe may take.
@@ -68,15 +68,15 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// A resolver that was not asked yet.
-    pub(super) fn new(to: SocketAddr, way: Way, forward: &Forward, meters: &Meters) -> Self {
+    pub(super) fn new(to: SocketAddr, way: Way, options: &ForwardOptions, meters: &Meters) -> Self {
         let label = to.to_string();
         let proto = [PROXY, &label, way.name()];
         Self {
             to,
             health: Health::default(),
-            source: forward.source,
-            expire: forward.expire,
-            max_fails: forward.max_fails,
+            source: options.source,
+            expire: options.expire,
+            max_fails: options.max_fails,
             ids: Ids::default(),
             stream: stream::Kept::default(),
             https: https::Kept::default(),
@@ -172,10 +172,10 @@ impl Upstream {
 
 /// Remembers that a resolver did not answer, and asks it for a name that everybody knows until it does;
 /// unless it is configured never to be taken for dead.
-pub(super) fn suspect(upstream: &Arc<Upstream>, forward: &Forward) {
+pub(super) fn suspect(upstream: &Arc<Upstream>, options: &ForwardOptions) {
     if upstream.max_fails > 0 && upstream.health.suspect() {
-        let (every, recursion) = (forward.health_check.every, forward.health_check.recursion);
-        let question = Question::new(&forward.health_check.name, kind::NS, recursion);
+        let (every, recursion) = (options.health_check.every, options.health_check.recursion);
+        let question = Question::new(&options.health_check.name, kind::NS, recursion);
         tokio::spawn(probe(Arc::downgrade(upstream), question, every));
     }
 }

@@ -29,8 +29,8 @@ const KINDS: [u16; 16] = [
 ];
 /// The response codes that are told apart; the last one stands for all others.
 const CODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
-/// Who answered.
-const PLUGINS: [&str; 7] = ["", "rrl", "template", "hosts", "kubernetes", "cache", "forward"];
+/// How many plugins can be told apart.
+pub(crate) const MOST_PLUGINS: usize = 39;
 /// Upper bounds of durations in nanoseconds: 0.25 ms and 15 times twice as much.
 const DURATIONS: usize = 16;
 const SHORTEST: u64 = 250_000;
@@ -50,31 +50,12 @@ pub(crate) struct Counted {
     pub(crate) dnssec_ok: bool,
     /// The response code.
     pub(crate) rcode: u16,
-    /// Who answered.
-    pub(crate) plugin: Plugin,
+    /// The row of the plugin that answered in the table of plugins, below [`MOST_PLUGINS`]; `None` if none did.
+    pub(crate) plugin: Option<usize>,
     /// How many bytes the query has.
     pub(crate) asked: usize,
     /// How many bytes the reply has.
     pub(crate) answered: usize,
-}
-
-/// Who answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plugin {
-    /// None: there was nothing to be asked.
-    None,
-    /// `rrl`.
-    Limits,
-    /// `template`.
-    Template,
-    /// `hosts`.
-    Hosts,
-    /// `kubernetes`.
-    Kubernetes,
-    /// `cache`.
-    Cache,
-    /// `forward`.
-    Forward,
 }
 
 /// Counters of the queries for one zone, a set for each thread.
@@ -85,13 +66,13 @@ pub(crate) struct Counts {
 
 /// The counters that one thread writes, or with an atomic addition all tasks together. Apart from the others' in
 /// memory, so that processors do not wait for each other.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 #[repr(align(128))]
 struct Slot {
     /// By transport, family and type.
     requests: [[[AtomicU64; KINDS.len()]; 2]; 2],
-    /// By who answered and response code.
-    responses: [[AtomicU64; CODES.len()]; PLUGINS.len()],
+    /// By plugin and response code; those that no plugin answered come first.
+    responses: [[AtomicU64; CODES.len()]; MOST_PLUGINS + 1],
     dnssec_ok: AtomicU64,
     durations: [AtomicU64; DURATIONS + 1],
     nanoseconds: AtomicU64,
@@ -109,7 +90,7 @@ struct Sizes {
 impl Counts {
     /// Counters for so many threads, besides those of tasks.
     pub(crate) fn new(threads: usize) -> Self {
-        Self { slots: (0..=threads).map(|_| Slot::default()).collect() }
+        Self { slots: (0..=threads).map(|_| Slot::new()).collect() }
     }
 
     /// Counts a query, on the thread of this number, counted from 1; 0 is any task.
@@ -127,12 +108,25 @@ impl Counts {
 }
 
 impl Slot {
+    fn new() -> Self {
+        Self {
+            requests: Default::default(),
+            responses: std::array::from_fn(|_| Default::default()),
+            dnssec_ok: AtomicU64::default(),
+            durations: Default::default(),
+            nanoseconds: AtomicU64::default(),
+            asked: Default::default(),
+            answered: Default::default(),
+        }
+    }
+
     fn count(&self, counted: &Counted, took: Duration, add: impl Fn(&AtomicU64, u64)) {
         let transport = usize::from(counted.transport != Transport::Udp);
         let kind = KINDS.iter().position(|kind| *kind == counted.kind).unwrap_or(KINDS.len() - 1);
         add(&self.requests[transport][usize::from(counted.v6)][kind], 1);
         let code = usize::from(counted.rcode & 0xF).min(CODES.len() - 1);
-        add(&self.responses[counted.plugin as usize][code], 1);
+        let plugin = counted.plugin.map_or(0, |row| row + 1).min(MOST_PLUGINS);
+        add(&self.responses[plugin][code], 1);
         if counted.dnssec_ok {
             add(&self.dnssec_ok, 1);
         }
@@ -161,7 +155,10 @@ fn add_shared(counter: &AtomicU64, more: u64) {
 }
 
 /// The counters of all zones as Prometheus knows them.
-pub(super) fn families<'a>(all: impl Iterator<Item = (&'a str, &'a str, &'a Counts)>) -> Vec<MetricFamily> {
+pub(super) fn families<'a>(
+    all: impl Iterator<Item = (&'a str, &'a str, &'a Counts)>,
+    plugins: &[&str],
+) -> Vec<MetricFamily> {
     let mut requests = family("coredns_dns_requests_total", "Queries by type.", MetricType::COUNTER);
     let mut responses =
         family("coredns_dns_responses_total", "Replies by response code.", MetricType::COUNTER);
@@ -189,9 +186,9 @@ pub(super) fn families<'a>(all: impl Iterator<Item = (&'a str, &'a str, &'a Coun
             asked.extend(sizes(&labels, counts, |slot| &slot.asked[at]));
             answered.extend(sizes(&labels, counts, |slot| &slot.answered[at]));
         }
-        for (who, plugin) in PLUGINS.iter().enumerate() {
+        for (at, plugin) in [""].iter().chain(plugins).enumerate() {
             for (code, rcode) in CODES.iter().enumerate() {
-                let count = counts.sum(|slot| &slot.responses[who][code]);
+                let count = counts.sum(|slot| &slot.responses[at][code]);
                 let labels = [&base[..], &[("rcode", *rcode), ("plugin", *plugin)]];
                 responses.extend(counter(&labels.concat(), count));
             }
@@ -301,7 +298,7 @@ mod tests {
             kind: kind::A,
             dnssec_ok: true,
             rcode: rcode::NXDOMAIN,
-            plugin: Plugin::Kubernetes,
+            plugin: Some(2),
             asked: 40,
             answered: 100,
         };
@@ -309,7 +306,7 @@ mod tests {
             counts.count(thread, &counted, Duration::from_micros(300));
         }
         assert_eq!(counts.sum(|slot| &slot.requests[0][0][0]), 4);
-        assert_eq!(counts.sum(|slot| &slot.responses[Plugin::Kubernetes as usize][3]), 4);
+        assert_eq!(counts.sum(|slot| &slot.responses[3][3]), 4);
         assert_eq!(counts.sum(|slot| &slot.durations[1]), 4, "from 0.25 to 0.5 ms");
         assert_eq!(counts.sum(|slot| &slot.answered[0].buckets[1]), 4, "to 100 bytes");
     }

@@ -17,10 +17,13 @@ use service::objects::{
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 
-use crate::config::{ApiServer, Config, Kubernetes, PodRecords, Search, Selector};
+use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
+use crate::plugin::Plugins;
+use crate::plugin::autopath::SearchPath;
+use crate::plugin::kubernetes::{ApiServer, KubernetesOptions, PodRecords, Selector};
 use crate::zone::{Change, Naming, Table};
 
 /// How many events are taken in at once at most. Bounds memory; whatever waits beyond is taken in next.
@@ -96,7 +99,7 @@ impl Drop for Feed {
 }
 
 impl Origin {
-    fn of(kubernetes: &Kubernetes, with_paths: bool) -> Self {
+    fn of(kubernetes: &KubernetesOptions, with_paths: bool) -> Self {
         Self {
             api: kubernetes.api.clone(),
             namespace_labels: kubernetes.namespace_labels.clone(),
@@ -122,14 +125,14 @@ fn origins(config: &Config) -> Vec<Origin> {
 }
 
 /// The origin of the names in the multicluster zones of a server block.
-fn imports(plugins: &crate::config::Plugins) -> Option<Origin> {
+fn imports(plugins: &Plugins) -> Option<Origin> {
     plugins.kubernetes.as_ref().filter(|kubernetes| !kubernetes.multicluster.is_empty())?;
     origin(plugins).map(|origin| origin.imported())
 }
 
 /// The origin of the names of a server block.
-fn origin(plugins: &crate::config::Plugins) -> Option<Origin> {
-    let with_paths = plugins.autopath.as_ref().is_some_and(|autopath| autopath.search == Search::Pods);
+fn origin(plugins: &Plugins) -> Option<Origin> {
+    let with_paths = plugins.autopath.as_ref().is_some_and(|autopath| autopath.search == SearchPath::Pods);
     plugins.kubernetes.as_ref().map(|kubernetes| Origin::of(kubernetes, with_paths))
 }
 
@@ -167,12 +170,12 @@ impl Feeds {
     }
 
     /// The table of a server block.
-    pub(super) fn table(&self, plugins: &crate::config::Plugins) -> Option<Arc<Table>> {
+    pub(super) fn table(&self, plugins: &Plugins) -> Option<Arc<Table>> {
         self.table_of(&origin(plugins)?)
     }
 
     /// The table of the multicluster zones of a server block.
-    pub(super) fn imported(&self, plugins: &crate::config::Plugins) -> Option<Arc<Table>> {
+    pub(super) fn imported(&self, plugins: &Plugins) -> Option<Arc<Table>> {
         self.table_of(&imports(plugins)?)
     }
 

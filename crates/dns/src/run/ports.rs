@@ -8,13 +8,14 @@ use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 
 use super::feed::Feeds;
-use crate::config::{Block, Config, Listen};
+use crate::config::{Block, Config, Scheme};
 use crate::error::Error;
-use crate::hosts::Hosts;
 use crate::interfaces;
-use crate::log::{Lines, Logger};
 use crate::metrics::{Counts, Metrics};
-use crate::plan::{Chain, Entry, Parts, Plan, Shared};
+use crate::plan::{Chain, Plan, ServedZone, Shared};
+use crate::plugin::Parts;
+use crate::plugin::hosts::HostNames;
+use crate::plugin::log::{Lines, Logger};
 use crate::recursion::{self, Recursion};
 use crate::server::certificate;
 use crate::server::sockets::{self, Open, Sockets};
@@ -24,7 +25,7 @@ use crate::wire::Name;
 use crate::zone::View;
 
 /// Where queries come in.
-type Port = (Listen, SocketAddr);
+type Port = (Scheme, SocketAddr);
 
 /// All ports that are open.
 #[derive(Debug)]
@@ -78,7 +79,7 @@ struct Answers {
 /// A server block under one of its zones, with its directives for metrics.
 #[derive(Debug)]
 struct Answer {
-    entry: Entry,
+    entry: ServedZone,
     directives: Vec<&'static str>,
 }
 
@@ -161,19 +162,21 @@ impl Ports {
             let chain = Arc::new(self.chain(block, feeds, &own, &mut next)?);
             let log = self.logger(block)?;
             for served in &block.served {
-                let bound = sockets::addresses(&block.bind, served.port);
+                let bound = sockets::addresses(&block.plugins.bind.addresses, served.port);
                 let meant: BTreeSet<Port> = match self.fixed {
                     true => ports.clone(),
-                    false => bound.map(|address| (served.listen, address)).collect(),
+                    false => bound.map(|address| (served.scheme, address)).collect(),
                 };
-                let tls = block.plugins.tls.as_ref().filter(|_| served.listen != Listen::Dns);
-                let certificate = tls.map(|tls| certificate::read(tls, served.listen)).transpose()?;
+                let tls = block.plugins.tls.as_ref().filter(|_| served.scheme != Scheme::Dns);
+                let certificate = tls.map(|tls| certificate::read(tls, served.scheme)).transpose()?;
                 for port in meant {
                     let counts = self.counts(block, port, &served.zone);
                     let (zone, chain, log) = (served.zone.clone(), chain.clone(), log.clone());
-                    let directives = if counts.is_some() { block.plugins.names() } else { Vec::new() };
+                    let directives = if counts.is_some() { block.plugins.enabled() } else { Vec::new() };
                     let answers = next.plans.entry(port).or_default();
-                    answers.blocks.push(Answer { entry: Entry { zone, chain, counts, log }, directives });
+                    answers
+                        .blocks
+                        .push(Answer { entry: ServedZone { zone, chain, counts, log }, directives });
                     answers.certificate = certificate.clone().or(answers.certificate.take());
                 }
             }
@@ -207,31 +210,35 @@ impl Ports {
         let plugins = &block.plugins;
         let servers = servers(block, own);
         let cluster = feeds.table(plugins).zip(plugins.kubernetes.as_ref());
-        let cluster = cluster.map(|(table, kubernetes)| View::new(table, kubernetes, servers.clone()));
+        let cluster =
+            cluster.map(|(table, kubernetes)| Arc::new(View::new(table, kubernetes, servers.clone())));
         let imports = feeds.imported(plugins).zip(plugins.kubernetes.as_ref());
-        let imports = imports.map(|(table, kubernetes)| View::of_imports(table, kubernetes, servers));
+        let imports =
+            imports.map(|(table, kubernetes)| Arc::new(View::of_imports(table, kubernetes, servers)));
         let hosts = match &plugins.hosts {
             None => None,
             Some(options) => {
                 let path = options.file.clone().unwrap_or_default();
-                let hosts = Hosts::new(options.clone()).map_err(|source| Error::File { path, source })?;
+                let hosts = HostNames::new(options.clone()).map_err(|source| Error::File { path, source })?;
                 let hosts = Arc::new(hosts);
                 next.refresh
                     .extend(hosts.interval().map(|every| Task(tokio::spawn(refresh(hosts.clone(), every)))));
                 Some(hosts)
             }
         };
-        Ok(Chain::new(plugins, Parts { cluster, imports, hosts }, self.recursion(block, own, next)))
+        let recursion = self.recursion(block, own, next);
+        let reply_options = plugins.reply_options();
+        Ok(Chain::new(plugins, &Parts { cluster, imports, hosts, recursion, reply_options }))
     }
 
     /// What a block asks of others: that of before if nothing of it has changed.
     fn recursion(&self, block: &Block, own: &[SocketAddr], next: &mut Next) -> Recursion {
         let server =
-            block.served.first().map(|served| format!("{}://:{}", served.listen.scheme(), served.port));
+            block.served.first().map(|served| format!("{}://:{}", served.scheme.name(), served.port));
         // All addresses of another network namespace are not those of this one.
         let here = |address: &&SocketAddr| !self.fixed || !address.ip().is_unspecified();
         let own: Vec<_> = own.iter().filter(here).copied().collect();
-        let setup = recursion::Setup::of(&block.plugins, &own, &server.unwrap_or_default());
+        let setup = block.plugins.recursion(&own, &server.unwrap_or_default());
         let known = self.recursions.iter().find(|recursion| recursion.is_of(&setup)).cloned();
         let recursion = known.unwrap_or_else(|| Recursion::new(setup, &self.meters, &self.loops));
         next.recursions.push(recursion.clone());
@@ -259,23 +266,26 @@ fn listen(
         let (accepts, closing) = oneshot::channel();
         let listener = tcp::open(open.tcp).map_err(Error::Socket)?;
         let closing = async { drop(closing.await) };
-        tokio::spawn(tcp::serve(shared.clone(), listener, open.listen, held, closing));
+        tokio::spawn(tcp::serve(shared.clone(), listener, open.scheme, held, closing));
         listening.push((port, Listening { shared, certificate, _workers: workers, _accepts: accepts }));
     }
     Ok(listening)
 }
 
 /// What metrics call the server of a port.
-fn server_name((listen, address): Port) -> String {
+fn server_name((scheme, address): Port) -> String {
     let host = Some(address.ip()).filter(|host| !host.is_unspecified());
     let host = host.map_or(String::new(), |host| host.to_string());
-    format!("{}://{host}:{}", listen.scheme(), address.port())
+    format!("{}://{host}:{}", scheme.name(), address.port())
 }
 
 /// The addresses at which a block is asked by others; loopback would lead them to themselves.
 fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
-    let bound =
-        if block.bind.is_empty() { own.iter().map(SocketAddr::ip).collect() } else { block.bind.clone() };
+    let bound = if block.plugins.bind.addresses.is_empty() {
+        own.iter().map(SocketAddr::ip).collect()
+    } else {
+        block.plugins.bind.addresses.clone()
+    };
     let mut servers: Vec<_> = bound.into_iter().filter(|address| !address.is_unspecified()).collect();
     if servers.is_empty() {
         servers = interfaces::own();
@@ -287,7 +297,7 @@ fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
 }
 
 /// Reads a hosts file again and again.
-async fn refresh(hosts: Arc<Hosts>, every: std::time::Duration) {
+async fn refresh(hosts: Arc<HostNames>, every: std::time::Duration) {
     let mut failed = false;
     loop {
         tokio::time::sleep(every).await;

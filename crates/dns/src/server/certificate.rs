@@ -6,14 +6,15 @@ use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use crate::config::{Listen, Tls};
+use crate::config::Scheme;
 use crate::error::Error;
+use crate::plugin::tls::TlsFiles;
 
 /// What TLS needs for queries that come in this way.
 ///
 /// # Errors
 /// [`Error::File`] when a file cannot be read, [`Error::Certificate`] when it holds something else.
-pub(crate) fn read(tls: &Tls, listen: Listen) -> Result<Arc<ServerConfig>, Error> {
+pub(crate) fn read(tls: &TlsFiles, scheme: Scheme) -> Result<Arc<ServerConfig>, Error> {
     let file = |path: &std::path::Path| {
         std::fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })
     };
@@ -29,9 +30,9 @@ pub(crate) fn read(tls: &Tls, listen: Listen) -> Result<Arc<ServerConfig>, Error
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key));
     let mut config = config.map_err(|error| wrong(&tls.certificate, error.to_string()))?;
-    config.alpn_protocols = match listen {
-        Listen::Https => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
-        Listen::Dns | Listen::Tls => vec![b"dot".to_vec()],
+    config.alpn_protocols = match scheme {
+        Scheme::Https => vec![b"h2".to_vec(), b"http/1.1".to_vec()],
+        Scheme::Dns | Scheme::Tls => vec![b"dot".to_vec()],
     };
     Ok(Arc::new(config))
 }

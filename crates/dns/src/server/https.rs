@@ -17,7 +17,7 @@ use pages::Seat;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::client::Client;
-use crate::plan::{Next, Shared};
+use crate::plan::{Action, Shared};
 use crate::wire::{LARGEST_TCP, Message};
 
 /// The one path that queries have.
@@ -60,11 +60,11 @@ async fn answer(
         Ok(packet) => {
             let _working = seat.work();
             let (mut reply, plan, begun) = (Vec::new(), shared.plan(), Instant::now());
-            let outcome = plan.begin(&packet, client, &mut reply);
-            if outcome.next == Next::Later {
+            let summary = plan.begin(&packet, client, &mut reply);
+            if summary.action == Action::Wait {
                 plan.finish(&packet, client, &mut reply).await;
             }
-            plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
+            plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
             if reply.is_empty() {
                 return status(StatusCode::BAD_REQUEST, "this is no DNS query\n");
             }

@@ -7,7 +7,7 @@ use std::os::fd::AsFd;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
-use crate::config::{Config, Listen};
+use crate::config::{Config, Scheme};
 use crate::error::Error;
 use crate::sys;
 
@@ -19,7 +19,7 @@ const RECEIVE: usize = 4 << 20;
 /// The sockets of one address and port.
 #[derive(Debug)]
 pub(crate) struct Open {
-    pub(crate) listen: Listen,
+    pub(crate) scheme: Scheme,
     pub(crate) address: SocketAddr,
     /// Sockets that share the datagrams; none for ways in that have only connections.
     pub(crate) udp: Vec<UdpSocket>,
@@ -28,8 +28,8 @@ pub(crate) struct Open {
 
 impl Open {
     /// Where queries come in.
-    pub(crate) fn port(&self) -> (Listen, SocketAddr) {
-        (self.listen, self.address)
+    pub(crate) fn port(&self) -> (Scheme, SocketAddr) {
+        (self.scheme, self.address)
     }
 }
 
@@ -54,25 +54,28 @@ impl Sockets {
     ///
     /// # Errors
     /// As [`Sockets::open`].
-    pub(crate) fn beside(config: &Config, held: &[(Listen, SocketAddr)]) -> Result<Self, Error> {
+    pub(crate) fn beside(config: &Config, held: &[(Scheme, SocketAddr)]) -> Result<Self, Error> {
         let mut open: Vec<Open> = Vec::new();
         for block in &config.blocks {
             for served in &block.served {
                 let count = block.plugins.sockets.unwrap_or_else(processors);
-                for address in addresses(&block.bind, served.port) {
-                    let opened = open.iter().map(|open| (open.listen, open.address));
+                for address in addresses(&block.plugins.bind.addresses, served.port) {
+                    let opened = open.iter().map(|open| (open.scheme, open.address));
                     let ours: Vec<_> = held.iter().copied().chain(opened).collect();
-                    if ours.contains(&(served.listen, address)) {
+                    if ours.contains(&(served.scheme, address)) {
                         continue;
                     }
                     let port = match ours.iter().any(|(_, ours)| ours.port() == address.port()) {
                         true => Port::Ours,
                         false => Port::New,
                     };
-                    match one(served.listen, address, count, Anywhere::of(address), port) {
+                    match one(served.scheme, address, count, Anywhere::of(address), port) {
                         Ok(one) => open.push(one),
                         // A machine may be without IPv6.
-                        Err(error) if block.bind.is_empty() && address.is_ipv6() && no_family(&error) => {}
+                        Err(error)
+                            if block.plugins.bind.addresses.is_empty()
+                                && address.is_ipv6()
+                                && no_family(&error) => {}
                         Err(source) => return Err(Error::Bind { address, source }),
                     }
                 }
@@ -97,7 +100,7 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`] when the address cannot be had; `EPERM` without `CAP_NET_ADMIN`.
     pub fn of_service(address: SocketAddr) -> Result<Self, Error> {
-        let open = one(Listen::Dns, address, processors(), Anywhere::Yes, Port::New)
+        let open = one(Scheme::Dns, address, processors(), Anywhere::Yes, Port::New)
             .map_err(|source| Error::Bind { address, source })?;
         Ok(Self { open: vec![open], fixed: true })
     }
@@ -111,7 +114,7 @@ impl Sockets {
         if address.ip().is_unspecified() {
             sys::tell_destination(udp.as_fd(), address.is_ipv6())?;
         }
-        let open = vec![Open { listen: Listen::Dns, address, udp: vec![udp], tcp }];
+        let open = vec![Open { scheme: Scheme::Dns, address, udp: vec![udp], tcp }];
         Ok(Self { open, fixed: true })
     }
 }
@@ -160,7 +163,13 @@ enum Port {
 
 /// Opens the sockets of an address. That of another process is no place to be beside: it would take some of the
 /// queries.
-fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere, port: Port) -> io::Result<Open> {
+fn one(
+    scheme: Scheme,
+    address: SocketAddr,
+    count: usize,
+    anywhere: Anywhere,
+    port: Port,
+) -> io::Result<Open> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let open = |kind| -> io::Result<_> {
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
@@ -178,7 +187,7 @@ fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere, port
     set_socket_reuseport(&tcp, port == Port::Ours)?;
     bind(&tcp, &address)?;
     let mut udp = Vec::new();
-    let datagrams = if kind == Listen::Dns { count } else { 0 };
+    let datagrams = if scheme == Scheme::Dns { count } else { 0 };
     for _ in 0..datagrams {
         let socket = open(SocketType::DGRAM)?;
         set_socket_reuseport(&socket, true)?;
@@ -193,5 +202,5 @@ fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere, port
     listen(&tcp, BACKLOG)?;
     // From now on our own may be beside it.
     set_socket_reuseport(&tcp, true)?;
-    Ok(Open { listen: kind, address, udp, tcp: TcpListener::from(tcp) })
+    Ok(Open { scheme, address, udp, tcp: TcpListener::from(tcp) })
 }

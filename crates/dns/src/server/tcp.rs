@@ -15,8 +15,8 @@ use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
 use crate::client::{Client, Transport};
-use crate::config::Listen;
-use crate::plan::{Next, Shared};
+use crate::config::Scheme;
+use crate::plan::{Action, Shared};
 use crate::rate::Rate;
 use crate::wire::{put_message, read_message};
 
@@ -42,13 +42,13 @@ pub(crate) fn open(listener: std::net::TcpListener) -> io::Result<TcpListener> {
 /// How long a client may take to agree on keys.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// Answers until `closing`, a bounded number of connections at a time, which come in as `listen` says: where there are
+/// Answers until `closing`, a bounded number of connections at a time, which come in as `scheme` says: where there are
 /// too many, the one that was silent longest is closed. Those under TLS are refused as long as there is no certificate.
 /// Connections that are open when it closes have a while to end.
 pub(crate) async fn serve(
     shared: Arc<Shared>,
     listener: TcpListener,
-    listen: Listen,
+    scheme: Scheme,
     certificate: watch::Receiver<Option<Arc<ServerConfig>>>,
     closing: impl Future<Output = ()>,
 ) {
@@ -82,7 +82,7 @@ pub(crate) async fn serve(
         connections.spawn(async move {
             let from = Client::of(client, Transport::Tcp);
             tokio::select! {
-                ended = connection(shared, stream, from, (listen, certificate), &seat) => {
+                ended = connection(shared, stream, from, (scheme, certificate), &seat) => {
                     if let Err(error) = ended {
                         tracing::debug!(%client, %error, "a DNS connection broke");
                     }
@@ -100,16 +100,16 @@ async fn connection(
     shared: Arc<Shared>,
     stream: TcpStream,
     client: Client,
-    (listen, certificate): (Listen, Option<Arc<ServerConfig>>),
+    (scheme, certificate): (Scheme, Option<Arc<ServerConfig>>),
     seat: &Arc<Seat>,
 ) -> io::Result<()> {
-    if listen == Listen::Dns {
+    if scheme == Scheme::Dns {
         let (read, write) = stream.into_split();
         return converse(shared, client, read, write, seat).await;
     }
     let certificate = certificate.ok_or_else(|| io::Error::other("there is no certificate"))?;
     let stream = timeout(HANDSHAKE, TlsAcceptor::from(certificate).accept(stream)).await??;
-    if listen == Listen::Https {
+    if scheme == Scheme::Https {
         return super::https::connection(shared, client, stream, seat.clone()).await;
     }
     let (read, write) = tokio::io::split(stream);
@@ -156,19 +156,19 @@ async fn read_queries(
             continue;
         }
         let begun = Instant::now();
-        let outcome = plan.begin(&packet, client, &mut reply);
+        let summary = plan.begin(&packet, client, &mut reply);
         // Whoever does not read replies is as good as silent.
         drop(working);
-        match outcome.next {
-            Next::Silence => {}
-            Next::Reply => {
-                plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
+        match summary.action {
+            Action::Drop => {}
+            Action::Reply => {
+                plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
                 // When writing fails it says why itself.
                 if replies.send(reply).await.is_err() {
                     return Ok(());
                 }
             }
-            Next::Later => {
+            Action::Wait => {
                 if waiting.len() >= REPLIES {
                     waiting.join_next().await;
                 }
@@ -176,7 +176,7 @@ async fn read_queries(
                 waiting.spawn(async move {
                     let mut reply = Vec::new();
                     plan.finish(&packet, client, &mut reply).await;
-                    plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
+                    plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
                     drop(working);
                     if !reply.is_empty() {
                         drop(replies.send(reply).await);

@@ -10,7 +10,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::client::{Client, Transport};
-use crate::plan::{Next, Outcome, Shared};
+use crate::plan::{Action, Shared, Summary};
 use crate::sys::{BATCH, Batch, Origin};
 
 /// How long to wait when the socket cannot be read, so as not to turn in circles.
@@ -77,7 +77,7 @@ impl Drop for Worker {
 /// known are answered on the spot, without a lock, without memory of their own and without a task.
 fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle, told: bool) {
     let mut batch = Batch::new(told);
-    let mut answered: Vec<(usize, Outcome, Client)> = Vec::with_capacity(BATCH);
+    let mut answered: Vec<(usize, Summary, Client)> = Vec::with_capacity(BATCH);
     let places = Arc::new(Semaphore::new(WAITING));
     let (mut plan, mut generation) = (shared.plan(), shared.generation());
     loop {
@@ -99,21 +99,21 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
         for at in 0..count {
             let Some((datagram, reply)) = batch.datagram(at) else { continue };
             let client = Client::of(datagram.client, Transport::Udp);
-            let outcome = plan.begin(datagram.packet, client, reply);
-            match outcome.next {
-                Next::Silence => {}
-                Next::Reply => {
+            let summary = plan.begin(datagram.packet, client, reply);
+            match summary.action {
+                Action::Drop => {}
+                Action::Reply => {
                     batch.queue(at);
-                    answered.push((at, outcome, client));
+                    answered.push((at, summary, client));
                 }
-                Next::Later => {
+                Action::Wait => {
                     let Ok(place) = places.clone().try_acquire_owned() else { continue };
                     let packet = datagram.packet.to_vec();
                     let (plan, socket, origin) = (plan.clone(), socket.clone(), batch.origin(at));
                     tasks.spawn(async move {
                         let (begun, mut reply) = (Instant::now(), Vec::new());
                         plan.finish(&packet, client, &mut reply).await;
-                        plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
+                        plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
                         send(&socket, origin, &reply);
                         drop(place);
                     });
@@ -123,8 +123,8 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
         if let Some(begun) = begun.filter(|_| !answered.is_empty()) {
             // A look at the clock is no small part of an answer, so each has its share of the batch's time.
             let took = begun.elapsed() / answered.len() as u32;
-            for (at, outcome, client) in &answered {
-                plan.count(number, outcome, *client, batch.exchange(*at), took);
+            for (at, summary, client) in &answered {
+                plan.count(number, summary, *client, batch.exchange(*at), took);
             }
         }
         batch.send(socket.as_fd());

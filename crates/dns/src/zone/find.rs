@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use service::objects::Protocol;
 
 use super::{Behind, Label, Port, Reading, Records, View, dashed};
-use crate::config::PodRecords;
+use crate::plugin::kubernetes::PodRecords;
 use crate::wire::Name;
 
 /// What a name means.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use super::reverse::{self, Pointer};
 use super::{Found, OWN_NAME, Reading, Records, Table};
-use crate::config::{Kubernetes, PodRecords};
+use crate::plugin::kubernetes::{KubernetesOptions, PodRecords};
 use crate::wire::Name;
 
 /// The names of a cluster as one server block shows them: the zones that they are in, and which of them there are.
@@ -55,13 +55,17 @@ pub(crate) struct Place<'a> {
 
 impl View {
     /// A view of a table.
-    pub(crate) fn new(table: Arc<Table>, kubernetes: &Kubernetes, servers: Vec<IpAddr>) -> Self {
+    pub(crate) fn new(table: Arc<Table>, kubernetes: &KubernetesOptions, servers: Vec<IpAddr>) -> Self {
         let own = kubernetes.zones.iter().filter(|zone| !kubernetes.multicluster.contains(zone));
         Self::of_zones(own, table, kubernetes, servers)
     }
 
     /// A view of a table of ServiceImports, in the multicluster zones.
-    pub(crate) fn of_imports(table: Arc<Table>, kubernetes: &Kubernetes, servers: Vec<IpAddr>) -> Self {
+    pub(crate) fn of_imports(
+        table: Arc<Table>,
+        kubernetes: &KubernetesOptions,
+        servers: Vec<IpAddr>,
+    ) -> Self {
         let multicluster = true;
         let view = Self::of_zones(kubernetes.multicluster.iter(), table, kubernetes, servers);
         Self { multicluster, pods: PodRecords::Disabled, ..view }
@@ -70,7 +74,7 @@ impl View {
     fn of_zones<'a>(
         zones: impl Iterator<Item = &'a Name>,
         table: Arc<Table>,
-        kubernetes: &Kubernetes,
+        kubernetes: &KubernetesOptions,
         servers: Vec<IpAddr>,
     ) -> Self {
         let zones: Vec<_> =

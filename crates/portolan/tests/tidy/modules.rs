@@ -65,6 +65,11 @@ impl Modules {
             let word = tokens[at].word().unwrap_or_default();
             let next = tokens.get(at + 1).and_then(Token::word);
             match (word, next) {
+                // The path of `pub(in path)` names who may see an item, not what it needs.
+                ("pub", _) if tokens.get(at + 1) == Some(&Token::Sign('(')) => {
+                    let end = tokens[at..].iter().position(|token| *token == Token::Sign(')'));
+                    at += end.unwrap_or_default();
+                }
                 ("use", _) => {
                     let end = tokens[at..].iter().position(|token| *token == Token::Sign(';'));
                     let end = end.map_or(tokens.len(), |length| at + length);
@@ -248,7 +253,10 @@ fn a_name_leads_to_the_file_that_defines_it() {
     let sources = [
         ("lib.rs", "mod a; mod b; pub use a::Deep as Other; #[cfg(test)] mod checks;"),
         ("a.rs", "mod deep; pub use deep::{self, Deep}; pub struct Own;"),
-        ("a/deep.rs", "use super::Own; pub struct Deep(Own); pub mod inner { pub use super::super::Own; }"),
+        (
+            "a/deep.rs",
+            "use super::Own; pub(in crate::b) struct Deep(Own); pub mod inner { pub use super::super::Own; }",
+        ),
         ("b.rs", "use crate::a::{Deep, deep::inner}; use std::fmt; fn f(_: crate::Other) { inner::x(); }"),
         ("checks.rs", "use crate::b;"),
     ];

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::scene::{Scene, query, with_opt};
 use crate::client::{Client, Transport};
-use crate::plan::Next;
+use crate::plan::Action;
 use crate::sys::allocations;
 use crate::wire::kind;
 
@@ -46,7 +46,7 @@ fn a_known_name_is_answered_without_memory_of_its_own() {
         // The first reading of a thread takes its place among the readers.
         scene.begin(&packet, client, &mut reply);
         let before = allocations::count();
-        let next = scene.begin(&packet, client, &mut reply);
-        assert_eq!((next, allocations::count() - before), (Next::Reply, 0), "{name}");
+        let action = scene.begin(&packet, client, &mut reply);
+        assert_eq!((action, allocations::count() - before), (Action::Reply, 0), "{name}");
     }
 }

@@ -4,7 +4,7 @@ use serde_json::json;
 
 use super::scene::{Scene, query, read, with_opt};
 use crate::client::Transport;
-use crate::plan::Next;
+use crate::plan::Action;
 use crate::wire::{HEADER, LARGEST_UDP, Message, kind};
 
 fn scene() -> Scene {
@@ -43,8 +43,8 @@ fn random(state: &mut u64) -> usize {
 
 fn check(scene: &Scene, packet: &[u8]) {
     for transport in [Transport::Udp, Transport::Tcp] {
-        let (next, reply) = scene.send(packet, transport);
-        if next == Next::Reply {
+        let (action, reply) = scene.send(packet, transport);
+        if action == Action::Reply {
             assert!(transport == Transport::Tcp || reply.len() <= LARGEST_UDP);
             assert_eq!(reply[..2], packet[..2]);
             read(&reply);

@@ -3,9 +3,9 @@
 use serde_json::json;
 
 use super::scene::{Scene, query, read, with_opt};
-use crate::answer::{Outside, Step};
+use crate::answer::{AliasTarget, ClusterAnswer};
 use crate::client::Transport;
-use crate::plan::Next;
+use crate::plan::Action;
 use crate::wire::{Record, flag, kind};
 
 const NAME: &str = "db.default.svc.cluster.local";
@@ -45,8 +45,8 @@ fn rfc1035_what_is_no_question_is_refused_by_rule() {
         packet
     };
     let rcode = |packet: &[u8]| {
-        let (next, reply) = scene.send(packet, Transport::Udp);
-        (next == Next::Reply).then(|| flags(&reply) & flag::RCODE)
+        let (action, reply) = scene.send(packet, Transport::Udp);
+        (action == Action::Reply).then(|| flags(&reply) & flag::RCODE)
     };
     assert_eq!(rcode(&good[..11]), None, "too short for a header");
     assert_eq!(rcode(&with(2, 0x80)), None, "a response");
@@ -128,14 +128,14 @@ fn an_alias_leads_on_to_what_the_upstream_resolver_says() {
     scene.service("out", json!({"type": "ExternalName", "externalName": "foo.example"}));
     let packet = query("out.default.svc.cluster.local", kind::A);
     let target = b"\x03foo\x07example\0";
-    let (step, _) = scene.send_knowing(&packet, Outside::Unasked);
-    assert_eq!(step, Step::Resolve((*target).into()));
+    let (answer, _) = scene.send_knowing(&packet, AliasTarget::NotAsked);
+    assert_eq!(answer, ClusterAnswer::NeedsTarget((*target).into()));
     let records = [Record { name: (*target).into(), kind: kind::A, ttl: 60, data: Box::new([192, 0, 2, 1]) }];
-    let resolved = |name, rcode| Outside::Resolved { name, records: &records, rcode };
+    let resolved = |name, rcode| AliasTarget::Resolved { name, records: &records, rcode };
     let reply = |outside| read(&scene.send_knowing(&packet, outside).1);
     let alias = "answer out.default.svc.cluster.local. CNAME foo.example.";
     assert_eq!(reply(resolved(target, 0)), ["rcode 0", alias, "answer foo.example. A 192.0.2.1"]);
     assert_eq!(reply(resolved(target, 3))[0], "rcode 3");
     assert_eq!(reply(resolved(b"\x03bar\0", 0)), ["rcode 0", alias], "the Service changed meanwhile");
-    assert_eq!(reply(Outside::Unknown), ["rcode 0", alias]);
+    assert_eq!(reply(AliasTarget::Unknown), ["rcode 0", alias]);
 }

@@ -8,12 +8,14 @@ use service::Event;
 
 use service::objects::Namespace;
 
-use crate::answer::{Manner, Outside, Step, answer};
+use crate::answer::{AliasTarget, ClusterAnswer, ReplyOptions, answer};
 use crate::client::{Client, Transport};
-use crate::config::{Config, Kubernetes, Plugins};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
-use crate::plan::{Chain, Entry, Next, Parts, Plan};
+use crate::plan::{Action, Chain, Plan, ServedZone};
+use crate::plugin::kubernetes::KubernetesOptions;
+use crate::plugin::{Parts, Plugins};
 use crate::recursion::{self, Recursion};
 use crate::wire::{HEADER, Name, Query, kind};
 use crate::zone::{Table, View};
@@ -35,16 +37,18 @@ impl Scene {
         Self::unknown_with(|_| {})
     }
 
-    fn unknown_with(change: impl FnOnce(&mut Kubernetes)) -> Self {
+    fn unknown_with(change: impl FnOnce(&mut KubernetesOptions)) -> Self {
         let mut plugins = Config::of_cluster("cluster.local", &[]).unwrap().blocks.swap_remove(0).plugins;
         change(plugins.kubernetes.as_mut().unwrap());
         let table = Arc::new(Table::new());
-        let cluster = Some(view(&table, &plugins));
-        let meters = recursion::Meters::new(&Metrics::new());
-        let setup = recursion::Setup::of(&plugins, &[], "dns://:53");
+        let cluster = Some(Arc::new(view(&table, &plugins)));
+        let meters = recursion::Meters::new(&Metrics::new(&[]));
+        let setup = plugins.recursion(&[], "dns://:53");
         let recursion = Recursion::new(setup, &meters, &recursion::Loops::default());
-        let chain = Chain::new(&plugins, Parts { cluster, ..Parts::default() }, recursion);
-        let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None, log: None };
+        let reply_options = plugins.reply_options();
+        let parts = Parts { cluster, imports: None, hosts: None, recursion, reply_options };
+        let chain = Chain::new(&plugins, &parts);
+        let entry = ServedZone { zone: Name::root(), chain: Arc::new(chain), counts: None, log: None };
         let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }
     }
@@ -55,7 +59,7 @@ impl Scene {
     }
 
     /// The same under other options.
-    pub(super) fn with(change: impl FnOnce(&mut Kubernetes)) -> Self {
+    pub(super) fn with(change: impl FnOnce(&mut KubernetesOptions)) -> Self {
         let mut scene = Self::unknown_with(change);
         for name in ["default", "empty"] {
             scene.feed(Input::Namespace(Event::Apply(Namespace::named(name))));
@@ -96,8 +100,8 @@ impl Scene {
 
     /// The reply to a question over TCP as lines: the status, then `section name type data`.
     pub(super) fn ask(&self, name: &str, kind: u16) -> Vec<String> {
-        let (next, reply) = self.send(&query(name, kind), Transport::Tcp);
-        assert_eq!(next, Next::Reply);
+        let (action, reply) = self.send(&query(name, kind), Transport::Tcp);
+        assert_eq!(action, Action::Reply);
         read(&reply)
     }
 
@@ -123,21 +127,21 @@ impl Scene {
     }
 
     /// What is said at once.
-    pub(super) fn begin(&self, packet: &[u8], client: Client, reply: &mut Vec<u8>) -> Next {
-        self.plan.begin(packet, client, reply).next
+    pub(super) fn begin(&self, packet: &[u8], client: Client, reply: &mut Vec<u8>) -> Action {
+        self.plan.begin(packet, client, reply).action
     }
 
-    pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Next, Vec<u8>) {
+    pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Action, Vec<u8>) {
         let mut reply = Vec::new();
         let client = Client { address: [192, 0, 2, 1].into(), port: 4711, transport };
-        match self.plan.begin(packet, client, &mut reply).next {
-            Next::Later => {
+        match self.plan.begin(packet, client, &mut reply).action {
+            Action::Wait => {
                 // Nobody is there to be asked, so nothing waits.
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 runtime.block_on(self.plan.finish(packet, client, &mut reply));
-                (Next::Reply, reply)
+                (Action::Reply, reply)
             }
-            next => (next, reply),
+            action => (action, reply),
         }
     }
 
@@ -145,18 +149,18 @@ impl Scene {
     pub(super) fn transfer(&self, zone: &str) -> Vec<String> {
         let packet = query(zone, kind::AXFR);
         let view = view(&self.table, &self.plugins);
-        let messages = crate::transfer::messages(&view, &Query::decode(&packet).unwrap());
+        let messages = crate::plugin::transfer::messages(&view, &Query::decode(&packet).unwrap());
         let lines = messages.iter().flat_map(|message| read(message));
         lines.filter(|line| !line.starts_with("rcode")).collect()
     }
 
     /// What the cluster has to say to a query that can be read.
-    pub(super) fn send_knowing(&self, packet: &[u8], outside: Outside<'_>) -> (Step, Vec<u8>) {
+    pub(super) fn send_knowing(&self, packet: &[u8], external: AliasTarget<'_>) -> (ClusterAnswer, Vec<u8>) {
         let mut reply = Vec::new();
         let query = Query::decode(packet).unwrap();
-        let manner = Manner { recursion: false, balance: true };
+        let options = ReplyOptions { recursion: false, balance: true };
         let view = view(&self.table, &self.plugins);
-        (answer(&view, &query, 512, outside, manner, &mut reply), reply)
+        (answer(&view, &query, 512, external, options, &mut reply), reply)
     }
 }
 

@@ -5,12 +5,12 @@ use service::Event;
 use service::objects::Namespace;
 
 use super::scene::Scene;
-use crate::config::{Kubernetes, PodRecords, Selector};
 use crate::names::Input;
+use crate::plugin::kubernetes::{KubernetesOptions, PodRecords, Selector};
 use crate::wire::kind::{A, PTR, SRV};
 
 /// `web` in the namespace `default`, which is listed, and in `other`, which is not.
-fn scene(change: impl FnOnce(&mut Kubernetes)) -> Scene {
+fn scene(change: impl FnOnce(&mut KubernetesOptions)) -> Scene {
     let mut scene = Scene::with(|kubernetes| {
         kubernetes.fall_through = None;
         change(kubernetes);
