@@ -1,15 +1,15 @@
 //! From a packet to what is to be done about it.
 
 mod authority;
-mod locations;
+mod srv;
 mod write;
 
 use crate::wire::{Copier, HEADER, Name, Query, Record, Reply, Section, flag, kind, rcode};
-use crate::zone::{Found, Reading, View, Within};
+use crate::zone::{Found, Reading, View, ZoneMatch};
 
-pub(crate) use authority::start_of_question;
+pub(crate) use authority::soa_at_question;
 
-use write::Subject;
+use write::Owner;
 
 /// How many aliases are followed inside the cluster before they are taken for a circle.
 const LONGEST_CHAIN: usize = 10;
@@ -63,7 +63,7 @@ pub(crate) fn answer(
     options: ReplyOptions,
     out: &mut Vec<u8>,
 ) -> ClusterAnswer {
-    let Some(within) = view.zone_of(&query.name) else { return ClusterAnswer::Foreign };
+    let Some(zone) = view.zone_of(&query.name) else { return ClusterAnswer::Foreign };
     let reading = view.read();
     let available = if options.recursion { flag::RA } else { 0 };
     let mut reply = Reply::to(query, limit, out);
@@ -74,8 +74,8 @@ pub(crate) fn answer(
     }
     reply.set(flag::AA);
     let turn = if options.balance { usize::from(query.id) } else { 0 };
-    let follower = Follower { view, reading: &reading, turn };
-    match follower.follow((&query.name, within), query.kind, external, &mut reply) {
+    let follower = AliasFollower { view, reading: &reading, turn };
+    match follower.follow((&query.name, zone), query.kind, external, &mut reply) {
         Ok(Some(rcode::SERVFAIL)) => {
             // Aliases that lead nowhere are of no use to anyone, and a circle of them would be told again and again.
             let mut reply = Reply::to(query, limit, out);
@@ -94,38 +94,38 @@ pub(crate) fn answer(
 
 /// What records are written from.
 #[derive(Debug, Clone, Copy)]
-struct Follower<'a> {
+struct AliasFollower<'a> {
     view: &'a View,
     reading: &'a Reading<'a>,
     /// Which of several addresses comes first.
     turn: usize,
 }
 
-impl Follower<'_> {
+impl AliasFollower<'_> {
     /// Follows aliases from a name to the records asked for.
     ///
     /// Returns the response code, which is that of the last name of the chain (RFC 6604), nothing if the name is
     /// foreign, or as an error the name outside the cluster whose addresses must be asked for first.
     fn follow(
         self,
-        (asked, within): (&Name, Within<'_>),
+        (asked, zone): (&Name, ZoneMatch<'_>),
         kind: u16,
         external: AliasTarget<'_>,
         reply: &mut Reply<'_>,
     ) -> Result<Option<u16>, Box<[u8]>> {
         let (mut alias, mut at) = (None, HEADER);
         for _ in 0..LONGEST_CHAIN {
-            let (name, place) = match &alias {
-                None => (asked, self.view.find_within(within, self.reading, asked)),
+            let (name, lookup) = match &alias {
+                None => (asked, self.view.find_within(zone, self.reading, asked)),
                 Some(alias) => (alias, self.view.find(self.reading, alias)),
             };
-            let subject = Subject { name, at, below: place.below, ttl: self.view.ttl };
-            let target = match place.found {
+            let owner = Owner { name, at, below: lookup.below, ttl: self.view.ttl };
+            let target = match lookup.found {
                 Found::Foreign => return Ok(None),
                 Found::Alias(target) => target,
-                found => return Ok(Some(write::records(self, &subject, &found, kind, reply))),
+                found => return Ok(Some(write::records(self, &owner, &found, kind, reply))),
             };
-            let next = subject.alias(target, reply).and_then(|at| Some((Name::read(target, 0).ok()?.0, at)));
+            let next = owner.alias(target, reply).and_then(|at| Some((Name::read(target, 0).ok()?.0, at)));
             let Some(next) = next.filter(|_| matches!(kind, kind::A | kind::AAAA)) else {
                 return Ok(Some(rcode::NOERROR));
             };

@@ -1,11 +1,11 @@
 //! What resolvers said, remembered (`cache`).
 
-mod entry;
-mod meters;
-#[cfg(test)]
-mod samples;
+mod metrics;
+mod reply;
 mod scan;
 mod store;
+#[cfg(test)]
+mod test_replies;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -15,12 +15,12 @@ use std::hash::{BuildHasher, Hash, Hasher};
 
 use crate::plugin::cache::{CacheLimits, CacheOptions};
 use crate::wire::{Name, Query, QueryFlags, Question};
-use entry::Verdict;
-use meters::CacheMeters;
-use store::{Kept, Store};
+use metrics::CacheCounters;
+use reply::Cacheability;
+use store::{CacheEntry, Store};
 
-pub(crate) use entry::Entry;
-pub(crate) use meters::Meters;
+pub(crate) use metrics::CacheMetrics;
+pub(crate) use reply::UpstreamReply;
 
 /// The cache of a server block.
 #[derive(Debug)]
@@ -29,7 +29,7 @@ pub(crate) struct Cache {
     hasher: RandomState,
     success: Store,
     denial: Store,
-    meters: CacheMeters,
+    counters: CacheCounters,
 }
 
 /// What the cache has for a question.
@@ -46,16 +46,16 @@ pub(crate) enum Hit {
 
 /// Whether replies whose time is over are wanted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Stale {
+pub(crate) enum StaleReplies {
     /// As configured.
     AsConfigured,
-    /// In any case, if they are kept at all: there is nothing better.
-    Welcome,
+    /// In any case, if they are entry at all: there is nothing better.
+    Accepted,
 }
 
 /// A reply that is told.
 struct Choice<'a> {
-    kept: &'a Kept,
+    entry: &'a CacheEntry,
     /// Whether it tells of something that exists.
     exists: bool,
     /// Whether resolvers failed a moment ago.
@@ -64,13 +64,13 @@ struct Choice<'a> {
 
 impl Cache {
     /// An empty cache.
-    pub(crate) fn new(options: &CacheOptions, meters: CacheMeters) -> Self {
+    pub(crate) fn new(options: &CacheOptions, counters: CacheCounters) -> Self {
         Self {
             hasher: RandomState::default(),
             success: Store::new(options.success.capacity),
             denial: Store::new(options.denial.capacity),
             options: options.clone(),
-            meters,
+            counters,
         }
     }
 
@@ -97,19 +97,19 @@ impl Cache {
         query: &Query<'_>,
         limit: usize,
         now: Instant,
-        stale: Stale,
+        stale: StaleReplies,
         out: &mut Vec<u8>,
     ) -> Hit {
         if !self.covers(&query.name) {
             return Hit::Miss;
         }
         let key = self.key((query.name.wire(), query.kind, query.class), QueryFlags::of(query));
-        let known = |kept: &&Kept| kept.entry.question.is_that_of(query);
+        let known = |entry: &&CacheEntry| entry.reply.question.is_that_of(query);
         let tell = |choice, out| self.tell(choice, (query, limit), now, stale, out);
         let success = self.success.read();
         let positive = success.get(key).filter(known);
-        if let Some(kept) = positive.filter(|kept| kept.left(now).is_some()) {
-            return tell(Choice { kept, exists: true, failing: false }, out);
+        if let Some(entry) = positive.filter(|entry| entry.left(now).is_some()) {
+            return tell(Choice { entry, exists: true, failing: false }, out);
         }
         let denial = self.denial.read();
         match self.choose(positive, denial.get(key).filter(known), now, stale) {
@@ -121,76 +121,77 @@ impl Cache {
     /// Writes a reply that was chosen.
     fn tell(
         &self,
-        Choice { kept, exists, failing }: Choice<'_>,
+        Choice { entry, exists, failing }: Choice<'_>,
         (query, limit): (&Query<'_>, usize),
         now: Instant,
-        stale: Stale,
+        stale: StaleReplies,
         out: &mut Vec<u8>,
     ) -> Hit {
         // Otherwise it was counted as a query that had to be asked.
-        if stale == Stale::AsConfigured {
-            if exists { &self.meters.success } else { &self.meters.denial }.inc();
-            self.meters.requests.inc();
+        if stale == StaleReplies::AsConfigured {
+            if exists { &self.counters.success } else { &self.counters.denial }.inc();
+            self.counters.requests.inc();
         }
-        let (ttl, refresh) = match kept.left(now) {
+        let (ttl, refresh) = match entry.left(now) {
             Some(left) => {
-                let ttl = if self.options.keep_ttl { kept.life } else { left };
-                (ttl, self.is_popular(kept, left, now))
+                let ttl = if self.options.keep_ttl { entry.life } else { left };
+                (ttl, self.is_popular(entry, left, now))
             }
             None => {
-                self.meters.stale.inc();
+                self.counters.stale.inc();
                 let ttl = self.options.stale.map_or(0, |stale| stale.ttl);
-                (ttl, stale == Stale::AsConfigured && !failing)
+                (ttl, stale == StaleReplies::AsConfigured && !failing)
             }
         };
-        kept.entry.write(query, limit, Some(ttl), out);
-        Hit::Written { refresh: refresh && kept.begin_refresh() }
+        entry.reply.write(query, limit, Some(ttl), out);
+        Hit::Written { refresh: refresh && entry.begin_refresh() }
     }
 
     /// What to tell where nothing is known for certain that exists.
     fn choose<'a>(
         &self,
-        positive: Option<&'a Kept>,
-        negative: Option<&'a Kept>,
+        positive: Option<&'a CacheEntry>,
+        negative: Option<&'a CacheEntry>,
         now: Instant,
-        stale: Stale,
+        stale: StaleReplies,
     ) -> Option<Choice<'a>> {
-        let fresh = negative.filter(|kept| kept.left(now).is_some());
-        let failing = fresh.is_some_and(|kept| kept.entry.verdict == Verdict::Failure);
-        if let Some(kept) = fresh.filter(|_| !failing) {
-            return Some(Choice { kept, exists: false, failing });
+        let fresh = negative.filter(|entry| entry.left(now).is_some());
+        let failing = fresh.is_some_and(|entry| entry.reply.cacheability == Cacheability::Failure);
+        if let Some(entry) = fresh.filter(|_| !failing) {
+            return Some(Choice { entry, exists: false, failing });
         }
         // A failure is no news: what was known before it is better, and nobody is asked while it is remembered.
-        let wanted = failing || stale == Stale::Welcome || self.patience() == Some(Duration::ZERO);
-        let late =
-            |kept: &&Kept| wanted && self.options.stale.is_some_and(|stale| kept.late(now) < stale.longest);
+        let wanted = failing || stale == StaleReplies::Accepted || self.patience() == Some(Duration::ZERO);
+        let late = |entry: &&CacheEntry| {
+            wanted && self.options.stale.is_some_and(|stale| entry.late(now) < stale.longest)
+        };
         let exists = positive.filter(late);
-        let kept = exists.or(fresh).or(negative.filter(late))?;
-        Some(Choice { kept, exists: exists.is_some(), failing })
+        let entry = exists.or(fresh).or(negative.filter(late))?;
+        Some(Choice { entry, exists: exists.is_some(), failing })
     }
 
     /// Whether a reply is worth to be fetched before its time is over.
-    fn is_popular(&self, kept: &Kept, left: u32, now: Instant) -> bool {
+    fn is_popular(&self, entry: &CacheEntry, left: u32, now: Instant) -> bool {
         self.options.prefetch.is_some_and(|prefetch| {
-            let soon = (u64::from(kept.life) * u64::from(prefetch.percentage)).div_ceil(100);
-            kept.seen(now, prefetch.pause) >= prefetch.amount && u64::from(left) <= soon
+            let soon = (u64::from(entry.life) * u64::from(prefetch.percentage)).div_ceil(100);
+            entry.seen(now, prefetch.pause) >= prefetch.amount && u64::from(left) <= soon
         })
     }
 
     /// Counts a query that had to be asked.
     pub(crate) fn missed(&self) {
-        self.meters.requests.inc();
-        self.meters.misses.inc();
+        self.counters.requests.inc();
+        self.counters.misses.inc();
     }
 
     /// Counts a question that is asked anew.
     pub(crate) fn refreshing(&self) {
-        self.meters.prefetches.inc();
+        self.counters.prefetches.inc();
     }
 
     /// Counts a reply that is no answer.
     pub(crate) fn dropped(&self) {
-        self.meters.drops.inc();
+        self.counters.drops.inc();
     }
 
     /// How long a query may wait while there is a reply whose time is over; `None` is until resolvers fail.
@@ -198,49 +199,43 @@ impl Cache {
         self.options.stale.and_then(|stale| stale.wait)
     }
 
-    /// Remembers a reply, if it is worth it. Returns the TTL to be told in place of those of its records, kept or
-    /// not: that of a name does not change by leaps then. `None` is for names of other zones.
-    pub(crate) fn keep(&self, entry: &Arc<Entry>, now: Instant) -> Option<u32> {
-        let key = self.key_of(&entry.question);
+    /// Keeps a reply if it may be told again. Returns the TTL in seconds that clients are told in place of those of its
+    /// records, whether the reply is kept or not, so that the TTL of a name does not jump. `None` for names outside of
+    /// the zones of the cache.
+    pub(crate) fn keep(&self, reply: &Arc<UpstreamReply>, now: Instant) -> Option<u32> {
+        let key = self.key_of(&reply.question);
         self.success.settle(key);
         self.denial.settle(key);
-        let name = entry.question.name();
+        let name = reply.question.name();
         if !self.covers(&name) {
             return None;
         }
-        let bounded = |ttl: u32, kept: &CacheLimits| {
+        let bounded = |ttl: u32, limits: &CacheLimits| {
             let seconds = |of: Duration| u32::try_from(of.as_secs()).unwrap_or(u32::MAX);
-            ttl.max(seconds(kept.shortest)).min(seconds(kept.longest))
+            ttl.max(seconds(limits.shortest)).min(seconds(limits.longest))
         };
-        let (life, kept, store, other) = match entry.verdict {
-            Verdict::Success(ttl) => (
-                bounded(ttl, &self.options.success),
-                &self.options.success,
-                &self.success,
-                Some(&self.denial),
-            ),
-            Verdict::Denial(ttl) => {
-                (bounded(ttl, &self.options.denial), &self.options.denial, &self.denial, Some(&self.success))
-            }
-            Verdict::Failure => {
+        let (success, denial) = (&self.options.success, &self.options.denial);
+        let (life, limits, store, other) = match reply.cacheability {
+            Cacheability::Success(ttl) => (bounded(ttl, success), success, &self.success, Some(&self.denial)),
+            Cacheability::Denial(ttl) => (bounded(ttl, denial), denial, &self.denial, Some(&self.success)),
+            Cacheability::Failure => {
                 let life = u32::try_from(self.options.failure.as_secs()).unwrap_or(u32::MAX);
-                (life, &self.options.denial, &self.denial, None)
+                (life, denial, &self.denial, None)
             }
-            Verdict::Fleeting(ttl) => {
-                let kept = if entry.answers() { &self.options.success } else { &self.options.denial };
-                return Some(bounded(ttl, kept));
+            Cacheability::Uncacheable(ttl) => {
+                return Some(bounded(ttl, if reply.answers() { success } else { denial }));
             }
         };
-        if life == 0 || is_in(&name, &kept.disabled) {
+        if life == 0 || is_in(&name, &limits.disabled) {
             return Some(life);
         }
         if let Some(other) = other {
             other.retire(key);
         }
-        let evicted = store.insert(key, Kept::new(entry.clone(), life, now), now);
-        let (entries, evictions) = match entry.verdict {
-            Verdict::Success(_) => (&self.meters.success_entries, &self.meters.success_evictions),
-            _ => (&self.meters.denial_entries, &self.meters.denial_evictions),
+        let evicted = store.insert(key, CacheEntry::new(reply.clone(), life, now), now);
+        let (entries, evictions) = match reply.cacheability {
+            Cacheability::Success(_) => (&self.counters.success_entries, &self.counters.success_evictions),
+            _ => (&self.counters.denial_entries, &self.counters.denial_evictions),
         };
         entries.set(store.len() as i64);
         evictions.inc_by(evicted);

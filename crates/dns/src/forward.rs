@@ -3,7 +3,7 @@
 mod health;
 mod https;
 mod id;
-mod meters;
+mod metrics;
 mod race;
 mod resolv;
 mod stream;
@@ -23,10 +23,10 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::plugin::forward::{ForwardOptions, Policy, UpstreamAddress, UpstreamOption};
 use crate::wire::Name;
 
-pub(crate) use meters::Meters;
+pub(crate) use metrics::ForwardMetrics;
 pub(crate) use upstream::Upstream;
 
-use upstream::Way;
+use upstream::UpstreamTransport;
 
 /// How many queries may be with the resolvers of a `forward` that says nothing of it.
 const IN_FLIGHT: usize = 8192;
@@ -38,7 +38,7 @@ const LOOK: Duration = Duration::from_secs(5);
 pub(crate) struct Forwarder {
     options: ForwardOptions,
     own: Vec<SocketAddr>,
-    meters: Meters,
+    metrics: ForwardMetrics,
     upstreams: RwLock<Arc<[Arc<Upstream>]>>,
     /// Whose turn it is.
     turn: AtomicUsize,
@@ -51,14 +51,14 @@ impl Forwarder {
     pub(crate) fn start(
         options: &ForwardOptions,
         own: &[SocketAddr],
-        meters: &Meters,
+        metrics: &ForwardMetrics,
         tasks: Option<&Handle>,
     ) -> Arc<Self> {
         let most = options.max_concurrent.unwrap_or(IN_FLIGHT).min(Semaphore::MAX_PERMITS);
         let forwarder = Arc::new(Self {
             options: options.clone(),
             own: own.to_vec(),
-            meters: meters.clone(),
+            metrics: metrics.clone(),
             upstreams: RwLock::new(Arc::new([])),
             turn: AtomicUsize::new(0),
             places: Arc::new(Semaphore::new(most)),
@@ -96,11 +96,11 @@ impl Forwarder {
         self.upstreams().iter().any(|upstream| upstream.health.usable())
     }
 
-    /// A place for one query under way, if there is one left.
+    /// A place for one query under transport, if there is one left.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         let place = self.places.clone().try_acquire_owned().ok();
         if place.is_none() {
-            self.meters.refused.inc();
+            self.metrics.refused.inc();
         }
         place
     }
@@ -113,7 +113,7 @@ impl Forwarder {
     /// Leaves a resolver out from now on, as what it is asked comes back here.
     pub(crate) fn leave_out(&self, upstream: &Upstream) {
         upstream.health.leads_back();
-        self.meters.loops.with_label_values(&[&upstream.to.to_string()]).inc();
+        self.metrics.loops.with_label_values(&[&upstream.to.to_string()]).inc();
     }
 
     /// The resolvers that may be asked, in the order of the policy; those that live first.
@@ -163,9 +163,9 @@ impl Forwarder {
         for (to, upstream) in resolvers {
             match before.iter().find(|known| known.to == *to && path(upstream).is_some()) {
                 Some(known) => after.push(known.clone()),
-                None => match self.way(*to, upstream) {
-                    Ok(way) => {
-                        after.push(Arc::new(Upstream::new(*to, way, &self.options, &self.meters)));
+                None => match self.transport(*to, upstream) {
+                    Ok(transport) => {
+                        after.push(Arc::new(Upstream::new(*to, transport, &self.options, &self.metrics)));
                     }
                     Err(error) => tracing::error!(
                         upstream = %to, %error,
@@ -177,16 +177,20 @@ impl Forwarder {
         *self.upstreams.write().unwrap_or_else(PoisonError::into_inner) = after.into();
     }
 
-    fn way(&self, to: SocketAddr, upstream: &UpstreamOption) -> std::io::Result<Way> {
+    fn transport(&self, to: SocketAddr, upstream: &UpstreamOption) -> std::io::Result<UpstreamTransport> {
         let name = |own: &Option<String>| {
             let name = own.as_ref().or(self.options.tls_server_name.as_ref());
             name.map_or_else(|| to.ip().to_string(), Clone::clone)
         };
         Ok(match upstream {
-            UpstreamOption::Plain(_) if self.options.force_tcp => Way::Connection,
-            UpstreamOption::Plain(_) => Way::Datagrams,
-            UpstreamOption::Tls(_, own) => Way::Tls(tls::config(&self.options, None)?, name(own)),
-            UpstreamOption::Https(_, own) => Way::Https(tls::config(&self.options, Some(b"h2"))?, name(own)),
+            UpstreamOption::Plain(_) if self.options.force_tcp => UpstreamTransport::Tcp,
+            UpstreamOption::Plain(_) => UpstreamTransport::Udp,
+            UpstreamOption::Tls(_, own) => {
+                UpstreamTransport::Tls(tls::config(&self.options, None)?, name(own))
+            }
+            UpstreamOption::Https(_, own) => {
+                UpstreamTransport::Https(tls::config(&self.options, Some(b"h2"))?, name(own))
+            }
         })
     }
 }

@@ -7,7 +7,7 @@ use service::Event;
 use service::manifest::Objects;
 use tokio::runtime::Runtime;
 
-use crate::cache::Entry;
+use crate::cache::UpstreamReply;
 use crate::client::{Client, Transport};
 use crate::config::Config;
 use crate::metrics::Metrics;
@@ -50,7 +50,7 @@ impl Server {
             let setup = plugins.recursion(&[], "dns://:53");
             Recursion::new(
                 setup,
-                &recursion::Meters::new(&Metrics::new(plugin::NAMES)),
+                &recursion::RecursionMetrics::new(&Metrics::new(plugin::NAMES)),
                 &recursion::Loops::default(),
             )
         };
@@ -100,7 +100,7 @@ fn inputs(objects: Objects) -> Vec<Input> {
 /// not believed, or the query cannot be read.
 pub fn repeated(query: &[u8], reply: &[u8], limit: usize, ttl: Option<u32>) -> Option<Vec<u8>> {
     let query = Query::decode(query).ok()?;
-    let entry = Entry::read(reply, &Question::of(&query)).ok()?;
+    let entry = UpstreamReply::read(reply, &Question::of(&query)).ok()?;
     let mut out = Vec::new();
     entry.write(&query, limit, ttl, &mut out);
     Some(out)

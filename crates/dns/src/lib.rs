@@ -56,11 +56,11 @@ mod forward;
 #[cfg(feature = "fuzz")]
 pub mod fuzz;
 mod interfaces;
+mod log_rate;
 mod metrics;
 mod names;
 mod plan;
 mod plugin;
-mod rate;
 mod recursion;
 mod run;
 mod server;

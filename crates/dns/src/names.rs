@@ -9,7 +9,7 @@ use std::sync::Arc;
 use service::objects::{EndpointSlice, Namespace, Pod, Service};
 use service::{Event, Listing};
 
-use crate::zone::{Change, Naming};
+use crate::zone::{Change, RecordOptions};
 
 use pods::Pods;
 use services::Services;
@@ -30,7 +30,7 @@ pub enum Input {
 /// What the cluster is known to hold.
 #[derive(Debug)]
 pub(crate) struct Names {
-    naming: Naming,
+    options: RecordOptions,
     services: Services,
     pods: Pods,
     namespaces: HashSet<Arc<str>>,
@@ -40,9 +40,9 @@ pub(crate) struct Names {
 
 impl Names {
     /// Nothing known yet. Pods are waited for only if they count.
-    pub(crate) fn new(naming: Naming, with_pods: bool) -> Self {
+    pub(crate) fn new(options: RecordOptions, with_pods: bool) -> Self {
         Self {
-            naming,
+            options,
             services: Services::new(),
             pods: Pods::new(with_pods),
             namespaces: HashSet::new(),
@@ -66,7 +66,7 @@ impl Names {
         if !(self.services.listed() && self.namespaces_listed.complete() && self.pods.listed()) {
             return changes;
         }
-        changes.extend(self.services.changes(self.naming));
+        changes.extend(self.services.changes(self.options));
         if !std::mem::replace(&mut self.synced, true) {
             changes.push(Change::Synced);
         }

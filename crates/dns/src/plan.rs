@@ -10,11 +10,11 @@ use std::time::Duration;
 use crate::client::Client;
 use crate::metrics::{Counted, Counts};
 use crate::plugin::Handled;
-use crate::plugin::log::{Answered, Logger};
+use crate::plugin::log::{LoggedQuery, Logger};
 use crate::wire::{Name, Query, Reject, Reply, rcode};
 
 pub(crate) use chain::Chain;
-pub(crate) use shared::Shared;
+pub(crate) use shared::SharedPlan;
 
 /// The server blocks of one port, those with longer zones first.
 #[derive(Debug)]
@@ -119,7 +119,7 @@ impl Plan {
     ) {
         let Some(entry) = summary.entry.map(|at| &self.blocks[at]) else { return };
         if let Some(log) = &entry.log {
-            log.note(&Answered { client, packet, reply, took });
+            log.log(&LoggedQuery { client, packet, reply, took });
         }
         let Some(counts) = &entry.counts else { return };
         let counted = Counted {

@@ -15,8 +15,8 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::time::timeout;
 
-use crate::cache::{self, Cache, Entry, Hit, Stale};
-use crate::forward::{self, Forwarder};
+use crate::cache::{Cache, CacheMetrics, Hit, StaleReplies, UpstreamReply};
+use crate::forward::{ForwardMetrics, Forwarder};
 use crate::metrics::Metrics;
 use crate::plugin::cache::CacheOptions;
 use crate::plugin::forward::ForwardOptions;
@@ -29,21 +29,21 @@ pub(crate) use loops::Loops;
 
 /// What is counted of names outside the cluster.
 #[derive(Debug, Clone)]
-pub(crate) struct Meters {
-    cache: cache::Meters,
-    forward: forward::Meters,
+pub(crate) struct RecursionMetrics {
+    cache: CacheMetrics,
+    forward: ForwardMetrics,
 }
 
-impl Meters {
+impl RecursionMetrics {
     /// Counters at zero, registered with all others.
     pub(crate) fn new(metrics: &Metrics) -> Self {
-        Self { cache: cache::Meters::new(metrics), forward: forward::Meters::new(metrics) }
+        Self { cache: CacheMetrics::new(metrics), forward: ForwardMetrics::new(metrics) }
     }
 }
 
 /// What a server block says of names that are not the cluster's.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Setup {
+pub(crate) struct RecursionOptions {
     /// `forward`: whom to ask.
     pub(crate) forward: Vec<ForwardOptions>,
     /// `cache`: whether and how replies are kept.
@@ -64,7 +64,7 @@ pub(crate) struct Recursion(Arc<Inner>);
 
 #[derive(Debug)]
 struct Inner {
-    setup: Setup,
+    options: RecursionOptions,
     forwards: Vec<Arc<Forwarder>>,
     cache: Option<Cache>,
     pending: Arc<PendingQuestions>,
@@ -75,31 +75,31 @@ struct Inner {
 }
 
 impl Recursion {
-    /// As a setup says, with nothing in the cache.
-    pub(crate) fn new(setup: Setup, meters: &Meters, loops: &Loops) -> Self {
+    /// As a options says, with nothing in the cache.
+    pub(crate) fn new(options: RecursionOptions, metrics: &RecursionMetrics, loops: &Loops) -> Self {
         let tasks = Handle::try_current().ok();
-        let forwards = setup.forward.iter();
+        let forwards = options.forward.iter();
         let forwards =
-            forwards.map(|forward| Forwarder::start(forward, &setup.own, &meters.forward, tasks.as_ref()));
-        let cache = setup.cache.as_ref().map(|options| {
-            let zones: Vec<_> = options.zones.iter().map(ToString::to_string).collect();
+            forwards.map(|forward| Forwarder::start(forward, &options.own, &metrics.forward, tasks.as_ref()));
+        let cache = options.cache.as_ref().map(|cache| {
+            let zones: Vec<_> = cache.zones.iter().map(ToString::to_string).collect();
             let zones = if zones.is_empty() { ".".to_owned() } else { zones.join(",") };
-            Cache::new(options, meters.cache.of(&setup.server, &zones))
+            Cache::new(cache, metrics.cache.of(&options.server, &zones))
         });
         Self(Arc::new(Inner {
             forwards: forwards.collect(),
             cache,
             pending: Arc::default(),
-            failures: setup.errors.then(|| FailureLog::new(Instant::now())),
+            failures: options.errors.then(|| FailureLog::new(Instant::now())),
             loops: loops.clone(),
             tasks,
-            setup,
+            options,
         }))
     }
 
-    /// Whether it does what a setup says, so that it can go on under a new configuration.
-    pub(crate) fn is_of(&self, setup: &Setup) -> bool {
-        self.0.setup == *setup
+    /// Whether it does what a options says, so that it can go on under a new configuration.
+    pub(crate) fn is_of(&self, options: &RecursionOptions) -> bool {
+        self.0.options == *options
     }
 
     /// Whether both are one.
@@ -107,10 +107,10 @@ impl Recursion {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Sees whether resolvers ask this server what they are asked, if the setup says so. The server must be
+    /// Sees whether resolvers ask this server what they are asked, if the options says so. The server must be
     /// answering by now.
     pub(crate) fn look_for_loops(&self) {
-        if let Some(tasks) = self.0.tasks.as_ref().filter(|_| self.0.setup.detect_loops) {
+        if let Some(tasks) = self.0.tasks.as_ref().filter(|_| self.0.options.detect_loops) {
             self.0.forwards.iter().for_each(|forwarder| self.0.loops.look(forwarder, tasks));
         }
     }
@@ -123,7 +123,7 @@ impl Recursion {
     /// Writes the reply of `limit` bytes at most, if what was said before tells it.
     pub(crate) fn cached(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
         let Some(cache) = &self.0.cache else { return false };
-        match cache.answer(query, limit, Instant::now(), Stale::AsConfigured, out) {
+        match cache.answer(query, limit, Instant::now(), StaleReplies::AsConfigured, out) {
             Hit::Miss => false,
             Hit::Written { refresh } => {
                 if refresh {
@@ -153,7 +153,7 @@ impl Recursion {
         let late = |out: &mut Vec<u8>| {
             let cache = inner.cache.as_ref();
             cache.is_some_and(|cache| {
-                cache.answer(query, limit, Instant::now(), Stale::Welcome, out) != Hit::Miss
+                cache.answer(query, limit, Instant::now(), StaleReplies::Accepted, out) != Hit::Miss
             })
         };
         if let Some(cache) = &inner.cache {
@@ -169,10 +169,10 @@ impl Recursion {
             waiting.wait_for(Option::is_some).await.ok().and_then(|resolution| resolution.clone());
         match resolution {
             Some(resolution) if resolution.answered => {
-                resolution.entry.write(query, limit, resolution.ttl, out);
+                resolution.reply.write(query, limit, resolution.ttl, out);
             }
             _ if late(out) => {}
-            Some(resolution) => resolution.entry.write(query, limit, resolution.ttl, out),
+            Some(resolution) => resolution.reply.write(query, limit, resolution.ttl, out),
             None => Reply::failure(query, rcode::SERVFAIL, out),
         }
     }
@@ -196,10 +196,10 @@ impl Inner {
     }
 
     /// Asks one directive after the other.
-    async fn resolve(&self, question: &Question) -> Arc<Entry> {
+    async fn resolve(&self, question: &Question) -> Arc<UpstreamReply> {
         let name = question.name();
         let read = |reply: &[u8]| {
-            Entry::read(reply, question).map_err(|flaw| {
+            UpstreamReply::read(reply, question).map_err(|flaw| {
                 if let Some(cache) = &self.cache {
                     cache.dropped();
                 }
@@ -209,22 +209,22 @@ impl Inner {
         let taking: Vec<_> = self.forwards.iter().filter(|forwarder| forwarder.takes(&name)).collect();
         for (place, forwarder) in taking.iter().enumerate() {
             match forwarder.ask(question, read).await {
-                Ok(entry) if forwarder.passes_on(entry.rcode()) && place + 1 < taking.len() => {}
-                Ok(entry) => return Arc::new(entry),
+                Ok(reply) if forwarder.passes_on(reply.rcode()) && place + 1 < taking.len() => {}
+                Ok(reply) => return Arc::new(reply),
                 Err(why) => {
                     self.log_failure(question, rcode::SERVFAIL, &why);
                     break;
                 }
             }
         }
-        Arc::new(Entry::failure(question, rcode::SERVFAIL))
+        Arc::new(UpstreamReply::failure(question, rcode::SERVFAIL))
     }
 }
 
 /// Asks a question and tells all who wait.
 async fn resolve(inner: Arc<Inner>, guard: PendingGuard, question: Question) {
-    let entry = inner.resolve(&question).await;
-    let ttl = inner.cache.as_ref().and_then(|cache| cache.keep(&entry, Instant::now()));
-    let answered = matches!(entry.rcode(), rcode::NOERROR | rcode::NXDOMAIN);
-    guard.publish(Resolution { entry, ttl, answered });
+    let reply = inner.resolve(&question).await;
+    let ttl = inner.cache.as_ref().and_then(|cache| cache.keep(&reply, Instant::now()));
+    let answered = matches!(reply.rcode(), rcode::NOERROR | rcode::NXDOMAIN);
+    guard.publish(Resolution { reply, ttl, answered });
 }

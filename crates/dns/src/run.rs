@@ -1,7 +1,7 @@
 //! The server at work.
 
 mod feed;
-mod ports;
+mod listeners;
 mod reload;
 mod status;
 
@@ -19,7 +19,7 @@ use crate::server::sockets::Sockets;
 
 use feed::Feeds;
 pub use feed::Source;
-use ports::Ports;
+use listeners::Listeners;
 use reload::Reload;
 use status::Status;
 
@@ -56,13 +56,13 @@ pub async fn run(
     let metrics = Metrics::new(plugin::NAMES);
     let mut server = Server {
         feeds: Feeds::new(source, metrics.clone()),
-        ports: Ports::new(sockets, metrics.clone()),
+        listeners: Listeners::new(sockets, metrics.clone()),
         status: Status::new(metrics.clone()),
     };
     let mut reload = Reload::new(corefile, reload, &config);
     server.status.show(&config).await?;
     server.feeds.follow(&config).await?;
-    server.ports.answer(&config, &server.feeds)?;
+    server.listeners.answer(&config, &server.feeds)?;
     let mut shutdown = pin!(shutdown);
     let mut ready = Some(ready);
     loop {
@@ -97,7 +97,7 @@ pub async fn run(
 #[derive(Debug)]
 struct Server {
     feeds: Feeds,
-    ports: Ports,
+    listeners: Listeners,
     status: Status,
 }
 
@@ -110,7 +110,7 @@ impl Server {
         self.feeds.follow(config).await?;
         self.feeds.settle(config).await;
         self.status.show(config).await?;
-        self.ports.answer(config, &self.feeds)?;
+        self.listeners.answer(config, &self.feeds)?;
         self.feeds.forget_others(config);
         Ok(())
     }

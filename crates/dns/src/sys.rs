@@ -29,7 +29,7 @@ pub(crate) struct Batch {
     /// How many replies are to be sent.
     pending: usize,
     /// Whether the address that a datagram was sent to matters.
-    told: bool,
+    pktinfo: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -46,8 +46,8 @@ pub(crate) struct Datagram<'a> {
 }
 
 impl Batch {
-    /// Room for a batch. `told` says whether the socket tells the address that datagrams were sent to.
-    pub(crate) fn new(told: bool) -> Self {
+    /// Room for a batch. `pktinfo` says whether the socket tells the address that datagrams were sent to.
+    pub(crate) fn new(pktinfo: bool) -> Self {
         // SAFETY: these are plain data of C, for which zero is a valid value.
         let (name, header, vector) = unsafe {
             (
@@ -66,7 +66,7 @@ impl Batch {
             outgoing: vec![header; BATCH].into(),
             parts: vec![vector; BATCH].into(),
             pending: 0,
-            told,
+            pktinfo,
         };
         for at in 0..BATCH {
             batch.vectors[at] =
@@ -84,7 +84,7 @@ impl Batch {
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         for header in &mut self.headers {
             header.msg_hdr.msg_namelen = size_of::<sockaddr_storage>() as u32;
-            header.msg_hdr.msg_controllen = if self.told { CONTROL } else { 0 };
+            header.msg_hdr.msg_controllen = if self.pktinfo { CONTROL } else { 0 };
             header.msg_hdr.msg_flags = 0;
         }
         self.pending = 0;
@@ -128,7 +128,7 @@ impl Batch {
         let reply = &mut self.replies[at];
         self.parts[self.pending] = iovec { iov_base: reply.as_mut_ptr().cast(), iov_len: reply.len() };
         // The control message that came is one that can be sent, once what the kernel chose is taken out.
-        let length = if self.told { forget_interface(&self.headers[at].msg_hdr) } else { 0 };
+        let length = if self.pktinfo { forget_interface(&self.headers[at].msg_hdr) } else { 0 };
         let incoming = self.headers[at].msg_hdr;
         let header = &mut self.outgoing[self.pending].msg_hdr;
         header.msg_name = incoming.msg_name;
@@ -205,7 +205,7 @@ fn forget_interface(header: &msghdr) -> usize {
 }
 
 /// Has a socket tell the address that each datagram was sent to.
-pub(crate) fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+pub(crate) fn set_pktinfo(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     let (level, option) = match v6 {
         true => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
         false => (libc::IPPROTO_IP, libc::IP_PKTINFO),
@@ -215,7 +215,7 @@ pub(crate) fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<(
 
 /// Lets a socket be bound to an address that this machine does not have, and be known as one of these
 /// (`IP_TRANSPARENT`). Needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
-pub(crate) fn bind_anywhere(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+pub(crate) fn set_transparent(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     let (level, option) = match v6 {
         true => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
         false => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
@@ -235,7 +235,7 @@ fn turn_on(socket: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result<()
 
 /// Where a datagram came from and what it was sent to, for a reply that takes longer.
 #[derive(Clone)]
-pub(crate) struct Origin {
+pub(crate) struct ReplyPath {
     name: sockaddr_storage,
     length: u32,
     control: Control,
@@ -244,10 +244,10 @@ pub(crate) struct Origin {
 
 impl Batch {
     /// Where a datagram came from.
-    pub(crate) fn origin(&self, at: usize) -> Origin {
+    pub(crate) fn path(&self, at: usize) -> ReplyPath {
         let header = &self.headers[at].msg_hdr;
-        let control_length = if self.told { forget_interface(header) } else { 0 };
-        Origin {
+        let control_length = if self.pktinfo { forget_interface(header) } else { 0 };
+        ReplyPath {
             name: self.names[at],
             length: header.msg_namelen,
             control: self.controls[at],
@@ -256,7 +256,7 @@ impl Batch {
     }
 }
 
-impl Origin {
+impl ReplyPath {
     /// Sends a reply there, from the address that was asked.
     pub(crate) fn reply(&mut self, socket: BorrowedFd<'_>, packet: &[u8]) -> io::Result<()> {
         let mut part = iovec { iov_base: packet.as_ptr().cast_mut().cast(), iov_len: packet.len() };

@@ -1,13 +1,13 @@
 //! The names of a cluster: an index from name to records, kept up Service by Service while queries read it.
 
 mod dashed;
-mod few;
 mod find;
-mod group;
-mod locations;
+mod inline;
 mod records;
 mod reverse;
 mod servers;
+mod srv;
+mod subset;
 mod table;
 mod view;
 
@@ -15,15 +15,15 @@ use std::sync::Arc;
 
 use service::ServiceName;
 
-pub(crate) use few::Few;
-pub(crate) use find::{Filter, Found};
-pub(crate) use group::{Group, Label, Port};
-pub(crate) use locations::Location;
-pub(crate) use records::{Behind, Front, Naming, Records};
+pub(crate) use find::{Found, RecordFilter};
+pub(crate) use inline::OneOrMany;
+pub(crate) use records::{AddressSource, RecordOptions, Records, ServiceSpec};
 pub(crate) use reverse::address as reverse_address;
 pub(crate) use servers::{OWN_NAME, SVC};
+pub(crate) use srv::SrvTarget;
+pub(crate) use subset::{Label, Port, Subset};
 pub(crate) use table::{Change, Reading, Table};
-pub(crate) use view::{View, Within};
+pub(crate) use view::{View, ZoneMatch};
 
 /// The labels `<service>.<namespace>` in wire form, without a root: what Services are looked up by, since they
 /// stand so in the question.

@@ -2,8 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use super::Follower;
-use super::write::{Subject, address_record};
+use super::AliasFollower;
+use super::write::{Owner, address_record};
 use crate::wire::{Reply, Section, kind};
 use crate::zone::{OWN_NAME, View};
 
@@ -20,7 +20,7 @@ const SECONDARY: [u32; 3] = [7200, 1800, 86_400];
 const LONGEST_TTL: u32 = 300;
 
 /// The TTL in seconds and the data of the SOA record of a zone whose name stands where the question does.
-pub(crate) fn start_of_question(view: &View) -> (u32, Vec<u8>) {
+pub(crate) fn soa_at_question(view: &View) -> (u32, Vec<u8>) {
     let apex = crate::wire::pointer(crate::wire::HEADER);
     let numbers = [view.table().serial(), SECONDARY[0], SECONDARY[1], SECONDARY[2], view.ttl];
     let data = [OWN_NAME, &apex, MAILBOX, &apex, &numbers.map(u32::to_be_bytes).concat()].concat();
@@ -28,38 +28,33 @@ pub(crate) fn start_of_question(view: &View) -> (u32, Vec<u8>) {
 }
 
 /// The SOA record; in a negative answer it says how long absence may be remembered (RFC 2308).
-pub(super) fn start_of_authority(
-    view: &View,
-    subject: &Subject<'_>,
-    section: Section,
-    reply: &mut Reply<'_>,
-) {
-    let apex = subject.apex();
+pub(super) fn put_soa(view: &View, owner: &Owner<'_>, section: Section, reply: &mut Reply<'_>) {
+    let apex = owner.apex();
     let [refresh, retry, expire] = SECONDARY.map(u32::to_be_bytes);
-    let (serial, minimum) = (view.table().serial().to_be_bytes(), subject.ttl.to_be_bytes());
+    let (serial, minimum) = (view.table().serial().to_be_bytes(), owner.ttl.to_be_bytes());
     let data = [OWN_NAME, &apex, MAILBOX, &apex, &serial, &refresh, &retry, &expire, &minimum];
-    reply.record(section, &[&apex], kind::SOA, subject.ttl.min(LONGEST_TTL), &data);
+    reply.record(section, &[&apex], kind::SOA, owner.ttl.min(LONGEST_TTL), &data);
 }
 
 /// The NS records, and the addresses of what they lead to.
-pub(super) fn name_servers(from: Follower<'_>, subject: &Subject<'_>, reply: &mut Reply<'_>) {
-    let apex = subject.apex();
+pub(super) fn name_servers(from: AliasFollower<'_>, owner: &Owner<'_>, reply: &mut Reply<'_>) {
+    let apex = owner.apex();
     let servers = from.view.name_servers(from.reading);
     let names: BTreeSet<_> = servers.iter().map(|(name, _)| name).collect();
     for name in names {
-        reply.record(Section::Answer, &[&subject.owner()], kind::NS, subject.ttl, &[name, &apex]);
+        reply.record(Section::Answer, &[&owner.pointer()], kind::NS, owner.ttl, &[name, &apex]);
     }
     for (name, address) in &servers {
-        address_record(Section::Additional, &[name, &apex], subject.ttl, *address, reply);
+        address_record(Section::Additional, &[name, &apex], owner.ttl, *address, reply);
     }
 }
 
 /// The TXT record with the version of the schema.
-pub(super) fn version(subject: &Subject<'_>, reply: &mut Reply<'_>) {
-    reply.record(Section::Answer, &[&subject.owner()], kind::TXT, VERSION_TTL, &[VERSION]);
+pub(super) fn version(owner: &Owner<'_>, reply: &mut Reply<'_>) {
+    reply.record(Section::Answer, &[&owner.pointer()], kind::TXT, VERSION_TTL, &[VERSION]);
 }
 
 /// The one small record that answers a question for everything (RFC 8482, 4.2).
-pub(super) fn minimal_any(subject: &Subject<'_>, reply: &mut Reply<'_>) {
-    reply.record(Section::Answer, &[&subject.owner()], kind::HINFO, subject.ttl, &[b"\x07RFC8482", b"\x00"]);
+pub(super) fn minimal_any(owner: &Owner<'_>, reply: &mut Reply<'_>) {
+    reply.record(Section::Answer, &[&owner.pointer()], kind::HINFO, owner.ttl, &[b"\x07RFC8482", b"\x00"]);
 }

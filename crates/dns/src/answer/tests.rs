@@ -2,8 +2,8 @@
 
 mod cost;
 mod discovery;
-mod locations;
 mod packets;
 mod protocol;
 mod scene;
 mod shown;
+mod srv;

@@ -3,13 +3,13 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Follower, authority, locations};
+use super::{AliasFollower, authority, srv};
 use crate::wire::{LONGEST_NAME, Name, Reply, Section, kind, pointer, rcode};
-use crate::zone::{Behind, Filter, Found, Label, Records, SVC};
+use crate::zone::{AddressSource, Found, Label, RecordFilter, Records, SVC};
 
 /// A name that records are written for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Subject<'a> {
+pub(super) struct Owner<'a> {
     /// The name.
     pub(super) name: &'a Name,
     /// Where it stands in the reply, uncompressed.
@@ -20,9 +20,9 @@ pub(super) struct Subject<'a> {
     pub(super) ttl: u32,
 }
 
-impl Subject<'_> {
+impl Owner<'_> {
     /// A pointer to the name.
-    pub(super) fn owner(&self) -> [u8; 2] {
+    pub(super) fn pointer(&self) -> [u8; 2] {
         pointer(self.at)
     }
 
@@ -43,14 +43,14 @@ impl Subject<'_> {
 
     /// Writes that the name is an alias; returns the place of the target, if it fit.
     pub(super) fn alias(&self, target: &[u8], reply: &mut Reply<'_>) -> Option<usize> {
-        let fits = reply.record(Section::Answer, &[&self.owner()], kind::CNAME, self.ttl, &[target]);
+        let fits = reply.record(Section::Answer, &[&self.pointer()], kind::CNAME, self.ttl, &[target]);
         fits.then(|| reply.place() - target.len())
     }
 
     fn addresses(&self, kind: u16, addresses: impl Iterator<Item = IpAddr>, reply: &mut Reply<'_>) {
         for address in addresses {
             if kind == address_kind(address) {
-                put_address(Section::Answer, self.owner(), self.ttl, address, reply);
+                put_address(Section::Answer, self.pointer(), self.ttl, address, reply);
             }
         }
     }
@@ -58,8 +58,8 @@ impl Subject<'_> {
 
 /// Writes the records of a type that a name has, and without any who is responsible. Returns the response code.
 pub(super) fn records(
-    from: Follower<'_>,
-    subject: &Subject<'_>,
+    from: AliasFollower<'_>,
+    owner: &Owner<'_>,
     found: &Found<'_>,
     kind: u16,
     reply: &mut Reply<'_>,
@@ -68,55 +68,49 @@ pub(super) fn records(
     let missing = matches!(found, Found::Missing);
     match kind {
         _ if missing => {}
-        kind::ANY => authority::minimal_any(subject, reply),
-        kind => existing(from, subject, found, kind, reply),
+        kind::ANY => authority::minimal_any(owner, reply),
+        kind => existing(from, owner, found, kind, reply),
     }
     if reply.place() == before && !reply.truncated() {
-        authority::start_of_authority(from.view, subject, Section::Authority, reply);
+        authority::put_soa(from.view, owner, Section::Authority, reply);
     }
     if missing { rcode::NXDOMAIN } else { rcode::NOERROR }
 }
 
-fn existing(from: Follower<'_>, subject: &Subject<'_>, found: &Found<'_>, kind: u16, reply: &mut Reply<'_>) {
+fn existing(from: AliasFollower<'_>, owner: &Owner<'_>, found: &Found<'_>, kind: u16, reply: &mut Reply<'_>) {
     match (found, kind) {
         (Found::Apex, kind::SOA) => {
-            authority::start_of_authority(from.view, subject, Section::Answer, reply);
+            authority::put_soa(from.view, owner, Section::Answer, reply);
         }
-        (Found::Apex, kind::NS) => authority::name_servers(from, subject, reply),
-        (Found::Version, kind::TXT) => authority::version(subject, reply),
+        (Found::Apex, kind::NS) => authority::name_servers(from, owner, reply),
+        (Found::Version, kind::TXT) => authority::version(owner, reply),
         (Found::Server, _) => {
             let servers = from.view.name_servers(from.reading);
             let addresses: BTreeSet<_> = servers.into_iter().map(|(_, address)| address).collect();
-            subject.addresses(kind, addresses.into_iter(), reply);
+            owner.addresses(kind, addresses.into_iter(), reply);
         }
-        (Found::Pod(address), _) => subject.addresses(kind, [*address].into_iter(), reply),
-        (Found::Address(address), kind::PTR) => pointers(from, subject, *address, reply),
-        (Found::Service(records, filter), kind::SRV) => locations::write(subject, records, filter, reply),
-        (Found::Service(records, Filter { host: Some(label), .. }), _) => {
-            subject.addresses(kind, records.addresses_of(*label), reply);
+        (Found::Pod(address), _) => owner.addresses(kind, [*address].into_iter(), reply),
+        (Found::Address(address), kind::PTR) => pointers(from, owner, *address, reply),
+        (Found::Service(records, filter), kind::SRV) => srv::write(owner, records, filter, reply),
+        (Found::Service(records, RecordFilter { host: Some(label), .. }), _) => {
+            owner.addresses(kind, records.addresses_of(*label), reply);
         }
         (Found::Service(records, filter), _)
-            if filter.port.is_some() && records.behind == Behind::Endpoints =>
+            if filter.port.is_some() && records.source == AddressSource::Endpoints =>
         {
-            subject.addresses(kind, records.addresses_serving(filter).into_iter(), reply);
+            owner.addresses(kind, records.addresses_serving(filter).into_iter(), reply);
         }
-        (Found::Service(records, _), _) => service_addresses(subject, records, from.turn, kind, reply),
+        (Found::Service(records, _), _) => service_addresses(owner, records, from.turn, kind, reply),
         _ => {}
     }
 }
 
 /// The addresses of a Service's own name, beginning at another one for each turn: clients take the first one (and
 /// a reply that is cut holds only the first ones).
-fn service_addresses(
-    subject: &Subject<'_>,
-    records: &Records,
-    turn: usize,
-    kind: u16,
-    reply: &mut Reply<'_>,
-) {
+fn service_addresses(owner: &Owner<'_>, records: &Records, turn: usize, kind: u16, reply: &mut Reply<'_>) {
     match kind {
-        kind::A => subject.addresses(kind, rotated(&records.v4, turn).map(IpAddr::from), reply),
-        kind::AAAA => subject.addresses(kind, rotated(&records.v6, turn).map(IpAddr::from), reply),
+        kind::A => owner.addresses(kind, rotated(&records.v4, turn).map(IpAddr::from), reply),
+        kind::AAAA => owner.addresses(kind, rotated(&records.v6, turn).map(IpAddr::from), reply),
         _ => {}
     }
 }
@@ -127,12 +121,12 @@ fn rotated<T: Copy>(all: &[T], turn: usize) -> impl Iterator<Item = T> {
 }
 
 /// PTR records (specification 2.3.3, 2.4.3).
-fn pointers(from: Follower<'_>, subject: &Subject<'_>, address: IpAddr, reply: &mut Reply<'_>) {
+fn pointers(from: AliasFollower<'_>, owner: &Owner<'_>, address: IpAddr, reply: &mut Reply<'_>) {
     let mut buffer = [0; 64];
     for found in from.view.pointers(from.reading, address) {
         let label = found.label.as_ref().map_or(&[][..], |label: &Label<'_>| label.wire(&mut buffer));
         if let Some(name) = name(label, found.key, from.view.domain().wire()) {
-            reply.record(Section::Answer, &[&subject.owner()], kind::PTR, subject.ttl, &name);
+            reply.record(Section::Answer, &[&owner.pointer()], kind::PTR, owner.ttl, &name);
         }
     }
 }

@@ -4,7 +4,7 @@ use crate::wire::{
     HEADER, LARGEST_TCP, Malformed, Name, Question, Section, flag, kind, names_inside, rcode, word,
 };
 
-use super::entry::{Spot, Verdict};
+use super::reply::{Cacheability, RecordPlace};
 
 /// The sections of a message, in order.
 const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
@@ -14,7 +14,7 @@ pub(super) const REFUSAL: u32 = 5;
 
 /// Why a reply is no answer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Flaw {
+pub(crate) enum ReplyError {
     /// It cannot be read.
     #[error("a malformed reply")]
     Malformed,
@@ -26,7 +26,7 @@ pub(crate) enum Flaw {
     Circle,
 }
 
-impl From<Malformed> for Flaw {
+impl From<Malformed> for ReplyError {
     fn from(_: Malformed) -> Self {
         Self::Malformed
     }
@@ -38,7 +38,7 @@ pub(super) struct Scan {
     /// Where records begin.
     pub(super) start: usize,
     /// All records but OPT and what is behind it.
-    pub(super) records: Vec<Spot>,
+    pub(super) records: Vec<RecordPlace>,
     /// How many are in each section.
     pub(super) counts: [u16; 3],
     /// With the upper bits of EDNS.
@@ -61,9 +61,9 @@ struct Answer {
 
 impl Scan {
     /// Reads a reply to a question that it repeats.
-    pub(super) fn of(packet: &[u8], question: &Question) -> Result<Self, Flaw> {
+    pub(super) fn of(packet: &[u8], question: &Question) -> Result<Self, ReplyError> {
         if packet.len() > LARGEST_TCP {
-            return Err(Flaw::Malformed);
+            return Err(ReplyError::Malformed);
         }
         let start = HEADER + question.wire().len();
         let mut scan = Self {
@@ -82,7 +82,7 @@ impl Scan {
                 if record.kind == kind::OPT {
                     // One OPT record, in the additional section (RFC 6891, 6.1.1). What is behind it can be spared.
                     if section != Section::Additional {
-                        return Err(Flaw::Malformed);
+                        return Err(ReplyError::Malformed);
                     }
                     scan.rcode |= u16::from(packet[record.ttl]) << 4;
                     break 'sections;
@@ -103,7 +103,7 @@ impl Scan {
         section: Section,
         record: &Record,
         answer: &mut Vec<Answer>,
-    ) -> Result<(), Flaw> {
+    ) -> Result<(), ReplyError> {
         let ttl = u32::from(word(packet, record.ttl)?) << 16 | u32::from(word(packet, record.ttl + 2)?);
         // RFC 2181, 8: a negative number is 0.
         let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
@@ -122,7 +122,7 @@ impl Scan {
             Section::Authority | Section::Additional => {}
         }
         // Both fit, as the message is no longer than they can tell.
-        self.records.push(Spot { ttl: record.ttl as u16, end: record.end as u16 });
+        self.records.push(RecordPlace { ttl: record.ttl as u16, end: record.end as u16 });
         self.counts[section as usize] += 1;
         Ok(())
     }
@@ -130,11 +130,11 @@ impl Scan {
     /// Keeps the records of the answer that belong to the name asked for or to what it is an alias of; a resolver
     /// has no business telling others. They may lean on those before them (compression), so the first other one
     /// ends the message. Tells whether it did not.
-    fn keep_own(&mut self, question: &Question, answer: &[Answer]) -> Result<bool, Flaw> {
+    fn keep_own(&mut self, question: &Question, answer: &[Answer]) -> Result<bool, ReplyError> {
         let mut on_the_way = vec![question.name()];
         while let Some(next) = next_alias(answer, &on_the_way[on_the_way.len() - 1])? {
             if on_the_way.contains(next) {
-                return Err(Flaw::Circle);
+                return Err(ReplyError::Circle);
             }
             on_the_way.push(next.clone());
         }
@@ -152,7 +152,7 @@ impl Scan {
         };
         let own = answer.iter().position(|record| !belongs(record)).unwrap_or(answer.len());
         if own == 0 && !answer.is_empty() {
-            return Err(Flaw::Foreign);
+            return Err(ReplyError::Foreign);
         }
         self.records.truncate(own);
         self.counts[0] = own as u16;
@@ -160,14 +160,14 @@ impl Scan {
     }
 
     /// What the reply says, and for how long.
-    pub(super) fn verdict(&self, question: &Question) -> Verdict {
+    pub(super) fn cacheability(&self, question: &Question) -> Cacheability {
         match (self.rcode, self.answered, self.absence) {
-            (rcode::NOERROR, true, _) => Verdict::Success(self.shortest),
+            (rcode::NOERROR, true, _) => Cacheability::Success(self.shortest),
             (rcode::NOERROR | rcode::NXDOMAIN, false, Some(absence)) if question.kind() != kind::ANY => {
-                Verdict::Denial(self.shortest.min(absence))
+                Cacheability::Denial(self.shortest.min(absence))
             }
-            (rcode::SERVFAIL, ..) => Verdict::Failure,
-            _ => Verdict::Fleeting(self.shortest()),
+            (rcode::SERVFAIL, ..) => Cacheability::Failure,
+            _ => Cacheability::Uncacheable(self.shortest()),
         }
     }
 
@@ -179,11 +179,11 @@ impl Scan {
 }
 
 /// What a name is an alias of.
-fn next_alias<'a>(answer: &'a [Answer], name: &Name) -> Result<Option<&'a Name>, Flaw> {
+fn next_alias<'a>(answer: &'a [Answer], name: &Name) -> Result<Option<&'a Name>, ReplyError> {
     let mut targets =
         answer.iter().filter(|record| record.owner == *name).filter_map(|record| record.target.as_ref());
     let Some(first) = targets.next() else { return Ok(None) };
-    if targets.any(|other| other != first) { Err(Flaw::Circle) } else { Ok(Some(first)) }
+    if targets.any(|other| other != first) { Err(ReplyError::Circle) } else { Ok(Some(first)) }
 }
 
 /// Where the parts of a record are.
@@ -197,7 +197,7 @@ struct Record {
 
 impl Record {
     /// Reads the record at `at`, behind others.
-    fn read(packet: &[u8], at: usize, before: &[Spot]) -> Result<Self, Malformed> {
+    fn read(packet: &[u8], at: usize, before: &[RecordPlace]) -> Result<Self, Malformed> {
         let (owner, head) = Name::read(packet, at)?;
         let ttl = head + 4;
         let stays = |at| if stays(packet, at, ttl, before) { Ok(()) } else { Err(Malformed) };
@@ -234,7 +234,7 @@ impl Record {
 /// Whether the name at `at`, in a record with its TTL at `ttl`, is the same in every copy of the reply: made of bytes
 /// before each of its pointers, so that they are not cut off, of which none is a TTL. Otherwise a name that is none of
 /// [`Scan::keep_own`]'s could come of it later.
-fn stays(packet: &[u8], at: usize, ttl: usize, before: &[Spot]) -> bool {
+fn stays(packet: &[u8], at: usize, ttl: usize, before: &[RecordPlace]) -> bool {
     Name::pointers(packet, at).all(|(pointer, bytes)| {
         let touches = |ttl: usize| ttl < bytes.end && bytes.start < ttl + 4;
         let next = before.partition_point(|spot| usize::from(spot.ttl) + 4 <= bytes.start);
@@ -245,55 +245,58 @@ fn stays(packet: &[u8], at: usize, ttl: usize, before: &[Spot]) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{Sample, name, soa};
+    use super::super::test_replies::{TestReply, name, soa};
     use super::*;
 
     const ADDRESS: &[u8] = &[192, 0, 2, 1];
 
-    fn verdict(sample: &Sample) -> Result<Verdict, Flaw> {
-        sample.entry().map(|entry| entry.verdict)
+    fn cacheability(sample: &TestReply) -> Result<Cacheability, ReplyError> {
+        sample.entry().map(|entry| entry.cacheability)
     }
 
     #[test]
     fn an_answer_is_true_for_its_shortest_time() {
-        let sample = Sample::new("a.example", kind::A)
+        let sample = TestReply::new("a.example", kind::A)
             .answer("a.example", kind::CNAME, 300, &name("b.example"))
             .answer("b.example", kind::A, 60, ADDRESS);
-        assert_eq!(verdict(&sample), Ok(Verdict::Success(60)));
-        let negative = Sample::new("a.example", kind::A).answer("a.example", kind::A, 1 << 31, ADDRESS);
-        assert_eq!(verdict(&negative), Ok(Verdict::Success(0)), "RFC 2181, 8");
+        assert_eq!(cacheability(&sample), Ok(Cacheability::Success(60)));
+        let negative = TestReply::new("a.example", kind::A).answer("a.example", kind::A, 1 << 31, ADDRESS);
+        assert_eq!(cacheability(&negative), Ok(Cacheability::Success(0)), "RFC 2181, 8");
     }
 
     /// RFC 2308, 5: by the lesser of the SOA record's TTL and its last field; without one it is not remembered.
     #[test]
     fn an_absence_is_true_for_as_long_as_the_zone_says() {
-        let absent = |rcode| Sample::new("a.example", kind::A).rcode(rcode);
+        let absent = |rcode| TestReply::new("a.example", kind::A).rcode(rcode);
         for rcode in [rcode::NOERROR, rcode::NXDOMAIN] {
             let told = |ttl, minimum| absent(rcode).authority("example", kind::SOA, ttl, &soa(minimum));
-            assert_eq!(verdict(&told(600, 30)), Ok(Verdict::Denial(30)));
-            assert_eq!(verdict(&told(20, 30)), Ok(Verdict::Denial(20)));
-            assert_eq!(verdict(&absent(rcode)), Ok(Verdict::Fleeting(REFUSAL)));
+            assert_eq!(cacheability(&told(600, 30)), Ok(Cacheability::Denial(30)));
+            assert_eq!(cacheability(&told(20, 30)), Ok(Cacheability::Denial(20)));
+            assert_eq!(cacheability(&absent(rcode)), Ok(Cacheability::Uncacheable(REFUSAL)));
         }
         let alias = absent(rcode::NOERROR)
             .answer("a.example", kind::CNAME, 60, &name("b.example"))
             .authority("example", kind::SOA, 60, &soa(30));
-        assert_eq!(verdict(&alias), Ok(Verdict::Denial(30)), "RFC 2308, 2.2");
+        assert_eq!(cacheability(&alias), Ok(Cacheability::Denial(30)), "RFC 2308, 2.2");
     }
 
     #[test]
     fn failures_and_what_is_not_whole_are_told_apart() {
-        let sample = Sample::new("a.example", kind::A);
-        assert_eq!(verdict(&sample.clone().rcode(rcode::SERVFAIL)), Ok(Verdict::Failure));
-        assert_eq!(verdict(&sample.clone().rcode(rcode::REFUSED)), Ok(Verdict::Fleeting(REFUSAL)));
+        let sample = TestReply::new("a.example", kind::A);
+        assert_eq!(cacheability(&sample.clone().rcode(rcode::SERVFAIL)), Ok(Cacheability::Failure));
+        assert_eq!(
+            cacheability(&sample.clone().rcode(rcode::REFUSED)),
+            Ok(Cacheability::Uncacheable(REFUSAL))
+        );
         let cut = sample.flags(flag::TC).answer("a.example", kind::A, 60, ADDRESS);
-        assert_eq!(verdict(&cut), Ok(Verdict::Fleeting(60)));
+        assert_eq!(cacheability(&cut), Ok(Cacheability::Uncacheable(60)));
     }
 
     #[test]
     fn records_of_other_names_are_not_passed_on() {
-        let sample = Sample::new("a.example", kind::A);
+        let sample = TestReply::new("a.example", kind::A);
         let lie = sample.clone().answer("bank.example", kind::A, 60, ADDRESS);
-        assert_eq!(verdict(&lie), Err(Flaw::Foreign));
+        assert_eq!(cacheability(&lie), Err(ReplyError::Foreign));
         let both = sample
             .answer("a.example", kind::A, 60, ADDRESS)
             .answer("bank.example", kind::A, 60, ADDRESS)
@@ -305,50 +308,50 @@ mod tests {
     #[test]
     fn what_an_alias_leads_to_is_passed_on_whatever_the_question() {
         for kind in [kind::ANY, kind::CNAME, kind::A] {
-            let chain = Sample::new("a.example", kind)
+            let chain = TestReply::new("a.example", kind)
                 .answer("a.example", kind::CNAME, 60, &name("b.example"))
                 .answer("b.example", kind::CNAME, 60, &name("c.example"));
             assert_eq!(Scan::of(&chain.packet(), &chain.question()).unwrap().counts, [2, 0, 0]);
-            let answered = matches!(verdict(&chain), Ok(Verdict::Success(60)));
+            let answered = matches!(cacheability(&chain), Ok(Cacheability::Success(60)));
             assert_eq!(answered, kind != kind::A);
         }
     }
 
     #[test]
     fn aliases_may_come_in_any_order_but_not_in_circles() {
-        let sample = Sample::new("a.example", kind::A);
+        let sample = TestReply::new("a.example", kind::A);
         let backwards = sample.clone().answer("b.example", kind::A, 60, ADDRESS).answer(
             "a.example",
             kind::CNAME,
             60,
             &name("b.example"),
         );
-        assert_eq!(verdict(&backwards), Ok(Verdict::Success(60)));
+        assert_eq!(cacheability(&backwards), Ok(Cacheability::Success(60)));
         let circle = sample.clone().answer("a.example", kind::CNAME, 60, &name("b.example")).answer(
             "b.example",
             kind::CNAME,
             60,
             &name("a.example"),
         );
-        assert_eq!(verdict(&circle), Err(Flaw::Circle));
+        assert_eq!(cacheability(&circle), Err(ReplyError::Circle));
         let fork = sample.answer("a.example", kind::CNAME, 60, &name("b.example")).answer(
             "a.example",
             kind::CNAME,
             60,
             &name("c.example"),
         );
-        assert_eq!(verdict(&fork), Err(Flaw::Circle), "RFC 2181, 10.1");
+        assert_eq!(cacheability(&fork), Err(ReplyError::Circle), "RFC 2181, 10.1");
     }
 
     #[test]
     fn unknown_types_pass_as_they_are() {
-        let sample = Sample::new("a.example", 65_280).answer("a.example", 65_280, 60, &[0xC0, 0xFF, 1]);
-        assert_eq!(verdict(&sample), Ok(Verdict::Success(60)));
+        let sample = TestReply::new("a.example", 65_280).answer("a.example", 65_280, 60, &[0xC0, 0xFF, 1]);
+        assert_eq!(cacheability(&sample), Ok(Cacheability::Success(60)));
     }
 
     #[test]
     fn no_packet_does_any_harm() {
-        let sample = Sample::new("a.example", kind::A)
+        let sample = TestReply::new("a.example", kind::A)
             .answer("a.example", kind::CNAME, 60, &name("b.example"))
             .answer("b.example", kind::A, 60, ADDRESS)
             .authority("example", kind::SOA, 60, &soa(30))
@@ -374,7 +377,7 @@ mod tests {
     fn names_do_not_lean_on_bytes_that_change_or_go() {
         // An alias with a TTL that reads as the name b, to b; and an address with a name to be found somewhere.
         let found_at = |place: usize| {
-            let question = Sample::new("a.example", kind::AAAA).question();
+            let question = TestReply::new("a.example", kind::AAAA).question();
             let mut packet = vec![0, 0, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0];
             packet.extend_from_slice(question.wire());
             let alias = packet.len();
@@ -387,7 +390,11 @@ mod tests {
         };
         let alias = found_at(HEADER).0;
         assert_eq!(found_at(alias + 12).1, Ok(2), "the data of the alias stays");
-        assert_eq!(found_at(alias + 6).1, Err(Flaw::Malformed), "its TTL does not");
-        assert_eq!(found_at(alias - 3).1, Err(Flaw::Malformed), "what is behind the pointer may be cut off");
+        assert_eq!(found_at(alias + 6).1, Err(ReplyError::Malformed), "its TTL does not");
+        assert_eq!(
+            found_at(alias - 3).1,
+            Err(ReplyError::Malformed),
+            "what is behind the pointer may be cut off"
+        );
     }
 }

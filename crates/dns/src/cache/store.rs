@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use foldhash::fast::RandomState;
 use papaya::{HashMap, LocalGuard};
 
-use super::entry::Entry;
+use super::reply::UpstreamReply;
 
 /// How many bytes the replies of a store take at most, for each that it may hold; more than nearly all do.
 const BYTES_EACH: usize = 1024;
@@ -18,8 +18,8 @@ const CANDIDATES: usize = 4;
 
 /// A reply and its time.
 #[derive(Debug)]
-pub(super) struct Kept {
-    pub(super) entry: Arc<Entry>,
+pub(super) struct CacheEntry {
+    pub(super) reply: Arc<UpstreamReply>,
     /// How long it is true, in seconds.
     pub(super) life: u32,
     born: Instant,
@@ -33,11 +33,11 @@ pub(super) struct Kept {
     last: AtomicU32,
 }
 
-impl Kept {
+impl CacheEntry {
     /// A reply that was just given.
-    pub(super) fn new(entry: Arc<Entry>, life: u32, born: Instant) -> Self {
+    pub(super) fn new(reply: Arc<UpstreamReply>, life: u32, born: Instant) -> Self {
         Self {
-            entry,
+            reply,
             life,
             born,
             retired: AtomicBool::new(false),
@@ -82,92 +82,92 @@ impl Kept {
     }
 
     fn weight(&self) -> usize {
-        self.entry.weight() + size_of::<Self>() + OVERHEAD
+        self.reply.weight() + size_of::<Self>() + OVERHEAD
     }
 }
 
 /// Replies by the hash of their question.
 #[derive(Debug)]
 pub(super) struct Store {
-    kept: HashMap<u64, Kept, RandomState>,
-    order: Mutex<Order>,
+    entries: HashMap<u64, CacheEntry, RandomState>,
+    keys: Mutex<Keys>,
     most: usize,
 }
 
 /// What there is to choose from when a place is needed.
 #[derive(Debug, Default)]
-struct Order {
-    keys: Vec<u64>,
+struct Keys {
+    list: Vec<u64>,
     bytes: usize,
 }
 
 /// A look into a store.
-pub(super) struct View<'a> {
+pub(super) struct StoreGuard<'a> {
     store: &'a Store,
     guard: LocalGuard<'a>,
 }
 
-impl View<'_> {
+impl StoreGuard<'_> {
     /// The reply to a question of this hash.
-    pub(super) fn get(&self, key: u64) -> Option<&Kept> {
-        self.store.kept.get(&key, &self.guard)
+    pub(super) fn get(&self, key: u64) -> Option<&CacheEntry> {
+        self.store.entries.get(&key, &self.guard)
     }
 }
 
 impl Store {
     /// A store for so many replies.
     pub(super) fn new(most: usize) -> Self {
-        Self { kept: HashMap::with_hasher(RandomState::default()), order: Mutex::default(), most }
+        Self { entries: HashMap::with_hasher(RandomState::default()), keys: Mutex::default(), most }
     }
 
     /// A look into it.
-    pub(super) fn read(&self) -> View<'_> {
-        View { store: self, guard: self.kept.guard() }
+    pub(super) fn read(&self) -> StoreGuard<'_> {
+        StoreGuard { store: self, guard: self.entries.guard() }
     }
 
     /// How many replies there are.
     pub(super) fn len(&self) -> usize {
-        self.kept.len()
+        self.entries.len()
     }
 
     /// Nobody asks anew any more.
     pub(super) fn settle(&self, key: u64) {
-        if let Some(kept) = self.read().get(key) {
-            kept.refreshing.store(false, Ordering::Relaxed);
+        if let Some(entry) = self.read().get(key) {
+            entry.refreshing.store(false, Ordering::Relaxed);
         }
     }
 
     /// A reply is no longer true. Its place is taken by a later one.
     pub(super) fn retire(&self, key: u64) {
-        if let Some(kept) = self.read().get(key) {
-            kept.retired.store(true, Ordering::Relaxed);
+        if let Some(entry) = self.read().get(key) {
+            entry.retired.store(true, Ordering::Relaxed);
         }
     }
 
     /// Puts a reply in place of the one that there was; others that had to be forgotten for it are counted.
-    pub(super) fn insert(&self, key: u64, kept: Kept, now: Instant) -> u64 {
+    pub(super) fn insert(&self, key: u64, entry: CacheEntry, now: Instant) -> u64 {
         let most_bytes = self.most.saturating_mul(BYTES_EACH);
-        let weight = kept.weight();
+        let weight = entry.weight();
         if self.most == 0 || weight > most_bytes {
             return 0;
         }
-        let mut order = self.order.lock().unwrap_or_else(PoisonError::into_inner);
-        let guard = self.kept.guard();
-        match self.kept.get(&key, &guard) {
+        let mut keys = self.keys.lock().unwrap_or_else(PoisonError::into_inner);
+        let guard = self.entries.guard();
+        match self.entries.get(&key, &guard) {
             Some(before) => {
-                kept.hits.store(before.hits.load(Ordering::Relaxed), Ordering::Relaxed);
-                order.bytes -= before.weight();
+                entry.hits.store(before.hits.load(Ordering::Relaxed), Ordering::Relaxed);
+                keys.bytes -= before.weight();
             }
-            None => order.keys.push(key),
+            None => keys.list.push(key),
         }
-        order.bytes += weight;
-        self.kept.insert(key, kept, &guard);
+        keys.bytes += weight;
+        self.entries.insert(key, entry, &guard);
         let mut evicted = 0;
-        while order.keys.len() > self.most || order.bytes > most_bytes {
-            let at = self.least(&order.keys, key, now, &guard);
-            let victim = order.keys.swap_remove(at);
-            if let Some(forgotten) = self.kept.remove(&victim, &guard) {
-                order.bytes -= forgotten.weight();
+        while keys.list.len() > self.most || keys.bytes > most_bytes {
+            let at = self.least(&keys.list, key, now, &guard);
+            let victim = keys.list.swap_remove(at);
+            if let Some(forgotten) = self.entries.remove(&victim, &guard) {
+                keys.bytes -= forgotten.weight();
                 evicted += 1;
             }
         }
@@ -177,8 +177,8 @@ impl Store {
     /// The place of one of a few random replies, rather of one whose time is over, never of the newest.
     fn least(&self, keys: &[u64], newest: u64, now: Instant, guard: &LocalGuard<'_>) -> usize {
         let over = |at: &usize| {
-            let kept = self.kept.get(&keys[*at], guard);
-            kept.is_none_or(|kept| kept.left(now).is_none())
+            let entry = self.entries.get(&keys[*at], guard);
+            entry.is_none_or(|entry| entry.left(now).is_none())
         };
         let mut candidates = [0; CANDIDATES].map(|_| fastrand::usize(..keys.len())).into_iter();
         let others = |at: &usize| keys[*at] != newest;

@@ -1,6 +1,6 @@
 //! What is remembered, for how long, and what is told of it.
 
-use super::samples::{Sample, address, soa};
+use super::test_replies::{TestReply, address, soa};
 use super::*;
 use crate::metrics::Metrics;
 use crate::plugin::cache::{PrefetchOptions, StaleOptions};
@@ -18,19 +18,19 @@ impl Scene {
     fn new(change: impl FnOnce(&mut CacheOptions)) -> Self {
         let mut config = CacheOptions::default();
         change(&mut config);
-        let meters = Meters::new(&Metrics::new(&[])).of("dns://:53", ".");
-        Self { cache: Cache::new(&config, meters), begun: Instant::now() }
+        let counters = CacheMetrics::new(&Metrics::new(&[])).of("dns://:53", ".");
+        Self { cache: Cache::new(&config, counters), begun: Instant::now() }
     }
 
     fn at(&self, seconds: u64) -> Instant {
         self.begun + Duration::from_secs(seconds)
     }
 
-    fn keep(&self, sample: &Sample, seconds: u64) -> Option<u32> {
+    fn keep(&self, sample: &TestReply, seconds: u64) -> Option<u32> {
         self.cache.keep(&Arc::new(sample.entry().unwrap()), self.at(seconds))
     }
 
-    fn ask(&self, sample: &Sample, seconds: u64, stale: Stale) -> (Seen, bool) {
+    fn ask(&self, sample: &TestReply, seconds: u64, stale: StaleReplies) -> (Seen, bool) {
         let (query, mut out) = (Query::decode(sample.asked()).unwrap(), Vec::new());
         match self.cache.answer(&query, PLAIN_UDP, self.at(seconds), stale, &mut out) {
             Hit::Miss => (None, false),
@@ -42,17 +42,22 @@ impl Scene {
         }
     }
 
-    fn see(&self, sample: &Sample, seconds: u64) -> Seen {
-        self.ask(sample, seconds, Stale::AsConfigured).0
+    fn see(&self, sample: &TestReply, seconds: u64) -> Seen {
+        self.ask(sample, seconds, StaleReplies::AsConfigured).0
     }
 }
 
-fn absent(ttl: u32) -> Sample {
-    Sample::new("a.example", kind::A).rcode(rcode::NXDOMAIN).authority("example", kind::SOA, ttl, &soa(ttl))
+fn absent(ttl: u32) -> TestReply {
+    TestReply::new("a.example", kind::A).rcode(rcode::NXDOMAIN).authority(
+        "example",
+        kind::SOA,
+        ttl,
+        &soa(ttl),
+    )
 }
 
-fn failing() -> Sample {
-    Sample::new("a.example", kind::A).rcode(rcode::SERVFAIL)
+fn failing() -> TestReply {
+    TestReply::new("a.example", kind::A).rcode(rcode::SERVFAIL)
 }
 
 #[test]
@@ -86,11 +91,11 @@ fn what_is_not_kept_is_told_with_bounded_times_too() {
     let bounds =
         |seconds| CacheLimits { longest: Duration::from_secs(seconds), ..CacheOptions::default().success };
     let scene = Scene::new(|config| (config.success, config.denial) = (bounds(30), bounds(20)));
-    let alias = Sample::new("a.example", kind::MX).answer("a.example", kind::CNAME, 300, b"\x01b\0");
+    let alias = TestReply::new("a.example", kind::MX).answer("a.example", kind::CNAME, 300, b"\x01b\0");
     assert_eq!(scene.keep(&alias, 0), Some(30));
-    let any = Sample::new("a.example", kind::ANY).authority("example", kind::SOA, 300, &soa(60));
+    let any = TestReply::new("a.example", kind::ANY).authority("example", kind::SOA, 300, &soa(60));
     assert_eq!(scene.keep(&any, 0), Some(20));
-    assert_eq!(scene.keep(&Sample::new("a.example", kind::A).rcode(rcode::REFUSED), 0), Some(5));
+    assert_eq!(scene.keep(&TestReply::new("a.example", kind::A).rcode(rcode::REFUSED), 0), Some(5));
     assert_eq!((scene.see(&alias, 0), scene.see(&any, 0)), (None, None));
 }
 
@@ -146,13 +151,13 @@ fn expired_answers_are_served_for_a_while_and_asked_anew_once() {
     let scene = Scene::new(|config| config.stale = Some(late));
     let sample = address("a.example", 60);
     scene.keep(&sample, 0);
-    assert_eq!(scene.ask(&sample, 61, Stale::AsConfigured), (Some((Some(30), 0)), true));
-    assert_eq!(scene.ask(&sample, 61, Stale::AsConfigured), (Some((Some(30), 0)), false), "once");
+    assert_eq!(scene.ask(&sample, 61, StaleReplies::AsConfigured), (Some((Some(30), 0)), true));
+    assert_eq!(scene.ask(&sample, 61, StaleReplies::AsConfigured), (Some((Some(30), 0)), false), "once");
     assert_eq!(scene.see(&sample, 60 + 3600), None);
     scene.keep(&failing(), 62);
-    let failed = scene.ask(&sample, 62, Stale::AsConfigured);
+    let failed = scene.ask(&sample, 62, StaleReplies::AsConfigured);
     assert_eq!(failed, (Some((Some(30), 0)), false), "a failure is no news, and is not asked for again");
-    assert!(scene.ask(&sample, 67, Stale::AsConfigured).1, "until it is forgotten");
+    assert!(scene.ask(&sample, 67, StaleReplies::AsConfigured).1, "until it is forgotten");
     scene.keep(&sample, 70);
     assert_eq!(scene.see(&sample, 70), Some((Some(60), 0)));
 }
@@ -164,7 +169,7 @@ fn expired_answers_wait_for_resolvers_if_they_are_to_be_verified() {
     let sample = address("a.example", 60);
     scene.keep(&sample, 0);
     assert_eq!(scene.see(&sample, 61), None);
-    assert_eq!(scene.ask(&sample, 61, Stale::Welcome), (Some((Some(0), 0)), false));
+    assert_eq!(scene.ask(&sample, 61, StaleReplies::Accepted), (Some((Some(0), 0)), false));
 }
 
 #[test]
@@ -173,7 +178,7 @@ fn popular_names_are_asked_anew_before_their_time_is_over() {
     let scene = Scene::new(|config| config.prefetch = Some(prefetch));
     let sample = address("a.example", 100);
     scene.keep(&sample, 0);
-    let refresh = |seconds| scene.ask(&sample, seconds, Stale::AsConfigured).1;
+    let refresh = |seconds| scene.ask(&sample, seconds, StaleReplies::AsConfigured).1;
     assert!(!refresh(1) && !refresh(2) && !refresh(3) && !refresh(89), "too early, and then after a pause");
     assert!(!refresh(90));
     assert!(refresh(91), "three times without a pause, and a tenth is left");
@@ -195,7 +200,7 @@ fn no_more_is_kept_than_there_is_room_for() {
     let text = [&[255][..], &[b'x'; 255]].concat();
     let long = |number: usize| {
         let owner = format!("t{number}.example");
-        (0..16).fold(Sample::new(&owner, kind::TXT), |long, _| long.answer(&owner, kind::TXT, 60, &text))
+        (0..16).fold(TestReply::new(&owner, kind::TXT), |long, _| long.answer(&owner, kind::TXT, 60, &text))
     };
     for number in 0..100 {
         scene.keep(&long(number), 0);

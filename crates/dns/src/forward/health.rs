@@ -23,7 +23,7 @@ pub(super) struct Health {
 
 /// How good a choice a resolver is; smaller is better.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum State {
+pub(super) enum HealthState {
     /// It answers.
     Alive,
     /// It did not answer last time.
@@ -34,11 +34,11 @@ pub(super) enum State {
 
 impl Health {
     /// How it is, where `most` failed probes mean that it is down; 0 is never.
-    pub(super) fn state(&self, most: u32) -> State {
+    pub(super) fn state(&self, most: u32) -> HealthState {
         match (self.fails.load(Ordering::Relaxed), self.suspect.load(Ordering::Relaxed)) {
-            (fails, true) if most > 0 && fails >= most => State::Down,
-            (_, true) => State::Suspect,
-            (_, false) => State::Alive,
+            (fails, true) if most > 0 && fails >= most => HealthState::Down,
+            (_, true) => HealthState::Suspect,
+            (_, false) => HealthState::Alive,
         }
     }
 
@@ -51,7 +51,7 @@ impl Health {
         if !self.suspect.load(Ordering::Relaxed) {
             return false;
         }
-        let was_down = self.state(most) == State::Down;
+        let was_down = self.state(most) == HealthState::Down;
         self.fails.store(0, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
         was_down
@@ -102,11 +102,11 @@ mod tests {
     fn a_resolver_is_down_after_so_many_failed_probes_and_alive_with_the_first_answer() {
         let health = Health::default();
         assert!(health.suspect() && !health.suspect(), "one who probes is enough");
-        assert_eq!(health.state(2), State::Suspect);
+        assert_eq!(health.state(2), HealthState::Suspect);
         assert!(!health.failed(2) && health.failed(2) && !health.failed(2), "said once");
-        assert_eq!((health.state(2), health.state(0)), (State::Down, State::Suspect));
+        assert_eq!((health.state(2), health.state(0)), (HealthState::Down, HealthState::Suspect));
         assert!(health.answered(Duration::from_millis(1), 2));
-        assert_eq!(health.state(2), State::Alive);
+        assert_eq!(health.state(2), HealthState::Alive);
     }
 
     #[test]

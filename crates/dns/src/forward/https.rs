@@ -21,14 +21,14 @@ const MESSAGE: &str = "application/dns-message";
 
 /// A connection to a resolver that speaks HTTP/2, opened when it is needed and kept for later queries.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Connection {
     /// The connection, and when it was used last.
     line: Mutex<Option<(Line, Instant)>>,
 }
 
 type Line = SendRequest<Full<Bytes>>;
 
-impl Kept {
+impl Connection {
     /// Posts a query to a resolver. Tells whether the connection was there.
     ///
     /// # Errors

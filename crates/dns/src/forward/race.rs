@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::health::State;
+use super::health::HealthState;
 use super::upstream::suspect;
 use super::{Forwarder, Upstream};
 use crate::wire::{Message, Question, rcode};
@@ -22,7 +22,7 @@ const TRIES: usize = 4;
 const AGAIN: Duration = Duration::from_millis(500);
 
 /// The end of one attempt: by whom, and what it said.
-type End = (Arc<Upstream>, io::Result<Vec<u8>>);
+type Attempt = (Arc<Upstream>, io::Result<Vec<u8>>);
 
 impl Forwarder {
     /// Asks one resolver, the next one when it is silent for longer than it usually is, fails or knows nothing,
@@ -38,15 +38,15 @@ impl Forwarder {
     ) -> Result<T, String> {
         let order = self.order();
         let Some(first) = order.first() else { return Err("there is no resolver to ask".to_owned()) };
-        if first.state() == State::Down {
-            self.meters.all_down.inc();
+        if first.state() == HealthState::Down {
+            self.metrics.all_down.inc();
             if self.options.fail_fast {
                 return Err(format!("all upstream resolvers are down, {} among them", first.to));
             }
         }
         let end = Instant::now() + ALTOGETHER;
         let mut left = order.iter().cycle().take(TRIES.min(order.len() * 2)).enumerate();
-        let mut running: FuturesUnordered<BoxFuture<'_, End>> = FuturesUnordered::new();
+        let mut running: FuturesUnordered<BoxFuture<'_, Attempt>> = FuturesUnordered::new();
         let (mut silent, mut heard): (Vec<Arc<Upstream>>, Vec<Arc<Upstream>>) = Default::default();
         let (mut failed, mut reason) = (None, "no upstream resolver answers in time".to_owned());
         let mut next_at = Instant::now();
@@ -111,7 +111,7 @@ fn is_among(upstream: &Arc<Upstream>, others: &[Arc<Upstream>]) -> bool {
     others.iter().any(|other| Arc::ptr_eq(other, upstream))
 }
 
-async fn attempt(upstream: Arc<Upstream>, question: &Question, until: Instant) -> End {
+async fn attempt(upstream: Arc<Upstream>, question: &Question, until: Instant) -> Attempt {
     let said = match timeout_at(until, upstream.ask(question)).await {
         Ok(said) => said,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no reply in time")),

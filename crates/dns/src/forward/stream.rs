@@ -18,21 +18,21 @@ const MOST_FOREIGN: usize = 64;
 
 /// A query for a connection.
 #[derive(Debug)]
-struct Job {
+struct PendingQuery {
     packet: Vec<u8>,
     reply: oneshot::Sender<Vec<u8>>,
 }
 
 /// A connection to a resolver that is opened when it is needed and kept for later queries, any number at a time.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
-    line: tokio::sync::Mutex<Option<mpsc::Sender<Job>>>,
+pub(super) struct Connection {
+    line: tokio::sync::Mutex<Option<mpsc::Sender<PendingQuery>>>,
 }
 
 /// Queries by id, and who waits for the reply.
 type Waiting = Mutex<HashMap<u16, oneshot::Sender<Vec<u8>>>>;
 
-impl Kept {
+impl Connection {
     /// Sends a query on the connection, which `connect` opens if there is none, and waits for the message with its
     /// id. A kept connection may have been closed by the other side, so the query is tried on a new one too. Tells
     /// whether the connection was there.
@@ -53,14 +53,14 @@ impl Kept {
                 match line.as_ref().filter(|line| !line.is_closed()) {
                     Some(line) => (line.clone(), true),
                     None => {
-                        let (jobs, taken) = mpsc::channel(MOST_WAITING);
+                        let (queries, taken) = mpsc::channel(MOST_WAITING);
                         tokio::spawn(drive(connect.as_mut().await?, taken, expire));
-                        (line.insert(jobs).clone(), false)
+                        (line.insert(queries).clone(), false)
                     }
                 }
             };
             let (tell, told) = oneshot::channel();
-            if line.send(Job { packet: packet.to_vec(), reply: tell }).await.is_ok()
+            if line.send(PendingQuery { packet: packet.to_vec(), reply: tell }).await.is_ok()
                 && let Ok(reply) = told.await
             {
                 return Ok((reply, there));
@@ -80,16 +80,20 @@ impl Kept {
 
 /// Writes queries and hands out replies until nobody asks any more, the other side closes, or nothing was heard
 /// for a while.
-async fn drive<S: AsyncRead + AsyncWrite>(stream: S, mut jobs: mpsc::Receiver<Job>, expire: Duration) {
+async fn drive<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    mut queries: mpsc::Receiver<PendingQuery>,
+    expire: Duration,
+) {
     let (read, mut write) = tokio::io::split(stream);
     let waiting = Waiting::default();
     let sending = async {
         let mut bytes = Vec::new();
-        while let Some(mut job) = jobs.recv().await {
-            let Some(id) = place(&waiting, job.reply) else { continue };
-            job.packet[..2].copy_from_slice(&id.to_be_bytes());
+        while let Some(mut query) = queries.recv().await {
+            let Some(id) = place(&waiting, query.reply) else { continue };
+            query.packet[..2].copy_from_slice(&id.to_be_bytes());
             bytes.clear();
-            put_message(&job.packet, &mut bytes);
+            put_message(&query.packet, &mut bytes);
             if write.write_all(&bytes).await.is_err() || write.flush().await.is_err() {
                 return;
             }

@@ -11,9 +11,9 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::health::{Health, State};
+use super::health::{Health, HealthState};
 use super::id::Ids;
-use super::meters::{Meters, PROXY};
+use super::metrics::{ForwardMetrics, PROXY};
 use super::udp::{local, reply_to};
 use super::{https, stream, tls, udp};
 use crate::plugin::forward::ForwardOptions;
@@ -24,23 +24,23 @@ const PROBE: Duration = Duration::from_secs(1);
 
 /// How a resolver is spoken to.
 #[derive(Debug, Clone)]
-pub(super) enum Way {
+pub(super) enum UpstreamTransport {
     /// In datagrams, and on a connection what does not fit.
-    Datagrams,
+    Udp,
     /// On a connection.
-    Connection,
+    Tcp,
     /// On a connection under TLS, with the name that the certificate must be for.
     Tls(Arc<ClientConfig>, String),
     /// By HTTP under TLS, with that name.
     Https(Arc<ClientConfig>, String),
 }
 
-impl Way {
+impl UpstreamTransport {
     /// What metrics call it.
     fn name(&self) -> &'static str {
         match self {
-            Self::Datagrams => "udp",
-            Self::Connection => "tcp",
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
             Self::Tls(..) => "tcp-tls",
             Self::Https(..) => "https",
         }
@@ -53,13 +53,13 @@ pub(crate) struct Upstream {
     /// Where it is.
     pub(crate) to: SocketAddr,
     pub(super) health: Health,
-    way: Way,
+    transport: UpstreamTransport,
     source: Option<IpAddr>,
     expire: Duration,
     max_fails: u32,
     ids: Ids,
-    stream: stream::Kept,
-    https: https::Kept,
+    stream: stream::Connection,
+    https: https::Connection,
     took: HistogramVec,
     failed_probes: IntCounter,
     kept: IntCounter,
@@ -68,9 +68,14 @@ pub(crate) struct Upstream {
 
 impl Upstream {
     /// A resolver that was not asked yet.
-    pub(super) fn new(to: SocketAddr, way: Way, options: &ForwardOptions, meters: &Meters) -> Self {
+    pub(super) fn new(
+        to: SocketAddr,
+        transport: UpstreamTransport,
+        options: &ForwardOptions,
+        metrics: &ForwardMetrics,
+    ) -> Self {
         let label = to.to_string();
-        let proto = [PROXY, &label, way.name()];
+        let proto = [PROXY, &label, transport.name()];
         Self {
             to,
             health: Health::default(),
@@ -78,18 +83,18 @@ impl Upstream {
             expire: options.expire,
             max_fails: options.max_fails,
             ids: Ids::default(),
-            stream: stream::Kept::default(),
-            https: https::Kept::default(),
-            took: meters.took.clone(),
-            failed_probes: meters.failed_probes.with_label_values(&[PROXY, &label]),
-            kept: meters.kept.with_label_values(&proto),
-            opened: meters.opened.with_label_values(&proto),
-            way,
+            stream: stream::Connection::default(),
+            https: https::Connection::default(),
+            took: metrics.took.clone(),
+            failed_probes: metrics.failed_probes.with_label_values(&[PROXY, &label]),
+            kept: metrics.kept.with_label_values(&proto),
+            opened: metrics.opened.with_label_values(&proto),
+            transport,
         }
     }
 
     /// How it is.
-    pub(super) fn state(&self) -> State {
+    pub(super) fn state(&self) -> HealthState {
         self.health.state(self.max_fails)
     }
 
@@ -120,7 +125,7 @@ impl Upstream {
     }
 
     async fn exchange(&self, question: &Question, edns: bool) -> io::Result<Vec<u8>> {
-        if matches!(self.way, Way::Datagrams) {
+        if matches!(self.transport, UpstreamTransport::Udp) {
             let (cut, whole) = udp::exchange(self.to, self.source, question, (&self.ids, edns)).await?;
             if whole {
                 return Ok(cut);
@@ -133,14 +138,14 @@ impl Upstream {
 
     async fn on_connection(&self, question: &Question, edns: bool) -> io::Result<Vec<u8>> {
         let packet = question.packet(0, edns);
-        let (reply, there) = match &self.way {
-            Way::Datagrams | Way::Connection => {
+        let (reply, there) = match &self.transport {
+            UpstreamTransport::Udp | UpstreamTransport::Tcp => {
                 self.stream.exchange(&packet, self.expire, self.connect()).await?
             }
-            Way::Tls(config, name) => {
+            UpstreamTransport::Tls(config, name) => {
                 self.stream.exchange(&packet, self.expire, self.secure(config, name)).await?
             }
-            Way::Https(config, name) => {
+            UpstreamTransport::Https(config, name) => {
                 self.https.exchange((name, self.to), packet, self.expire, self.secure(config, name)).await?
             }
         };

@@ -61,14 +61,14 @@ pub(crate) struct Counted {
 /// Counters of the queries for one zone, a set for each thread.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    slots: Box<[Slot]>,
+    slots: Box<[ThreadCounters]>,
 }
 
 /// The counters that one thread writes, or with an atomic addition all tasks together. Apart from the others' in
 /// memory, so that processors do not wait for each other.
 #[derive(Debug)]
 #[repr(align(128))]
-struct Slot {
+struct ThreadCounters {
     /// By transport, family and type.
     requests: [[[AtomicU64; KINDS.len()]; 2]; 2],
     /// By plugin and response code; those that no plugin answered come first.
@@ -77,12 +77,12 @@ struct Slot {
     durations: [AtomicU64; DURATIONS + 1],
     nanoseconds: AtomicU64,
     /// By transport.
-    asked: [Sizes; 2],
-    answered: [Sizes; 2],
+    asked: [SizeHistogram; 2],
+    answered: [SizeHistogram; 2],
 }
 
 #[derive(Debug, Default)]
-struct Sizes {
+struct SizeHistogram {
     buckets: [AtomicU64; SIZES.len() + 1],
     bytes: AtomicU64,
 }
@@ -90,7 +90,7 @@ struct Sizes {
 impl Counts {
     /// Counters for so many threads, besides those of tasks.
     pub(crate) fn new(threads: usize) -> Self {
-        Self { slots: (0..=threads).map(|_| Slot::new()).collect() }
+        Self { slots: (0..=threads).map(|_| ThreadCounters::new()).collect() }
     }
 
     /// Counts a query, on the thread of this number, counted from 1; 0 is any task.
@@ -102,12 +102,12 @@ impl Counts {
         }
     }
 
-    fn sum(&self, of: impl Fn(&Slot) -> &AtomicU64) -> u64 {
+    fn sum(&self, of: impl Fn(&ThreadCounters) -> &AtomicU64) -> u64 {
         self.slots.iter().map(|slot| of(slot).load(Ordering::Relaxed)).sum()
     }
 }
 
-impl Slot {
+impl ThreadCounters {
     fn new() -> Self {
         Self {
             requests: Default::default(),
@@ -169,8 +169,10 @@ pub(super) fn families<'a>(
         "How long queries took to answer.",
         MetricType::HISTOGRAM,
     );
-    let mut asked = family("coredns_dns_request_size_bytes", "Sizes of queries.", MetricType::HISTOGRAM);
-    let mut answered = family("coredns_dns_response_size_bytes", "Sizes of replies.", MetricType::HISTOGRAM);
+    let mut asked =
+        family("coredns_dns_request_size_bytes", "SizeHistogram of queries.", MetricType::HISTOGRAM);
+    let mut answered =
+        family("coredns_dns_response_size_bytes", "SizeHistogram of replies.", MetricType::HISTOGRAM);
     for (server, zone, counts) in all {
         let base = [("server", server), ("zone", zone), ("view", "")];
         for (at, proto) in ["udp", "tcp"].into_iter().enumerate() {
@@ -253,7 +255,11 @@ fn counter(labels: &[(&str, &str)], value: u64) -> Option<Metric> {
     })
 }
 
-fn sizes(labels: &[(&str, &str)], counts: &Counts, of: impl Fn(&Slot) -> &Sizes) -> Option<Metric> {
+fn sizes(
+    labels: &[(&str, &str)],
+    counts: &Counts,
+    of: impl Fn(&ThreadCounters) -> &SizeHistogram,
+) -> Option<Metric> {
     let bounds = SIZES.map(|bound| bound as f64);
     let buckets: Vec<_> = (0..=SIZES.len()).map(|at| counts.sum(|slot| &of(slot).buckets[at])).collect();
     histogram(labels, &bounds, &buckets, counts.sum(|slot| &of(slot).bytes) as f64)

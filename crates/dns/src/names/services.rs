@@ -9,7 +9,7 @@ use std::sync::Arc;
 use service::objects::{EndpointSlice, Service};
 use service::{Event, Listing, ServiceName};
 
-use crate::zone::{Change, Front, Group, Key, Naming, Port, Records, key};
+use crate::zone::{Change, Key, Port, RecordOptions, Records, ServiceSpec, Subset, key};
 
 /// A slice's namespace and name.
 type SliceName = (Arc<str>, Arc<str>);
@@ -17,7 +17,7 @@ type SliceName = (Arc<str>, Arc<str>);
 /// Services and their slices.
 #[derive(Debug)]
 pub(super) struct Services {
-    services: HashMap<Key, Entry>,
+    services: HashMap<Key, ServiceState>,
     /// Which Service each slice counts for, as slices may change their label.
     slices: HashMap<SliceName, Key>,
     services_listed: Listing<Key>,
@@ -31,10 +31,10 @@ pub(super) struct Services {
 
 /// What is known under a Service's name. Slices may come before their Service and outlive it.
 #[derive(Debug, Default)]
-struct Entry {
-    front: Option<Front>,
+struct ServiceState {
+    spec: Option<ServiceSpec>,
     /// In order of name.
-    slices: Box<[(Arc<str>, Arc<Group>)]>,
+    slices: Box<[(Arc<str>, Arc<Subset>)]>,
 }
 
 impl Services {
@@ -57,12 +57,12 @@ impl Services {
     }
 
     /// The records of the Services that events touched, since the last time.
-    pub(super) fn changes(&mut self, naming: Naming) -> Vec<Change> {
+    pub(super) fn changes(&mut self, options: RecordOptions) -> Vec<Change> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let change = |key: Key| match self.services.get(&key) {
-            Some(Entry { front: Some(front), slices }) => {
-                let groups = slices.iter().map(|(_, group)| group);
-                Change::Put(Box::new(Records::of(key, front, groups, naming)))
+            Some(ServiceState { spec: Some(spec), slices }) => {
+                let subsets = slices.iter().map(|(_, subset)| subset);
+                Change::Put(Box::new(Records::of(key, spec, subsets, options)))
             }
             _ => Change::Remove(key),
         };
@@ -73,17 +73,17 @@ impl Services {
     pub(super) fn service(&mut self, event: Event<Service>) {
         match event {
             Event::Relist => {
-                let known = self.services.iter().filter(|(_, entry)| entry.front.is_some());
+                let known = self.services.iter().filter(|(_, state)| state.spec.is_some());
                 self.services_listed.start(known.map(|(key, _)| key.clone()));
             }
             Event::Apply(service) => {
                 let key = self.key(&service.name());
                 self.services_listed.seen(&key);
                 let ports = service.ports.iter().map(|port| (&*port.name, port.protocol, port.port));
-                let front = Front::of(&service, self.ports(ports));
-                let entry = self.services.entry(key.clone()).or_default();
-                if entry.front.as_ref() != Some(&front) {
-                    entry.front = Some(front);
+                let spec = ServiceSpec::of(&service, self.ports(ports));
+                let state = self.services.entry(key.clone()).or_default();
+                if state.spec.as_ref() != Some(&spec) {
+                    state.spec = Some(spec);
                     self.changed.insert(key);
                 }
             }
@@ -93,11 +93,11 @@ impl Services {
     }
 
     fn remove(&mut self, key: &Key) {
-        let Some(entry) = self.services.get_mut(key) else { return };
-        if entry.front.take().is_some() {
+        let Some(state) = self.services.get_mut(key) else { return };
+        if state.spec.take().is_some() {
             self.changed.insert(key.clone());
         }
-        if entry.slices.is_empty() {
+        if state.slices.is_empty() {
             self.services.remove(key);
         }
     }
@@ -115,8 +115,8 @@ impl Services {
                     self.remove_slice(&name);
                 }
                 let ports = slice.ports.iter().map(|port| (&*port.name, port.protocol, port.port));
-                let group = Group::of(&slice, self.ports(ports));
-                self.put_slice(name, key, group);
+                let subset = Subset::of(&slice, self.ports(ports));
+                self.put_slice(name, key, subset);
             }
             Event::Delete(slice) => {
                 let name = self.slice_name(&slice);
@@ -126,16 +126,16 @@ impl Services {
         }
     }
 
-    fn put_slice(&mut self, name: SliceName, key: Key, group: Group) {
-        let entry = self.services.entry(key.clone()).or_default();
-        let place = entry.slices.binary_search_by(|(known, _)| known.cmp(&name.1));
+    fn put_slice(&mut self, name: SliceName, key: Key, subset: Subset) {
+        let state = self.services.entry(key.clone()).or_default();
+        let place = state.slices.binary_search_by(|(known, _)| known.cmp(&name.1));
         match place {
-            Ok(at) if *entry.slices[at].1 == group => return,
-            Ok(at) => entry.slices[at].1 = Arc::new(group),
+            Ok(at) if *state.slices[at].1 == subset => return,
+            Ok(at) => state.slices[at].1 = Arc::new(subset),
             Err(at) => {
-                let mut slices = std::mem::take(&mut entry.slices).into_vec();
-                slices.insert(at, (name.1.clone(), Arc::new(group)));
-                entry.slices = slices.into();
+                let mut slices = std::mem::take(&mut state.slices).into_vec();
+                slices.insert(at, (name.1.clone(), Arc::new(subset)));
+                state.slices = slices.into();
                 self.slices.insert(name, key.clone());
             }
         }
@@ -144,10 +144,10 @@ impl Services {
 
     fn remove_slice(&mut self, name: &SliceName) {
         let Some(key) = self.slices.remove(name) else { return };
-        let Some(entry) = self.services.get_mut(&key) else { return };
-        let slices = std::mem::take(&mut entry.slices).into_vec();
-        entry.slices = slices.into_iter().filter(|(known, _)| *known != name.1).collect();
-        if entry.slices.is_empty() && entry.front.is_none() {
+        let Some(state) = self.services.get_mut(&key) else { return };
+        let slices = std::mem::take(&mut state.slices).into_vec();
+        state.slices = slices.into_iter().filter(|(known, _)| *known != name.1).collect();
+        if state.slices.is_empty() && state.spec.is_none() {
             self.services.remove(&key);
         }
         self.changed.insert(key);

@@ -14,8 +14,8 @@ impl Plugins {
 
     /// What is done about names that are not the cluster's. `own` are the addresses of this server, which does not ask
     /// itself; `server` is what metrics call it.
-    pub(crate) fn recursion(&self, own: &[SocketAddr], server: &str) -> recursion::Setup {
-        recursion::Setup {
+    pub(crate) fn recursion(&self, own: &[SocketAddr], server: &str) -> recursion::RecursionOptions {
+        recursion::RecursionOptions {
             forward: self.forward.clone(),
             cache: self.cache.clone(),
             errors: self.errors,

@@ -7,12 +7,12 @@ use super::Plan;
 
 /// A plan that can be exchanged while sockets answer from it.
 #[derive(Debug)]
-pub(crate) struct Shared {
+pub(crate) struct SharedPlan {
     plan: RwLock<Arc<Plan>>,
     generation: AtomicU64,
 }
 
-impl Shared {
+impl SharedPlan {
     /// Begins with a plan.
     pub(crate) fn new(plan: Arc<Plan>) -> Self {
         Self { plan: RwLock::new(plan), generation: AtomicU64::new(0) }

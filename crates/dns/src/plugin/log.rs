@@ -1,7 +1,7 @@
 //! `log`: a line for each query on standard output.
 
 mod line;
-mod lines;
+mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::client::Client;
 use crate::corefile::{Directive, Fault, Scope};
 use crate::wire::{Message, Name, Query, rcode};
 
-pub(crate) use lines::Lines;
+pub(crate) use writer::LogWriter;
 
 /// The directive `log`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -65,12 +65,12 @@ pub(super) fn read(
 #[derive(Debug)]
 pub(crate) struct Logger {
     options: LogOptions,
-    lines: Arc<Lines>,
+    writer: Arc<LogWriter>,
 }
 
 /// What became of a query.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Answered<'a> {
+pub(crate) struct LoggedQuery<'a> {
     /// Who asked.
     pub(crate) client: Client,
     /// The query as it came.
@@ -83,19 +83,19 @@ pub(crate) struct Answered<'a> {
 
 impl Logger {
     /// Logs on these lines.
-    pub(crate) fn new(options: LogOptions, lines: Arc<Lines>) -> Self {
-        Self { options, lines }
+    pub(crate) fn new(options: LogOptions, writer: Arc<LogWriter>) -> Self {
+        Self { options, writer }
     }
 
     /// Logs a query if it is of the zones and classes.
-    pub(crate) fn note(&self, answered: &Answered<'_>) {
+    pub(crate) fn log(&self, answered: &LoggedQuery<'_>) {
         let (Ok(query), Ok(reply)) = (Query::decode(answered.packet), Message::read(answered.reply)) else {
             return;
         };
         let LogOptions { zones, classes } = &self.options;
         let in_zone = zones.is_empty() || zones.iter().any(|zone| query.name.below(zone).is_some());
         if in_zone && (classes.is_empty() || classes.contains(&class(reply))) {
-            self.lines.put(line::of_query(answered, &query, reply));
+            self.writer.put(line::of_query(answered, &query, reply));
         }
     }
 }

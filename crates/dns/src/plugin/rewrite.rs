@@ -15,12 +15,12 @@ pub(crate) struct RewriteRule {
     /// What it changes.
     pub(crate) change: Change,
     /// What follows when it applied.
-    pub(crate) then: Then,
+    pub(crate) then: AfterMatch,
 }
 
 /// What follows when a rule applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Then {
+pub(crate) enum AfterMatch {
     /// No further rule.
     Stop,
     /// The next rule.

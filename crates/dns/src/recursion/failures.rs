@@ -2,17 +2,17 @@
 
 use std::time::Instant;
 
-use crate::rate::Rate;
+use crate::log_rate::LogRate;
 use crate::wire::{Question, rcode};
 
 /// Writes of failures, and only counts what would be too many lines.
 #[derive(Debug)]
-pub(super) struct FailureLog(Rate);
+pub(super) struct FailureLog(LogRate);
 
 impl FailureLog {
     /// Nothing was written so far.
     pub(super) fn new(now: Instant) -> Self {
-        Self(Rate::new(now))
+        Self(LogRate::new(now))
     }
 
     /// Writes that a question could not be answered with anything else than this code, and why.

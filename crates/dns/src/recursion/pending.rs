@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use crate::cache::Entry;
+use crate::cache::UpstreamReply;
 use crate::wire::Question;
 
 /// What comes of a question.
 #[derive(Debug, Clone)]
 pub(super) struct Resolution {
     /// The reply.
-    pub(super) entry: Arc<Entry>,
+    pub(super) reply: Arc<UpstreamReply>,
     /// The TTL of its records if it is not theirs, in seconds.
     pub(super) ttl: Option<u32>,
     /// Whether a resolver gave it.

@@ -24,7 +24,7 @@ use crate::names::{Input, Names};
 use crate::plugin::Plugins;
 use crate::plugin::autopath::SearchPath;
 use crate::plugin::kubernetes::{ApiServer, KubernetesOptions, PodRecords, Selector};
-use crate::zone::{Change, Naming, Table};
+use crate::zone::{Change, RecordOptions, Table};
 
 /// How many events are taken in at once at most. Bounds memory; whatever waits beyond is taken in next.
 const EVENTS: usize = 4096;
@@ -71,7 +71,7 @@ pub(super) struct Feeds {
 #[derive(Debug)]
 struct Feed {
     /// What the names depend on.
-    of: Origin,
+    key: FeedKey,
     table: Arc<Table>,
     synced: signal::Receiver<bool>,
     task: JoinHandle<()>,
@@ -79,11 +79,11 @@ struct Feed {
 
 /// What a table of names depends on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Origin {
+struct FeedKey {
     api: ApiServer,
     namespace_labels: Option<Selector>,
     labels: Option<Selector>,
-    naming: Naming,
+    records: RecordOptions,
     endpoints: bool,
     pods: bool,
     /// Whether endpoints without a hostname are named after their pods.
@@ -98,13 +98,13 @@ impl Drop for Feed {
     }
 }
 
-impl Origin {
+impl FeedKey {
     fn of(kubernetes: &KubernetesOptions, with_paths: bool) -> Self {
         Self {
             api: kubernetes.api.clone(),
             namespace_labels: kubernetes.namespace_labels.clone(),
             labels: kubernetes.labels.clone(),
-            naming: Naming { ignore_empty: kubernetes.ignore_empty },
+            records: RecordOptions { ignore_empty: kubernetes.ignore_empty },
             endpoints: !kubernetes.no_endpoints,
             pods: with_paths || kubernetes.pods == PodRecords::Verified,
             name_pods: kubernetes.endpoint_pod_names,
@@ -119,21 +119,21 @@ impl Origin {
 }
 
 /// What the tables of a configuration depend on.
-fn origins(config: &Config) -> Vec<Origin> {
+fn keys(config: &Config) -> Vec<FeedKey> {
     let blocks = config.blocks.iter();
-    blocks.flat_map(|block| [origin(&block.plugins), imports(&block.plugins)]).flatten().collect()
+    blocks.flat_map(|block| [key_of(&block.plugins), imports(&block.plugins)]).flatten().collect()
 }
 
 /// The origin of the names in the multicluster zones of a server block.
-fn imports(plugins: &Plugins) -> Option<Origin> {
+fn imports(plugins: &Plugins) -> Option<FeedKey> {
     plugins.kubernetes.as_ref().filter(|kubernetes| !kubernetes.multicluster.is_empty())?;
-    origin(plugins).map(|origin| origin.imported())
+    key_of(plugins).map(|key| key.imported())
 }
 
 /// The origin of the names of a server block.
-fn origin(plugins: &Plugins) -> Option<Origin> {
+fn key_of(plugins: &Plugins) -> Option<FeedKey> {
     let with_paths = plugins.autopath.as_ref().is_some_and(|autopath| autopath.search == SearchPath::Pods);
-    plugins.kubernetes.as_ref().map(|kubernetes| Origin::of(kubernetes, with_paths))
+    plugins.kubernetes.as_ref().map(|kubernetes| FeedKey::of(kubernetes, with_paths))
 }
 
 impl Feeds {
@@ -144,9 +144,9 @@ impl Feeds {
 
     /// Keeps up the tables that a configuration needs. One that is kept up already goes on.
     pub(super) async fn follow(&mut self, config: &Config) -> Result<(), Error> {
-        for of in origins(config) {
-            if !self.feeds.iter().any(|feed| feed.of == of) {
-                self.feeds.push(Feed::start(of, &self.source, &self.metrics).await?);
+        for key in keys(config) {
+            if !self.feeds.iter().any(|feed| feed.key == key) {
+                self.feeds.push(Feed::start(key, &self.source, &self.metrics).await?);
             }
         }
         Ok(())
@@ -165,13 +165,13 @@ impl Feeds {
 
     /// Keeps up no tables but those that a configuration needs.
     pub(super) fn forget_others(&mut self, config: &Config) {
-        let wanted = origins(config);
-        self.feeds.retain(|feed| wanted.contains(&feed.of));
+        let wanted = keys(config);
+        self.feeds.retain(|feed| wanted.contains(&feed.key));
     }
 
     /// The table of a server block.
     pub(super) fn table(&self, plugins: &Plugins) -> Option<Arc<Table>> {
-        self.table_of(&origin(plugins)?)
+        self.table_of(&key_of(plugins)?)
     }
 
     /// The table of the multicluster zones of a server block.
@@ -179,8 +179,8 @@ impl Feeds {
         self.table_of(&imports(plugins)?)
     }
 
-    fn table_of(&self, of: &Origin) -> Option<Arc<Table>> {
-        self.feeds.iter().find(|feed| feed.of == *of).map(|feed| feed.table.clone())
+    fn table_of(&self, key: &FeedKey) -> Option<Arc<Table>> {
+        self.feeds.iter().find(|feed| feed.key == *key).map(|feed| feed.table.clone())
     }
 
     /// Waits until everything was known once.
@@ -208,13 +208,13 @@ impl Feeds {
 }
 
 impl Feed {
-    async fn start(of: Origin, source: &Source, metrics: &Metrics) -> Result<Self, Error> {
-        let events = events(&of, source).await?;
+    async fn start(key: FeedKey, source: &Source, metrics: &Metrics) -> Result<Self, Error> {
+        let events = events(&key, source).await?;
         let table = Arc::new(Table::new());
         let (tell, synced) = signal::channel(false);
-        let names = Names::new(of.naming, of.pods);
+        let names = Names::new(key.records, key.pods);
         let task = tokio::spawn(keep_up(events, names, table.clone(), tell, metrics.clone()));
-        Ok(Self { of, table, synced, task })
+        Ok(Self { key, table, synced, task })
     }
 }
 
@@ -278,24 +278,24 @@ fn seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input>, Error> {
-    let client = match (source, of.api == ApiServer::default()) {
+async fn events(key: &FeedKey, source: &Source) -> Result<BoxStream<'static, Input>, Error> {
+    let client = match (source, key.api == ApiServer::default()) {
         (Source::Events(events), _) => {
             let events = events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             return Ok(events.unwrap_or_else(|| stream::pending().boxed()));
         }
-        (Source::Objects(objects), _) => return Ok(from_objects(objects, of)),
+        (Source::Objects(objects), _) => return Ok(from_objects(objects, key)),
         (Source::Api(client), true) => client.clone(),
-        (Source::Api(_) | Source::Corefile, false) => connect(&of.api).await?,
+        (Source::Api(_) | Source::Corefile, false) => connect(&key.api).await?,
         (Source::Corefile, true) => {
             return Err(Error::Api(
                 "the Corefile does not say where it is, nor does anything else".to_owned(),
             ));
         }
     };
-    let labels = of.labels.as_ref().map_or("", |selector| &selector.text);
-    let namespaces = of.namespace_labels.as_ref().map_or("", |selector| &selector.text);
-    let services = match of.imports {
+    let labels = key.labels.as_ref().map_or("", |selector| &selector.text);
+    let namespaces = key.namespace_labels.as_ref().map_or("", |selector| &selector.text);
+    let services = match key.imports {
         false => {
             follow::slim_objects(client.clone(), Selection::all().labels(labels)).map(Input::Service).boxed()
         }
@@ -303,7 +303,7 @@ async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input
             .map(|event: Event<ServiceImport>| Input::Service(event.map(|import| import.0)))
             .boxed(),
     };
-    let slices = match (of.endpoints, of.imports, of.name_pods) {
+    let slices = match (key.endpoints, key.imports, key.name_pods) {
         (false, ..) => stream::iter([Input::Slice(Event::Synced)]).chain(stream::pending()).boxed(),
         (_, true, _) => follow::slim_objects(client.clone(), Selection::all().labels(labels))
             .map(|event: Event<ImportedSlice>| Input::Slice(event.map(|slice| slice.0)))
@@ -317,7 +317,7 @@ async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input
         .map(Input::Namespace)
         .boxed();
     let mut streams = vec![services, slices, namespaces];
-    if of.pods {
+    if key.pods {
         streams.push(follow::slim_objects(client, Selection::all()).map(Input::Pod).boxed());
     }
     Ok(stream::select_all(streams).boxed())
@@ -358,13 +358,13 @@ async fn connect(api: &ApiServer) -> Result<kube::Client, Error> {
 }
 
 /// The events that lead to what files say, and no more.
-fn from_objects(objects: &Objects, of: &Origin) -> BoxStream<'static, Input> {
-    let (services, slices, kind) = match of.imports {
+fn from_objects(objects: &Objects, key: &FeedKey) -> BoxStream<'static, Input> {
+    let (services, slices, kind) = match key.imports {
         true => (&objects.imports, &objects.imported_slices, ServiceImport::KIND),
         false => (&objects.services, &objects.slices, Service::KIND),
     };
-    let slices = if of.endpoints { &slices[..] } else { &[] };
-    let (labels, of_namespaces) = (&of.labels, &of.namespace_labels);
+    let slices = if key.endpoints { &slices[..] } else { &[] };
+    let (labels, of_namespaces) = (&key.labels, &key.namespace_labels);
     let inputs = [
         selected(objects, &objects.namespaces, (Namespace::KIND, of_namespaces), Input::Namespace),
         selected(objects, services, (kind, labels), Input::Service),

@@ -17,7 +17,7 @@ use pages::Seat;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::client::Client;
-use crate::plan::{Action, Shared};
+use crate::plan::{Action, SharedPlan};
 use crate::wire::{LARGEST_TCP, Message};
 
 /// The one path that queries have.
@@ -28,7 +28,7 @@ const STREAMS: u32 = 128;
 
 /// Answers the queries of a connection until its end.
 pub(super) async fn connection<S>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     client: Client,
     stream: S,
     seat: Arc<Seat>,
@@ -51,7 +51,7 @@ where
 }
 
 async fn answer(
-    shared: &Shared,
+    shared: &SharedPlan,
     client: Client,
     request: Request<Incoming>,
     seat: &Arc<Seat>,

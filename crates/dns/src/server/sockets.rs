@@ -18,7 +18,7 @@ const RECEIVE: usize = 4 << 20;
 
 /// The sockets of one address and port.
 #[derive(Debug)]
-pub(crate) struct Open {
+pub(crate) struct OpenSockets {
     pub(crate) scheme: Scheme,
     pub(crate) address: SocketAddr,
     /// Sockets that share the datagrams; none for ways in that have only connections.
@@ -26,7 +26,7 @@ pub(crate) struct Open {
     pub(crate) tcp: TcpListener,
 }
 
-impl Open {
+impl OpenSockets {
     /// Where queries come in.
     pub(crate) fn port(&self) -> (Scheme, SocketAddr) {
         (self.scheme, self.address)
@@ -36,7 +36,7 @@ impl Open {
 /// The sockets of a configuration, open in the network namespace in which [`Sockets::open`] was called.
 #[derive(Debug)]
 pub struct Sockets {
-    pub(crate) open: Vec<Open>,
+    pub(crate) open: Vec<OpenSockets>,
     /// Whether they serve every block, whatever it listens on.
     pub(crate) fixed: bool,
 }
@@ -55,7 +55,7 @@ impl Sockets {
     /// # Errors
     /// As [`Sockets::open`].
     pub(crate) fn beside(config: &Config, held: &[(Scheme, SocketAddr)]) -> Result<Self, Error> {
-        let mut open: Vec<Open> = Vec::new();
+        let mut open: Vec<OpenSockets> = Vec::new();
         for block in &config.blocks {
             for served in &block.served {
                 let count = block.plugins.sockets.unwrap_or_else(processors);
@@ -66,10 +66,10 @@ impl Sockets {
                         continue;
                     }
                     let port = match ours.iter().any(|(_, ours)| ours.port() == address.port()) {
-                        true => Port::Ours,
-                        false => Port::New,
+                        true => PortUse::Ours,
+                        false => PortUse::New,
                     };
-                    match one(served.scheme, address, count, Anywhere::of(address), port) {
+                    match open_at(served.scheme, address, count, Transparent::of(address), port) {
                         Ok(one) => open.push(one),
                         // A machine may be without IPv6.
                         Err(error)
@@ -100,7 +100,7 @@ impl Sockets {
     /// # Errors
     /// [`Error::Bind`] when the address cannot be had; `EPERM` without `CAP_NET_ADMIN`.
     pub fn of_service(address: SocketAddr) -> Result<Self, Error> {
-        let open = one(Scheme::Dns, address, processors(), Anywhere::Yes, Port::New)
+        let open = open_at(Scheme::Dns, address, processors(), Transparent::Required, PortUse::New)
             .map_err(|source| Error::Bind { address, source })?;
         Ok(Self { open: vec![open], fixed: true })
     }
@@ -112,9 +112,9 @@ impl Sockets {
     pub fn of(udp: UdpSocket, tcp: TcpListener) -> io::Result<Self> {
         let address = udp.local_addr()?;
         if address.ip().is_unspecified() {
-            sys::tell_destination(udp.as_fd(), address.is_ipv6())?;
+            sys::set_pktinfo(udp.as_fd(), address.is_ipv6())?;
         }
-        let open = vec![Open { scheme: Scheme::Dns, address, udp: vec![udp], tcp }];
+        let open = vec![OpenSockets { scheme: Scheme::Dns, address, udp: vec![udp], tcp }];
         Ok(Self { open, fixed: true })
     }
 }
@@ -137,54 +137,55 @@ fn no_family(error: &io::Error) -> bool {
 
 /// Whether an address may be bound that the machine does not have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Anywhere {
+enum Transparent {
     /// It must be.
-    Yes,
+    Required,
     /// If this process is allowed to.
-    Perhaps,
+    IfAllowed,
     /// It is the machine's own for certain.
     No,
 }
 
-impl Anywhere {
+impl Transparent {
     fn of(address: SocketAddr) -> Self {
         let own = address.ip().is_unspecified() || address.ip().is_loopback();
-        if own { Self::No } else { Self::Perhaps }
+        if own { Self::No } else { Self::IfAllowed }
     }
 }
 
 /// Whether this process has sockets at the port, with another address. One of them may include the other, as
 /// 0.0.0.0 does 127.0.0.1, before a reload closes it or for good.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Port {
+enum PortUse {
     New,
     Ours,
 }
 
 /// Opens the sockets of an address. That of another process is no place to be beside: it would take some of the
 /// queries.
-fn one(
+fn open_at(
     scheme: Scheme,
     address: SocketAddr,
     count: usize,
-    anywhere: Anywhere,
-    port: Port,
-) -> io::Result<Open> {
+    transparent: Transparent,
+    port: PortUse,
+) -> io::Result<OpenSockets> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let open = |kind| -> io::Result<_> {
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
         if address.is_ipv6() {
             set_ipv6_v6only(&socket, true)?;
         }
-        if anywhere != Anywhere::No {
-            let allowed = sys::bind_anywhere(socket.as_fd(), address.is_ipv6());
-            allowed.or_else(|error| if anywhere == Anywhere::Yes { Err(error) } else { Ok(()) })?;
+        if transparent != Transparent::No {
+            let allowed = sys::set_transparent(socket.as_fd(), address.is_ipv6());
+            allowed
+                .or_else(|error| if transparent == Transparent::Required { Err(error) } else { Ok(()) })?;
         }
         Ok(socket)
     };
     let tcp = open(SocketType::STREAM)?;
     set_socket_reuseaddr(&tcp, true)?;
-    set_socket_reuseport(&tcp, port == Port::Ours)?;
+    set_socket_reuseport(&tcp, port == PortUse::Ours)?;
     bind(&tcp, &address)?;
     let mut udp = Vec::new();
     let datagrams = if scheme == Scheme::Dns { count } else { 0 };
@@ -194,7 +195,7 @@ fn one(
         // Only a wish; without it a burst of queries is lost sooner.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE);
         if address.ip().is_unspecified() {
-            sys::tell_destination(socket.as_fd(), address.is_ipv6())?;
+            sys::set_pktinfo(socket.as_fd(), address.is_ipv6())?;
         }
         bind(&socket, &address)?;
         udp.push(UdpSocket::from(socket));
@@ -202,5 +203,5 @@ fn one(
     listen(&tcp, BACKLOG)?;
     // From now on our own may be beside it.
     set_socket_reuseport(&tcp, true)?;
-    Ok(Open { scheme, address, udp, tcp: TcpListener::from(tcp) })
+    Ok(OpenSockets { scheme, address, udp, tcp: TcpListener::from(tcp) })
 }

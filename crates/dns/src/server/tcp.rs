@@ -16,8 +16,8 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::client::{Client, Transport};
 use crate::config::Scheme;
-use crate::plan::{Action, Shared};
-use crate::rate::Rate;
+use crate::log_rate::LogRate;
+use crate::plan::{Action, SharedPlan};
 use crate::wire::{put_message, read_message};
 
 /// How many connections a listener serves at a time.
@@ -46,14 +46,14 @@ const HANDSHAKE: Duration = Duration::from_secs(5);
 /// too many, the one that was silent longest is closed. Those under TLS are refused as long as there is no certificate.
 /// Connections that are open when it closes have a while to end.
 pub(crate) async fn serve(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     listener: TcpListener,
     scheme: Scheme,
     certificate: watch::Receiver<Option<Arc<ServerConfig>>>,
     closing: impl Future<Output = ()>,
 ) {
     let mut closing = pin!(closing);
-    let (mut seats, rate) = (Seats::new(CONNECTIONS), Rate::new(Instant::now()));
+    let (mut seats, rate) = (Seats::new(CONNECTIONS), LogRate::new(Instant::now()));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
@@ -97,7 +97,7 @@ pub(crate) async fn serve(
 }
 
 async fn connection(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     stream: TcpStream,
     client: Client,
     (scheme, certificate): (Scheme, Option<Arc<ServerConfig>>),
@@ -117,7 +117,7 @@ async fn connection(
 }
 
 async fn converse(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     client: Client,
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
@@ -131,7 +131,7 @@ async fn converse(
 
 /// Reads queries and sees that each is answered, in whatever order the answers are there (RFC 7766, 7).
 async fn read_queries(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     client: Client,
     mut stream: BufReader<impl AsyncRead + Unpin>,
     replies: mpsc::Sender<Vec<u8>>,
@@ -213,7 +213,7 @@ mod tests {
     /// RFC 7766, 6.2.3.
     #[tokio::test]
     async fn who_reads_no_replies_leaves_for_a_new_connection_as_who_says_nothing() {
-        let shared = Arc::new(Shared::new(Arc::new(Plan::new(Vec::new()))));
+        let shared = Arc::new(SharedPlan::new(Arc::new(Plan::new(Vec::new()))));
         let from = Client::of((Ipv4Addr::LOCALHOST, 1).into(), Transport::Tcp);
         let mut seats = Seats::new(1);
         let (seat, _) = seats.take().await;

@@ -10,8 +10,8 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 
 use crate::client::{Client, Transport};
-use crate::plan::{Action, Shared, Summary};
-use crate::sys::{BATCH, Batch, Origin};
+use crate::plan::{Action, SharedPlan, Summary};
+use crate::sys::{BATCH, Batch, ReplyPath};
 
 /// How long to wait when the socket cannot be read, so as not to turn in circles.
 const PAUSE: Duration = Duration::from_millis(10);
@@ -37,17 +37,17 @@ impl Worker {
     pub(crate) fn start(
         socket: UdpSocket,
         number: usize,
-        shared: Arc<Shared>,
+        shared: Arc<SharedPlan>,
         tasks: Handle,
     ) -> std::io::Result<Self> {
         socket.set_nonblocking(false)?;
-        let told = socket.local_addr()?.ip().is_unspecified();
+        let pktinfo = socket.local_addr()?.ip().is_unspecified();
         let socket = Arc::new(socket);
         let own = socket.clone();
         let thread = std::thread::Builder::new()
             .name("dns".to_owned())
             .stack_size(STACK)
-            .spawn(move || serve(&own, number, &shared, &tasks, told))?;
+            .spawn(move || serve(&own, number, &shared, &tasks, pktinfo))?;
         Ok(Self { socket, thread: Some(thread) })
     }
 }
@@ -75,8 +75,8 @@ impl Drop for Worker {
 
 /// Answers until the socket is shut down: whatever has come in is one batch, its replies another. Names that are
 /// known are answered on the spot, without a lock, without memory of their own and without a task.
-fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle, told: bool) {
-    let mut batch = Batch::new(told);
+fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &SharedPlan, tasks: &Handle, pktinfo: bool) {
+    let mut batch = Batch::new(pktinfo);
     let mut answered: Vec<(usize, Summary, Client)> = Vec::with_capacity(BATCH);
     let places = Arc::new(Semaphore::new(WAITING));
     let (mut plan, mut generation) = (shared.plan(), shared.generation());
@@ -109,12 +109,12 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
                 Action::Wait => {
                     let Ok(place) = places.clone().try_acquire_owned() else { continue };
                     let packet = datagram.packet.to_vec();
-                    let (plan, socket, origin) = (plan.clone(), socket.clone(), batch.origin(at));
+                    let (plan, socket, path) = (plan.clone(), socket.clone(), batch.path(at));
                     tasks.spawn(async move {
                         let (begun, mut reply) = (Instant::now(), Vec::new());
                         plan.finish(&packet, client, &mut reply).await;
                         plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
-                        send(&socket, origin, &reply);
+                        send(&socket, path, &reply);
                         drop(place);
                     });
                 }
@@ -131,11 +131,11 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &Shared, tasks: &Handle
     }
 }
 
-fn send(socket: &UdpSocket, mut origin: Origin, reply: &[u8]) {
+fn send(socket: &UdpSocket, mut path: ReplyPath, reply: &[u8]) {
     if reply.is_empty() {
         return;
     }
-    if let Err(error) = origin.reply(socket.as_fd(), reply) {
+    if let Err(error) = path.reply(socket.as_fd(), reply) {
         // The client is gone or never was; it will ask again if it is there.
         tracing::debug!(%error, "a DNS reply could not be sent");
     }

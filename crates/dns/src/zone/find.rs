@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use service::objects::Protocol;
 
-use super::{Behind, Label, Port, Reading, Records, View, dashed};
+use super::{AddressSource, Label, Port, Reading, Records, View, dashed};
 use crate::plugin::kubernetes::PodRecords;
 use crate::wire::Name;
 
@@ -31,12 +31,12 @@ pub(crate) enum Found<'a> {
     /// The name of an ExternalName Service, leading to a name in wire form.
     Alias(&'a [u8]),
     /// A name of a Service, and which of its records the name stands for.
-    Service(&'a Records, Filter<'a>),
+    Service(&'a Records, RecordFilter<'a>),
 }
 
 /// Which records of a Service a name stands for.
 #[derive(Debug, Default)]
-pub(crate) struct Filter<'a> {
+pub(crate) struct RecordFilter<'a> {
     /// Only the endpoints under this label.
     pub(crate) host: Option<Label<'a>>,
     /// Only the ports of this name and protocol.
@@ -76,21 +76,21 @@ impl View {
     /// A name whose `front` labels before `svc` are those of a Service and perhaps of its parts.
     fn service_name<'a>(&self, reading: &'a Reading<'_>, name: &'a Name, front: usize) -> Found<'a> {
         let Some(records) = reading.service(name.span(front - 2, front)) else { return Found::Missing };
-        match (&records.behind, front) {
-            (Behind::Nothing, _) => Found::Missing,
-            (Behind::Alias(target), 2) => Found::Alias(target),
-            (Behind::Alias(_), _) => Found::Missing,
-            (_, 2) => Found::Service(records, Filter::default()),
+        match (&records.source, front) {
+            (AddressSource::Nothing, _) => Found::Missing,
+            (AddressSource::Alias(target), 2) => Found::Alias(target),
+            (AddressSource::Alias(_), _) => Found::Missing,
+            (_, 2) => Found::Service(records, RecordFilter::default()),
             (_, 3) => records.part(name.span(0, 1)),
             (_, 4) if self.multicluster && !name.label(0).starts_with(b"_") => {
                 let host = Label::Hostname(name.span(0, 2));
                 let there = records.addresses_of(host).next().is_some();
-                let filter = Filter { host: Some(host), port: None };
+                let filter = RecordFilter { host: Some(host), port: None };
                 if there { Found::Service(records, filter) } else { Found::Missing }
             }
             _ => {
                 let Some(port) = port(name.label(0), name.label(1)) else { return Found::Missing };
-                let filter = Filter { host: None, port: Some(port) };
+                let filter = RecordFilter { host: None, port: Some(port) };
                 if records.serves(&filter) { Found::Service(records, filter) } else { Found::Missing }
             }
         }
@@ -112,7 +112,7 @@ fn transport(label: &[u8]) -> Option<Protocol> {
     }
 }
 
-impl Filter<'_> {
+impl RecordFilter<'_> {
     /// Whether a port is meant.
     pub(crate) fn takes(&self, port: &Port) -> bool {
         self.port.is_none_or(|(name, protocol)| *port.name == *name && port.protocol == protocol)
@@ -128,7 +128,7 @@ impl Records {
         let dashed = dashed.filter(|dashed| *dashed.wire(&mut [0; 64]) == *label);
         for host in [Some(Label::Hostname(label)), dashed].into_iter().flatten() {
             if self.addresses_of(host).next().is_some() {
-                return Found::Service(self, Filter { host: Some(host), port: None });
+                return Found::Service(self, RecordFilter { host: Some(host), port: None });
             }
         }
         let transport = transport(&label[1..]);
@@ -136,13 +136,13 @@ impl Records {
         if named { Found::Empty } else { Found::Missing }
     }
 
-    fn serves(&self, filter: &Filter<'_>) -> bool {
+    fn serves(&self, filter: &RecordFilter<'_>) -> bool {
         self.all_ports().any(|port| filter.takes(port))
     }
 
     /// The ports that SRV records of the Service tell of.
     pub(crate) fn all_ports(&self) -> impl Iterator<Item = &Port> {
-        let of_endpoints = self.groups.iter().filter(|_| self.behind == Behind::Endpoints);
-        self.ports.iter().chain(of_endpoints.flat_map(|group| group.ports.iter()))
+        let of_endpoints = self.subsets.iter().filter(|_| self.source == AddressSource::Endpoints);
+        self.ports.iter().chain(of_endpoints.flat_map(|subset| subset.ports.iter()))
     }
 }

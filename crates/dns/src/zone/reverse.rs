@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use papaya::Guard;
 
 use super::table::Map;
-use super::{Behind, Key, Label, Reading, Records};
+use super::{AddressSource, Key, Label, Reading, Records};
 use crate::wire::Name;
 
 /// How many parts the addresses of a family are in. A change copies one part for each address; with 100,000 addresses
@@ -24,11 +24,11 @@ pub(crate) struct Reverse {
 
 /// The addresses of a family.
 #[derive(Debug)]
-struct Shards<A>(Map<u32, Box<[Owner<A>]>>);
+struct Shards<A>(Map<u32, Box<[AddressUse<A>]>>);
 
 /// That an address belongs to a Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Owner<A> {
+pub(super) struct AddressUse<A> {
     address: A,
     role: Role,
     key: Key,
@@ -43,7 +43,7 @@ enum Role {
 
 /// A name that an address leads back to.
 #[derive(Debug)]
-pub(crate) struct Pointer<'a> {
+pub(crate) struct ReverseName<'a> {
     /// The endpoint's label; `None` for the Service itself.
     pub(crate) label: Option<Label<'a>>,
     /// The Service.
@@ -58,12 +58,12 @@ impl<A: Copy + Ord + Into<u128> + 'static> Shards<A> {
         (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32 % SHARDS
     }
 
-    fn part<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [Owner<A>] {
+    fn part<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [AddressUse<A>] {
         self.0.get(&Self::shard(address), guard).map_or(&[], |part| part)
     }
 
     /// The Services that an address belongs to, in order of role.
-    fn owners<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [Owner<A>] {
+    fn owners<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [AddressUse<A>] {
         let part = self.part(address, guard);
         let start = part.partition_point(|owner| owner.address < address);
         let length = part[start..].partition_point(|owner| owner.address == address);
@@ -72,7 +72,7 @@ impl<A: Copy + Ord + Into<u128> + 'static> Shards<A> {
 
     fn add(&self, address: A, role: Role, key: &Key, guard: &impl Guard) {
         let part = self.part(address, guard);
-        let owner = Owner { address, role, key: key.clone() };
+        let owner = AddressUse { address, role, key: key.clone() };
         if let Err(place) = part.binary_search(&owner) {
             let (before, after) = part.split_at(place);
             let part: Vec<_> = before.iter().chain([&owner]).chain(after).cloned().collect();
@@ -82,7 +82,7 @@ impl<A: Copy + Ord + Into<u128> + 'static> Shards<A> {
 
     fn remove(&self, address: A, role: Role, key: &Key, guard: &impl Guard) {
         let part = self.part(address, guard);
-        let gone = |owner: &Owner<A>| (owner.address, owner.role, &owner.key) == (address, role, key);
+        let gone = |owner: &AddressUse<A>| (owner.address, owner.role, &owner.key) == (address, role, key);
         let left: Box<[_]> = part.iter().filter(|owner| !gone(owner)).cloned().collect();
         if left.is_empty() {
             self.0.remove(&Self::shard(address), guard);
@@ -91,7 +91,7 @@ impl<A: Copy + Ord + Into<u128> + 'static> Shards<A> {
         }
     }
 
-    fn all<'g>(&self, guard: &'g impl Guard) -> impl Iterator<Item = &'g Owner<A>> {
+    fn all<'g>(&self, guard: &'g impl Guard) -> impl Iterator<Item = &'g AddressUse<A>> {
         self.0.values(guard).flatten()
     }
 }
@@ -144,7 +144,10 @@ impl Reverse {
     }
 
     #[cfg(test)]
-    pub(super) fn snapshot(&self, guard: &impl Guard) -> (BTreeSet<Owner<u32>>, BTreeSet<Owner<u128>>) {
+    pub(super) fn snapshot(
+        &self,
+        guard: &impl Guard,
+    ) -> (BTreeSet<AddressUse<u32>>, BTreeSet<AddressUse<u128>>) {
         (self.v4.all(guard).cloned().collect(), self.v6.all(guard).cloned().collect())
     }
 }
@@ -152,12 +155,13 @@ impl Reverse {
 fn addresses(records: &Records) -> impl Iterator<Item = (IpAddr, Role)> {
     let own =
         records.v4.iter().copied().map(IpAddr::from).chain(records.v6.iter().copied().map(IpAddr::from));
-    let own = own.filter(|_| records.behind == Behind::ClusterIp).map(|address| (address, Role::ClusterIp));
+    let own =
+        own.filter(|_| records.source == AddressSource::ClusterIp).map(|address| (address, Role::ClusterIp));
     own.chain(hosts(records).map(|(_, address)| (address, Role::Endpoint)))
 }
 
 fn hosts(records: &Records) -> impl Iterator<Item = (Label<'_>, IpAddr)> {
-    records.groups.iter().flat_map(|group| group.hosts())
+    records.subsets.iter().flat_map(|subset| subset.hosts())
 }
 
 impl Reading<'_> {
@@ -173,7 +177,7 @@ impl Reading<'_> {
 
     /// The names an address leads back to: its Service's if it is a ClusterIP (specification 2.3.3), else one
     /// for each Service that it is an endpoint of (2.4.3).
-    pub(crate) fn pointers(&self, address: IpAddr) -> impl Iterator<Item = Pointer<'_>> {
+    pub(crate) fn pointers(&self, address: IpAddr) -> impl Iterator<Item = ReverseName<'_>> {
         let mut owners = self.owners(address).peekable();
         let cluster_ip = owners.next_if(|(role, _)| *role == Role::ClusterIp);
         let none_beside = cluster_ip.is_none();
@@ -181,9 +185,9 @@ impl Reading<'_> {
             let hosts = self.service(key).into_iter().flat_map(hosts);
             let labels: BTreeSet<Label<'_>> =
                 hosts.filter(|(_, own)| *own == address).map(|(label, _)| label).collect();
-            labels.into_iter().map(move |label| Pointer { label: Some(label), key })
+            labels.into_iter().map(move |label| ReverseName { label: Some(label), key })
         });
-        cluster_ip.map(|(_, key)| Pointer { label: None, key }).into_iter().chain(endpoints)
+        cluster_ip.map(|(_, key)| ReverseName { label: None, key }).into_iter().chain(endpoints)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Behind, Reading, Records, View};
+use super::{AddressSource, Reading, Records, View};
 
 /// The name of this server, in front of the domain, when no Service leads to it.
 pub(crate) const OWN_NAME: &[u8] = b"\x02ns\x03dns";
@@ -31,15 +31,15 @@ impl Records {
     /// The Service with its addresses; a headless one by those of its endpoints.
     fn by_name(&self) -> Vec<NameServer> {
         let name = |label: &[u8]| [label, &self.key, SVC].concat();
-        match self.behind {
-            Behind::Alias(_) | Behind::Nothing => Vec::new(),
-            Behind::ClusterIp => {
+        match self.source {
+            AddressSource::Alias(_) | AddressSource::Nothing => Vec::new(),
+            AddressSource::ClusterIp => {
                 let v4 = self.v4.iter().copied().map(IpAddr::from);
                 let all = v4.chain(self.v6.iter().copied().map(IpAddr::from));
                 all.map(|address| (name(&[]), address)).collect()
             }
-            Behind::Endpoints => {
-                let hosts = self.groups.iter().flat_map(|group| group.hosts());
+            AddressSource::Endpoints => {
+                let hosts = self.subsets.iter().flat_map(|subset| subset.hosts());
                 hosts.map(|(label, address)| (name(label.wire(&mut [0; 64])), address)).collect()
             }
         }

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use papaya::{Guard, HashMap, LocalGuard};
 use seize::Collector;
 
-use super::few::MapKey;
+use super::inline::InlineKey;
 use super::reverse::Reverse;
 use super::{Key, Records, label, namespace};
 
@@ -37,7 +37,7 @@ impl Maps {
 pub(crate) struct Table {
     collector: Arc<Collector>,
     /// In place, beside their keys: each step to another place in memory is a tenth of an answer.
-    services: Map<MapKey, Records>,
+    services: Map<InlineKey, Records>,
     namespaces: Map<Box<[u8]>, Presence>,
     pub(super) reverse: Reverse,
     pods: Map<IpAddr, Box<[Box<[u8]>]>>,
@@ -119,7 +119,7 @@ impl Table {
         if old.is_none() {
             self.presence(namespace(&key), |presence| presence.services += 1, guard);
         }
-        self.services.insert(MapKey::from(&key), records, guard);
+        self.services.insert(InlineKey::from(&key), records, guard);
         // Nobody else writes, so it is there.
         let Some(new) = self.services.get(&*key, guard) else { return };
         self.reverse.add(new, guard);

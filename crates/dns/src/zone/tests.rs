@@ -22,7 +22,7 @@ fn random(state: &mut u64, below: usize) -> usize {
 }
 
 fn names() -> Names {
-    Names::new(Naming::default(), false)
+    Names::new(RecordOptions::default(), false)
 }
 
 fn namespaced(kind: &str, name: usize) -> Value {

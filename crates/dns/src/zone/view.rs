@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::reverse::{self, Pointer};
+use super::reverse::{self, ReverseName};
 use super::{Found, OWN_NAME, Reading, Records, Table};
 use crate::plugin::kubernetes::{KubernetesOptions, PodRecords};
 use crate::wire::Name;
@@ -38,7 +38,7 @@ struct Zone {
 
 /// Which zone of a view a name is in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Within<'a> {
+pub(crate) struct ZoneMatch<'a> {
     zone: &'a Zone,
     /// How many labels it has in front of the apex.
     below: usize,
@@ -46,7 +46,7 @@ pub(crate) struct Within<'a> {
 
 /// Where a name is.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
+pub(crate) struct Lookup<'a> {
     /// What it means.
     pub(crate) found: Found<'a>,
     /// How many labels it has in front of the apex of its zone.
@@ -110,34 +110,34 @@ impl View {
     }
 
     /// The zone of this view that a name is in, the longest one.
-    pub(crate) fn zone_of(&self, name: &Name) -> Option<Within<'_>> {
+    pub(crate) fn zone_of(&self, name: &Name) -> Option<ZoneMatch<'_>> {
         let zones =
-            self.zones.iter().filter_map(|zone| Some(Within { zone, below: name.below(&zone.name)? }));
+            self.zones.iter().filter_map(|zone| Some(ZoneMatch { zone, below: name.below(&zone.name)? }));
         zones.min_by_key(|within| within.below)
     }
 
     /// What a name means. One outside of all zones is foreign, and so is one that falls through.
-    pub(crate) fn find<'a>(&'a self, reading: &'a Reading<'_>, name: &'a Name) -> Place<'a> {
+    pub(crate) fn find<'a>(&'a self, reading: &'a Reading<'_>, name: &'a Name) -> Lookup<'a> {
         match self.zone_of(name) {
             Some(within) => self.find_within(within, reading, name),
-            None => Place { found: Found::Foreign, below: 0 },
+            None => Lookup { found: Found::Foreign, below: 0 },
         }
     }
 
     /// What a name of a zone means. One that falls through is foreign.
     pub(crate) fn find_within<'a>(
         &'a self,
-        Within { zone, below }: Within<'_>,
+        ZoneMatch { zone, below }: ZoneMatch<'_>,
         reading: &'a Reading<'_>,
         name: &'a Name,
-    ) -> Place<'a> {
+    ) -> Lookup<'a> {
         let found = match zone.reverse {
             true => self.address(reading, name, below),
             false => self.in_domain(reading, name, below),
         };
         let missing = matches!(found, Found::Missing) && self.table.synced();
         let foreign = missing && self.fall_through.iter().any(|zone| name.below(zone).is_some());
-        Place { found: if foreign { Found::Foreign } else { found }, below }
+        Lookup { found: if foreign { Found::Foreign } else { found }, below }
     }
 
     fn address<'a>(&self, reading: &Reading<'_>, name: &Name, below: usize) -> Found<'a> {
@@ -159,8 +159,8 @@ impl View {
         &'a self,
         reading: &'a Reading<'_>,
         address: IpAddr,
-    ) -> impl Iterator<Item = Pointer<'a>> {
-        let shown = |pointer: &Pointer<'_>| self.shows(reading, super::namespace(pointer.key));
+    ) -> impl Iterator<Item = ReverseName<'a>> {
+        let shown = |pointer: &ReverseName<'_>| self.shows(reading, super::namespace(pointer.key));
         reading.pointers(address).filter(move |pointer| self.shows_all() || shown(pointer))
     }
 

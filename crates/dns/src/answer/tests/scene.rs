@@ -42,7 +42,7 @@ impl Scene {
         change(plugins.kubernetes.as_mut().unwrap());
         let table = Arc::new(Table::new());
         let cluster = Some(Arc::new(view(&table, &plugins)));
-        let meters = recursion::Meters::new(&Metrics::new(&[]));
+        let meters = recursion::RecursionMetrics::new(&Metrics::new(&[]));
         let setup = plugins.recursion(&[], "dns://:53");
         let recursion = Recursion::new(setup, &meters, &recursion::Loops::default());
         let reply_options = plugins.reply_options();

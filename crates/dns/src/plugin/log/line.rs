@@ -1,8 +1,8 @@
-//! Lines as CoreDNS writes them.
+//! LogWriter as CoreDNS writes them.
 
 use std::net::IpAddr;
 
-use super::Answered;
+use super::LoggedQuery;
 use crate::client::Transport;
 use crate::wire::{LARGEST_TCP, Message, PLAIN_UDP, Query, class, flag, kind, rcode};
 
@@ -19,7 +19,7 @@ const FLAGS: [(u16, &str); 8] = [
 ];
 
 /// A query in the common log format.
-pub(super) fn of_query(answered: &Answered<'_>, query: &Query<'_>, reply: Message<'_>) -> String {
+pub(super) fn of_query(answered: &LoggedQuery<'_>, query: &Query<'_>, reply: Message<'_>) -> String {
     let client = answered.client;
     let host = match client.address {
         IpAddr::V4(v4) => v4.to_string(),

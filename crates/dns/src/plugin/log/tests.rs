@@ -11,7 +11,7 @@ use crate::wire::{CLASS_IN, HEADER, Name, Reply, Section, flag, kind, pointer};
 fn logger(lines: &str) -> (Logger, Receiver<String>) {
     let config = Config::from_corefile(&format!(". {{\n{lines}\n}}"), Path::new("/")).unwrap();
     let (waiting, told) = sync_channel(100);
-    (Logger::new(config.blocks[0].plugins.log.clone().unwrap(), Arc::new(Lines::to(waiting))), told)
+    (Logger::new(config.blocks[0].plugins.log.clone().unwrap(), Arc::new(LogWriter::to(waiting))), told)
 }
 
 /// Has a reply to a query for a name logged, with an address if it is a success.
@@ -26,7 +26,7 @@ fn note(logger: &Logger, name: &str, code: u16, answers: usize) {
     reply.finish(code);
     let client = Client { address: [10, 0, 0, 1].into(), port: 4711, transport: Transport::Udp };
     let took = Duration::from_micros(123);
-    logger.note(&Answered { client, packet: &packet, reply: &out, took });
+    logger.log(&LoggedQuery { client, packet: &packet, reply: &out, took });
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use regex::Regex;
 
-use super::{AnswerRule, Change, NameMatch, RewriteRule, Then};
+use super::{AfterMatch, AnswerRule, Change, NameMatch, RewriteRule};
 use crate::corefile::{Directive, Fault, Scope};
 use crate::wire::{class, kind};
 
@@ -20,9 +20,9 @@ pub(in crate::plugin) fn read(
     let inside = inside.flat_map(|option| [&option.name].into_iter().chain(&option.arguments));
     let words: Vec<&str> = directive.arguments.iter().chain(inside).map(String::as_str).collect();
     let (then, words) = match words.split_first() {
-        Some((&"stop", rest)) => (Then::Stop, rest),
-        Some((&"continue", rest)) => (Then::Continue, rest),
-        _ => (Then::Stop, &words[..]),
+        Some((&"stop", rest)) => (AfterMatch::Stop, rest),
+        Some((&"continue", rest)) => (AfterMatch::Continue, rest),
+        _ => (AfterMatch::Stop, &words[..]),
     };
     let usage = || directive.fault("write `rewrite [continue|stop] name|cname|type|class|ttl FROM TO`");
     let (field, words) = words.split_first().ok_or_else(usage)?;

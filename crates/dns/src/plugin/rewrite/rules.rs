@@ -1,6 +1,6 @@
 //! Names asked for under one name and answered under another.
 
-use super::{AnswerRule, Change, NameMatch, RewriteRule, Then};
+use super::{AfterMatch, AnswerRule, Change, NameMatch, RewriteRule};
 use crate::wire::{
     Copier, LARGEST_TCP, Malformed, Message, Name, Query, Record, Reply, Section, flag, kind, names_inside,
 };
@@ -88,7 +88,7 @@ impl Rules {
             };
             if applied {
                 back.push((before, name.clone(), rule));
-                if rule.then == Then::Stop {
+                if rule.then == AfterMatch::Stop {
                     break;
                 }
             }

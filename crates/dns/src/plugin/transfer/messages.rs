@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use crate::wire::{HEADER, LARGEST_TCP, Name, Query, Reply, Section, flag, kind, pointer, rcode};
-use crate::zone::{Behind, Filter, Location, OWN_NAME, Reading, Records, SVC, View};
+use crate::zone::{AddressSource, OWN_NAME, Reading, RecordFilter, Records, SVC, SrvTarget, View};
 
 /// The name of the zone, where all messages repeat the question.
 const APEX: [u8; 2] = pointer(HEADER);
@@ -15,7 +15,7 @@ const APEX: [u8; 2] = pointer(HEADER);
 pub(crate) fn messages(view: &View, query: &Query<'_>) -> Vec<Vec<u8>> {
     let reading = view.read();
     let mut zone = Zone { query, messages: Vec::new(), records: Vec::new(), length: 0 };
-    let (soa_ttl, soa) = crate::answer::start_of_question(view);
+    let (soa_ttl, soa) = crate::answer::soa_at_question(view);
     zone.put(&APEX, kind::SOA, soa_ttl, &soa);
     let servers = view.name_servers(&reading);
     for name in servers.iter().map(|(name, _)| name).collect::<BTreeSet<_>>() {
@@ -81,38 +81,38 @@ impl Zone<'_> {
     /// The records under the name of a Service.
     fn service(&mut self, view: &View, records: &Records) {
         let own = [&records.key[..], SVC, &APEX].concat();
-        match &records.behind {
-            Behind::Nothing => return,
-            Behind::Alias(target) => return self.put(&own, kind::CNAME, view.ttl, target),
-            Behind::ClusterIp | Behind::Endpoints => {}
+        match &records.source {
+            AddressSource::Nothing => return,
+            AddressSource::Alias(target) => return self.put(&own, kind::CNAME, view.ttl, target),
+            AddressSource::ClusterIp | AddressSource::Endpoints => {}
         }
         let v4 = records.v4.iter().copied().map(IpAddr::from);
         for address in v4.chain(records.v6.iter().copied().map(IpAddr::from)) {
             self.address(&own, address, view.ttl);
         }
-        let everything = Filter::default();
-        self.locations(view, records, &everything, &own);
+        let everything = RecordFilter::default();
+        self.srv_targets(view, records, &everything, &own);
         for port in records.all_ports().filter(|port| !port.name.is_empty()).collect::<BTreeSet<_>>() {
-            let filter = Filter { host: None, port: Some((&port.name, port.protocol)) };
+            let filter = RecordFilter { host: None, port: Some((&port.name, port.protocol)) };
             let protocol = port.protocol.to_string().to_ascii_lowercase();
             let labels = [&*port.name, protocol.as_bytes()];
             let labels = labels.map(|label| [&[label.len() as u8 + 1, b'_'][..], label].concat());
-            self.locations(view, records, &filter, &[&labels.concat()[..], &own].concat());
+            self.srv_targets(view, records, &filter, &[&labels.concat()[..], &own].concat());
         }
         let mut buffer = [0; 64];
-        let labels = records.groups.iter().flat_map(|group| group.labels(None));
+        let labels = records.subsets.iter().flat_map(|subset| subset.labels(None));
         for label in labels.collect::<BTreeSet<_>>() {
             let name = [label.wire(&mut buffer), &own].concat();
             records.addresses_of(label).for_each(|address| self.address(&name, address, view.ttl));
-            self.locations(view, records, &Filter { host: Some(label), port: None }, &name);
+            self.srv_targets(view, records, &RecordFilter { host: Some(label), port: None }, &name);
         }
     }
 
     /// The SRV records of a name.
-    fn locations(&mut self, view: &View, records: &Records, filter: &Filter<'_>, owner: &[u8]) {
+    fn srv_targets(&mut self, view: &View, records: &Records, filter: &RecordFilter<'_>, owner: &[u8]) {
         let mut buffer = [0; 64];
-        let weight = (100 / records.locations(filter).count().max(1)).max(1) as u16;
-        for Location { port, label, .. } in records.locations(filter) {
+        let weight = (100 / records.srv_targets(filter).count().max(1)).max(1) as u16;
+        for SrvTarget { port, label, .. } in records.srv_targets(filter) {
             let label = label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
             let target = [label, &records.key, SVC, self.query.name.wire()].concat();
             if Name::read(&target, 0).is_ok() {

@@ -12,46 +12,46 @@ use crate::config::{Block, Config, Scheme};
 use crate::error::Error;
 use crate::interfaces;
 use crate::metrics::{Counts, Metrics};
-use crate::plan::{Chain, Plan, ServedZone, Shared};
+use crate::plan::{Chain, Plan, ServedZone, SharedPlan};
 use crate::plugin::Parts;
 use crate::plugin::hosts::HostNames;
-use crate::plugin::log::{Lines, Logger};
+use crate::plugin::log::{LogWriter, Logger};
 use crate::recursion::{self, Recursion};
 use crate::server::certificate;
-use crate::server::sockets::{self, Open, Sockets};
+use crate::server::sockets::{self, OpenSockets, Sockets};
 use crate::server::tcp;
 use crate::server::udp::Worker;
 use crate::wire::Name;
 use crate::zone::View;
 
 /// Where queries come in.
-type Port = (Scheme, SocketAddr);
+type ListenAddress = (Scheme, SocketAddr);
 
 /// All ports that are open.
 #[derive(Debug)]
-pub(super) struct Ports {
+pub(super) struct Listeners {
     /// An address may be there more than once, in different network namespaces.
-    ports: Vec<(Port, Listening)>,
+    ports: Vec<(ListenAddress, Listener)>,
     /// Sockets of which nothing is read before it is known what to answer.
-    waiting: Vec<Open>,
+    waiting: Vec<OpenSockets>,
     /// Sockets that were handed over and are used whatever the configuration listens on.
     fixed: bool,
-    refresh: Vec<Task>,
+    refresh: Vec<AbortOnDrop>,
     metrics: Metrics,
     /// What is asked of others, and what they said; it goes on under a new configuration that says the same of it.
     recursions: Vec<Recursion>,
-    meters: recursion::Meters,
+    recursion_metrics: recursion::RecursionMetrics,
     loops: recursion::Loops,
     /// Where queries are logged, once any are.
-    lines: Option<Arc<Lines>>,
+    writer: Option<Arc<LogWriter>>,
     /// How many threads have a number.
     threads: usize,
 }
 
 /// One port at work.
 #[derive(Debug)]
-struct Listening {
-    shared: Arc<Shared>,
+struct Listener {
+    shared: Arc<SharedPlan>,
     certificate: watch::Sender<Option<Arc<rustls::ServerConfig>>>,
     _workers: Vec<Worker>,
     /// Connections are accepted as long as this is there.
@@ -63,54 +63,54 @@ type Ready = (Arc<Plan>, Option<Arc<rustls::ServerConfig>>);
 
 /// What a configuration makes of the ports, before any of it counts.
 #[derive(Debug, Default)]
-struct Next {
-    plans: BTreeMap<Port, Answers>,
-    refresh: Vec<Task>,
+struct Prepared {
+    plans: BTreeMap<ListenAddress, PortPlan>,
+    refresh: Vec<AbortOnDrop>,
     recursions: Vec<Recursion>,
 }
 
 /// What answers on a port.
 #[derive(Debug, Default)]
-struct Answers {
-    blocks: Vec<Answer>,
+struct PortPlan {
+    blocks: Vec<PlannedZone>,
     certificate: Option<Arc<rustls::ServerConfig>>,
 }
 
 /// A server block under one of its zones, with its directives for metrics.
 #[derive(Debug)]
-struct Answer {
+struct PlannedZone {
     entry: ServedZone,
     directives: Vec<&'static str>,
 }
 
 /// A task that ends with its owner.
 #[derive(Debug)]
-pub(super) struct Task(pub(super) JoinHandle<()>);
+pub(super) struct AbortOnDrop(pub(super) JoinHandle<()>);
 
-impl Drop for Task {
+impl Drop for AbortOnDrop {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl Ports {
-    /// Takes over sockets. What comes in there waits for [`Ports::answer`].
+impl Listeners {
+    /// Takes over sockets. What comes in there waits for [`Listeners::answer`].
     pub(super) fn new(sockets: Sockets, metrics: Metrics) -> Self {
         Self {
             ports: Vec::new(),
             waiting: sockets.open,
             fixed: sockets.fixed,
             refresh: Vec::new(),
-            meters: recursion::Meters::new(&metrics),
+            recursion_metrics: recursion::RecursionMetrics::new(&metrics),
             metrics,
             recursions: Vec::new(),
             loops: recursion::Loops::default(),
-            lines: None,
+            writer: None,
             threads: 0,
         }
     }
 
-    /// Answers as a configuration says from now on. Ports that it adds are opened, those that it leaves out are
+    /// PortPlan as a configuration says from now on. Listeners that it adds are opened, those that it leaves out are
     /// closed; queries on the others go on without a pause.
     ///
     /// # Errors
@@ -118,17 +118,17 @@ impl Ports {
     pub(super) fn answer(&mut self, config: &Config, feeds: &Feeds) -> Result<(), Error> {
         let mut opened = std::mem::take(&mut self.waiting);
         let known = self.ports.iter().map(|(port, _)| *port);
-        let mut ports: Vec<Port> = known.chain(opened.iter().map(Open::port)).collect();
+        let mut ports: Vec<ListenAddress> = known.chain(opened.iter().map(OpenSockets::port)).collect();
         if !self.fixed {
             let new = Sockets::beside(config, &ports)?.open;
-            ports.extend(new.iter().map(Open::port));
+            ports.extend(new.iter().map(OpenSockets::port));
             opened.extend(new);
         }
         let first_thread = self.threads + 1;
         self.threads += opened.iter().map(|open| open.udp.len()).sum::<usize>();
         let next = self.prepare(config, feeds, &ports.into_iter().collect())?;
         let (mut plans, mut enabled) = (BTreeMap::new(), Vec::new());
-        for (port, Answers { blocks, certificate }) in next.plans {
+        for (port, PortPlan { blocks, certificate }) in next.plans {
             let names = blocks.iter().map(|block| (block.entry.zone.to_string(), block.directives.clone()));
             enabled.extend(names.map(|(zone, directives)| (server_name(port), zone, directives)));
             let plan = Arc::new(Plan::new(blocks.into_iter().map(|block| block.entry).collect()));
@@ -155,15 +155,20 @@ impl Ports {
     }
 
     /// What a configuration makes of these ports.
-    fn prepare(&mut self, config: &Config, feeds: &Feeds, ports: &BTreeSet<Port>) -> Result<Next, Error> {
+    fn prepare(
+        &mut self,
+        config: &Config,
+        feeds: &Feeds,
+        ports: &BTreeSet<ListenAddress>,
+    ) -> Result<Prepared, Error> {
         let own: Vec<SocketAddr> = ports.iter().map(|(_, address)| *address).collect();
-        let mut next = Next::default();
+        let mut next = Prepared::default();
         for block in &config.blocks {
             let chain = Arc::new(self.chain(block, feeds, &own, &mut next)?);
             let log = self.logger(block)?;
             for served in &block.served {
                 let bound = sockets::addresses(&block.plugins.bind.addresses, served.port);
-                let meant: BTreeSet<Port> = match self.fixed {
+                let meant: BTreeSet<ListenAddress> = match self.fixed {
                     true => ports.clone(),
                     false => bound.map(|address| (served.scheme, address)).collect(),
                 };
@@ -176,7 +181,7 @@ impl Ports {
                     let answers = next.plans.entry(port).or_default();
                     answers
                         .blocks
-                        .push(Answer { entry: ServedZone { zone, chain, counts, log }, directives });
+                        .push(PlannedZone { entry: ServedZone { zone, chain, counts, log }, directives });
                     answers.certificate = certificate.clone().or(answers.certificate.take());
                 }
             }
@@ -187,15 +192,17 @@ impl Ports {
     /// What logs the queries for a block, if it has `log`.
     fn logger(&mut self, block: &Block) -> Result<Option<Arc<Logger>>, Error> {
         let Some(options) = block.plugins.log.clone() else { return Ok(None) };
-        let lines = match &self.lines {
-            Some(lines) => lines.clone(),
-            None => self.lines.insert(Arc::new(Lines::on_standard_output().map_err(Error::Log)?)).clone(),
+        let writer = match &self.writer {
+            Some(writer) => writer.clone(),
+            None => {
+                self.writer.insert(Arc::new(LogWriter::on_standard_output().map_err(Error::Log)?)).clone()
+            }
         };
-        Ok(Some(Arc::new(Logger::new(options, lines))))
+        Ok(Some(Arc::new(Logger::new(options, writer))))
     }
 
     /// Where the queries for a zone are counted, if the block has `prometheus`.
-    fn counts(&self, block: &Block, port: Port, zone: &Name) -> Option<Arc<Counts>> {
+    fn counts(&self, block: &Block, port: ListenAddress, zone: &Name) -> Option<Arc<Counts>> {
         block.plugins.metrics?;
         Some(self.metrics.counts(&server_name(port), &zone.to_string(), self.threads))
     }
@@ -205,7 +212,7 @@ impl Ports {
         block: &Block,
         feeds: &Feeds,
         own: &[SocketAddr],
-        next: &mut Next,
+        next: &mut Prepared,
     ) -> Result<Chain, Error> {
         let plugins = &block.plugins;
         let servers = servers(block, own);
@@ -221,8 +228,9 @@ impl Ports {
                 let path = options.file.clone().unwrap_or_default();
                 let hosts = HostNames::new(options.clone()).map_err(|source| Error::File { path, source })?;
                 let hosts = Arc::new(hosts);
-                next.refresh
-                    .extend(hosts.interval().map(|every| Task(tokio::spawn(refresh(hosts.clone(), every)))));
+                next.refresh.extend(
+                    hosts.interval().map(|every| AbortOnDrop(tokio::spawn(refresh(hosts.clone(), every)))),
+                );
                 Some(hosts)
             }
         };
@@ -232,7 +240,7 @@ impl Ports {
     }
 
     /// What a block asks of others: that of before if nothing of it has changed.
-    fn recursion(&self, block: &Block, own: &[SocketAddr], next: &mut Next) -> Recursion {
+    fn recursion(&self, block: &Block, own: &[SocketAddr], next: &mut Prepared) -> Recursion {
         let server =
             block.served.first().map(|served| format!("{}://:{}", served.scheme.name(), served.port));
         // All addresses of another network namespace are not those of this one.
@@ -240,7 +248,7 @@ impl Ports {
         let own: Vec<_> = own.iter().filter(here).copied().collect();
         let setup = block.plugins.recursion(&own, &server.unwrap_or_default());
         let known = self.recursions.iter().find(|recursion| recursion.is_of(&setup)).cloned();
-        let recursion = known.unwrap_or_else(|| Recursion::new(setup, &self.meters, &self.loops));
+        let recursion = known.unwrap_or_else(|| Recursion::new(setup, &self.recursion_metrics, &self.loops));
         next.recursions.push(recursion.clone());
         recursion
     }
@@ -248,15 +256,15 @@ impl Ports {
 
 /// Begins to answer on sockets by these plans, on threads numbered from `first_thread` on.
 fn listen(
-    sockets: Vec<Open>,
-    plans: &BTreeMap<Port, Ready>,
+    sockets: Vec<OpenSockets>,
+    plans: &BTreeMap<ListenAddress, Ready>,
     first_thread: usize,
-) -> Result<Vec<(Port, Listening)>, Error> {
+) -> Result<Vec<(ListenAddress, Listener)>, Error> {
     let (mut listening, mut threads) = (Vec::new(), first_thread..);
     for open in sockets {
         let port = open.port();
         let Some((plan, certificate)) = plans.get(&port) else { continue };
-        let shared = Arc::new(Shared::new(plan.clone()));
+        let shared = Arc::new(SharedPlan::new(plan.clone()));
         let mut workers = Vec::new();
         for (socket, number) in open.udp.into_iter().zip(&mut threads) {
             let worker = Worker::start(socket, number, shared.clone(), tokio::runtime::Handle::current());
@@ -267,13 +275,13 @@ fn listen(
         let listener = tcp::open(open.tcp).map_err(Error::Socket)?;
         let closing = async { drop(closing.await) };
         tokio::spawn(tcp::serve(shared.clone(), listener, open.scheme, held, closing));
-        listening.push((port, Listening { shared, certificate, _workers: workers, _accepts: accepts }));
+        listening.push((port, Listener { shared, certificate, _workers: workers, _accepts: accepts }));
     }
     Ok(listening)
 }
 
 /// What metrics call the server of a port.
-fn server_name((scheme, address): Port) -> String {
+fn server_name((scheme, address): ListenAddress) -> String {
     let host = Some(address.ip()).filter(|host| !host.is_unspecified());
     let host = host.map_or(String::new(), |host| host.to_string());
     format!("{}://{host}:{}", scheme.name(), address.port())

@@ -7,15 +7,15 @@ use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 /// How many lines may wait to be written; more are left out and counted.
 const MOST_WAITING: usize = 16_384;
 
-/// Lines that a thread of its own writes: whoever reads them may be slow, and queries are answered meanwhile.
+/// LogWriter that a thread of its own writes: whoever reads them may be slow, and queries are answered meanwhile.
 #[derive(Debug)]
-pub(crate) struct Lines {
+pub(crate) struct LogWriter {
     waiting: SyncSender<String>,
     left_out: AtomicUsize,
 }
 
-impl Lines {
-    /// Lines on standard output.
+impl LogWriter {
+    /// LogWriter on standard output.
     ///
     /// # Errors
     /// When the machine has no thread left.
@@ -25,7 +25,7 @@ impl Lines {
         Ok(Self { waiting, left_out: AtomicUsize::new(0) })
     }
 
-    /// Lines that a test reads.
+    /// LogWriter that a test reads.
     #[cfg(test)]
     pub(super) fn to(waiting: SyncSender<String>) -> Self {
         Self { waiting, left_out: AtomicUsize::new(0) }
@@ -67,7 +67,7 @@ mod tests {
     #[test]
     fn a_slow_reader_misses_lines_and_is_told_how_many() {
         let (waiting, reader) = sync_channel(2);
-        let lines = Lines::to(waiting);
+        let lines = LogWriter::to(waiting);
         ["a", "b", "c", "d"].map(str::to_owned).into_iter().for_each(|line| lines.put(line));
         assert_eq!(reader.try_iter().collect::<Vec<_>>(), ["a", "b"]);
         lines.put("e".to_owned());
@@ -79,7 +79,7 @@ mod tests {
     #[test]
     fn lines_are_written_until_nobody_puts_any() {
         let (waiting, reader) = sync_channel(2);
-        Lines::to(waiting).put("a".to_owned());
+        LogWriter::to(waiting).put("a".to_owned());
         let mut output = Vec::new();
         write(&reader, &mut output);
         assert_eq!(output, b"a\n");

@@ -2,15 +2,15 @@
 
 use crate::wire::{Edns, HEADER, Message, Query, Question, flag, rcode};
 
-use super::scan::{Flaw, REFUSAL, Scan};
+use super::scan::{REFUSAL, ReplyError, Scan};
 
 /// A reply to a question as bytes: it is copied, and what differs from client to client is written over.
 #[derive(Debug)]
-pub(crate) struct Entry {
+pub(crate) struct UpstreamReply {
     /// What it replies to.
     pub(crate) question: Question,
     /// What it says.
-    pub(crate) verdict: Verdict,
+    pub(crate) cacheability: Cacheability,
     /// AA, RA and AD.
     flags: u16,
     /// With the upper bits of EDNS.
@@ -18,14 +18,14 @@ pub(crate) struct Entry {
     /// All records but OPT. Their names are compressed by places in the whole message, which stay right as the
     /// question is as long for every client.
     body: Box<[u8]>,
-    records: Box<[Spot]>,
+    records: Box<[RecordPlace]>,
     /// How many records are not additional, and how many of these answer.
     sections: (u16, u16),
 }
 
 /// Where a record is in the message.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Spot {
+pub(super) struct RecordPlace {
     /// Its TTL.
     pub(super) ttl: u16,
     /// Its end; the last byte of the longest message has a number that fits.
@@ -34,7 +34,7 @@ pub(super) struct Spot {
 
 /// What a reply says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) enum Cacheability {
     /// There is what was asked for, for so many seconds.
     Success(u32),
     /// There is not, for so many seconds (RFC 2308).
@@ -42,30 +42,30 @@ pub(crate) enum Verdict {
     /// The resolver cannot tell.
     Failure,
     /// Nothing that could be said again; clients may remember it for so many seconds.
-    Fleeting(u32),
+    Uncacheable(u32),
 }
 
-impl Entry {
+impl UpstreamReply {
     /// Reads the reply to a question.
     ///
     /// # Errors
     /// When it is malformed or does not answer the question.
-    pub(crate) fn read(packet: &[u8], question: &Question) -> Result<Self, Flaw> {
+    pub(crate) fn read(packet: &[u8], question: &Question) -> Result<Self, ReplyError> {
         let message = Message::read(packet)?;
         if message.is_bare() {
             return Ok(Self::failure(question, message.rcode()));
         }
         if !message.is_about(question.wire()) {
-            return Err(Flaw::Foreign);
+            return Err(ReplyError::Foreign);
         }
         let scan = Scan::of(packet, question)?;
         let end = scan.records.last().map_or(scan.start, |spot| usize::from(spot.end));
         Ok(Self {
             question: question.clone(),
-            verdict: if message.truncated() {
-                Verdict::Fleeting(scan.shortest())
+            cacheability: if message.truncated() {
+                Cacheability::Uncacheable(scan.shortest())
             } else {
-                scan.verdict(question)
+                scan.cacheability(question)
             },
             flags: message.flags() & (flag::AA | flag::RA | flag::AD | flag::TC),
             rcode: scan.rcode,
@@ -79,7 +79,11 @@ impl Entry {
     pub(crate) fn failure(question: &Question, code: u16) -> Self {
         Self {
             question: question.clone(),
-            verdict: if code == rcode::SERVFAIL { Verdict::Failure } else { Verdict::Fleeting(REFUSAL) },
+            cacheability: if code == rcode::SERVFAIL {
+                Cacheability::Failure
+            } else {
+                Cacheability::Uncacheable(REFUSAL)
+            },
             flags: flag::RA,
             rcode: code,
             body: Box::default(),
@@ -100,7 +104,7 @@ impl Entry {
 
     /// How many bytes of memory it takes, about.
     pub(crate) fn weight(&self) -> usize {
-        let records = self.records.len() * size_of::<Spot>();
+        let records = self.records.len() * size_of::<RecordPlace>();
         size_of::<Self>() + self.question.wire().len() + self.body.len() + records
     }
 
@@ -151,11 +155,11 @@ impl Entry {
 
 #[cfg(test)]
 mod tests {
-    use super::super::samples::{Sample, query};
+    use super::super::test_replies::{TestReply, query};
     use super::*;
     use crate::wire::{HEADER, kind};
 
-    fn written(sample: &Sample, packet: &[u8], limit: usize, ttl: Option<u32>) -> Vec<u8> {
+    fn written(sample: &TestReply, packet: &[u8], limit: usize, ttl: Option<u32>) -> Vec<u8> {
         let query = Query::decode(packet).unwrap();
         let mut out = vec![1, 2, 3];
         sample.entry().unwrap().write(&query, limit, ttl, &mut out);
@@ -165,7 +169,7 @@ mod tests {
     #[test]
     fn a_client_gets_its_own_id_case_and_flags() {
         let packet = query("WWW.Example.com", kind::A, Some(1232), flag::RD | flag::CD);
-        let sample = Sample::new("www.example.com", kind::A).cd().answer(
+        let sample = TestReply::new("www.example.com", kind::A).cd().answer(
             "www.example.com",
             kind::A,
             60,
@@ -183,7 +187,7 @@ mod tests {
     #[test]
     fn authentic_data_is_told_to_those_only_who_understand_it() {
         let sample =
-            Sample::new("a.example", kind::A).flags(flag::AD).answer("a.example", kind::A, 60, &[0; 4]);
+            TestReply::new("a.example", kind::A).flags(flag::AD).answer("a.example", kind::A, 60, &[0; 4]);
         for (flags, told) in [(flag::RD, false), (flag::RD | flag::AD, true)] {
             let reply = written(&sample, &query("a.example", kind::A, None, flags), 512, None);
             assert_eq!(Message::read(&reply).unwrap().flags() & flag::AD != 0, told);
@@ -195,7 +199,7 @@ mod tests {
     fn what_does_not_fit_is_cut_by_whole_records_and_said_unless_it_is_additional() {
         let packet = query("a.example", kind::TXT, None, flag::RD);
         let text = [&[200][..], &[b'x'; 200]].concat();
-        let mut sample = Sample::new("a.example", kind::TXT);
+        let mut sample = TestReply::new("a.example", kind::TXT);
         for _ in 0..2 {
             sample = sample.answer("a.example", kind::TXT, 60, &text);
         }

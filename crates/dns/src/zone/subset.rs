@@ -21,7 +21,7 @@ pub(crate) struct Port {
 
 /// Ready endpoints that serve the same ports, each address under each of its names once, in order of label.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub(crate) struct Group {
+pub(crate) struct Subset {
     /// Their ports, in order.
     pub(crate) ports: Arc<[Port]>,
     /// Those without a hostname, which are named after their address.
@@ -54,7 +54,7 @@ impl Label<'_> {
     }
 }
 
-impl Group {
+impl Subset {
     /// The ready endpoints of a slice.
     pub(crate) fn of(slice: &EndpointSlice, ports: Arc<[Port]>) -> Self {
         let ready = slice.endpoints.iter().filter(|endpoint| endpoint.ready);
@@ -65,10 +65,10 @@ impl Group {
         Self::collect(ports, hosts)
     }
 
-    /// The endpoints of several groups with the same ports, each once however many managers name it.
-    pub(crate) fn merged(groups: &[&Arc<Self>]) -> Self {
-        let ports = groups.first().map_or_else(Default::default, |group| group.ports.clone());
-        let hosts = groups.iter().flat_map(|group| group.hosts()).map(|(label, address)| match label {
+    /// The endpoints of several subsets with the same ports, each once however many managers name it.
+    pub(crate) fn merged(subsets: &[&Arc<Self>]) -> Self {
+        let ports = subsets.first().map_or_else(Default::default, |subset| subset.ports.clone());
+        let hosts = subsets.iter().flat_map(|subset| subset.hosts()).map(|(label, address)| match label {
             Label::Dashed(_) => (None, address),
             Label::Hostname(label) => (Some(label.into()), address),
         });

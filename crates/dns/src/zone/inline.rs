@@ -9,14 +9,14 @@ use super::Key;
 
 /// Some values.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Few<T> {
+pub(crate) enum OneOrMany<T> {
     /// The one there is.
     One(T),
     /// All of them.
     All(Box<[T]>),
 }
 
-impl<T> From<Vec<T>> for Few<T> {
+impl<T> From<Vec<T>> for OneOrMany<T> {
     fn from(values: Vec<T>) -> Self {
         match <[T; 1]>::try_from(values) {
             Ok([one]) => Self::One(one),
@@ -25,7 +25,7 @@ impl<T> From<Vec<T>> for Few<T> {
     }
 }
 
-impl<T> Deref for Few<T> {
+impl<T> Deref for OneOrMany<T> {
     type Target = [T];
 
     fn deref(&self) -> &[T] {
@@ -41,12 +41,12 @@ const SHORT: usize = 38;
 
 /// What a map has Services under.
 #[derive(Debug, Clone)]
-pub(super) enum MapKey {
+pub(super) enum InlineKey {
     Short(u8, [u8; SHORT]),
     Long(Key),
 }
 
-impl From<&Key> for MapKey {
+impl From<&Key> for InlineKey {
     fn from(key: &Key) -> Self {
         let mut bytes = [0; SHORT];
         match bytes.get_mut(..key.len()) {
@@ -59,7 +59,7 @@ impl From<&Key> for MapKey {
     }
 }
 
-impl Borrow<[u8]> for MapKey {
+impl Borrow<[u8]> for InlineKey {
     fn borrow(&self) -> &[u8] {
         match self {
             Self::Short(length, bytes) => &bytes[..usize::from(*length)],
@@ -68,16 +68,16 @@ impl Borrow<[u8]> for MapKey {
     }
 }
 
-impl PartialEq for MapKey {
+impl PartialEq for InlineKey {
     fn eq(&self, other: &Self) -> bool {
         let (own, other): (&[u8], &[u8]) = (self.borrow(), other.borrow());
         own == other
     }
 }
 
-impl Eq for MapKey {}
+impl Eq for InlineKey {}
 
-impl Hash for MapKey {
+impl Hash for InlineKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
         let bytes: &[u8] = self.borrow();
         bytes.hash(state);
@@ -93,7 +93,7 @@ mod tests {
         for length in [1, SHORT, SHORT + 1, 120] {
             let key: Key = vec![7; length].into();
             let held: &[u8] = &key;
-            assert_eq!(<MapKey as Borrow<[u8]>>::borrow(&MapKey::from(&key)), held);
+            assert_eq!(<InlineKey as Borrow<[u8]>>::borrow(&InlineKey::from(&key)), held);
         }
     }
 }

@@ -9,7 +9,7 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// Says which lines are written, and counts those that would be too many.
 #[derive(Debug)]
-pub(crate) struct Rate {
+pub(crate) struct LogRate {
     state: Mutex<State>,
 }
 
@@ -20,7 +20,7 @@ struct State {
     suppressed: u64,
 }
 
-impl Rate {
+impl LogRate {
     /// Nothing was written so far.
     pub(crate) fn new(now: Instant) -> Self {
         Self { state: Mutex::new(State { left: BURST, since: now, suppressed: 0 }) }
@@ -54,7 +54,7 @@ mod tests {
     #[test]
     fn lines_are_few_and_tell_how_many_there_were_not() {
         let now = Instant::now();
-        let rate = Rate::new(now);
+        let rate = LogRate::new(now);
         let written = (0..1000).filter(|_| rate.admit(now).is_some()).count();
         assert_eq!(written, BURST as usize);
         assert_eq!(rate.admit(now + EVERY), Some(1000 - u64::from(BURST)));

@@ -6,7 +6,7 @@ use crate::metrics::{Metrics, well_formed};
 
 /// What is counted of names outside the cluster, under CoreDNS' names, by server.
 #[derive(Debug, Clone)]
-pub(crate) struct Meters {
+pub(crate) struct CacheMetrics {
     requests: IntCounterVec,
     hits: IntCounterVec,
     misses: IntCounterVec,
@@ -19,7 +19,7 @@ pub(crate) struct Meters {
 
 /// What is counted of one cache.
 #[derive(Debug, Clone)]
-pub(crate) struct CacheMeters {
+pub(crate) struct CacheCounters {
     /// Queries.
     pub(super) requests: IntCounter,
     /// Queries answered with what exists.
@@ -44,7 +44,7 @@ pub(crate) struct CacheMeters {
     pub(super) denial_entries: IntGauge,
 }
 
-impl Meters {
+impl CacheMetrics {
     /// Shown with the others.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         const EACH: &[&str] = &["server", "zones", "view"];
@@ -70,11 +70,11 @@ impl Meters {
     }
 
     /// Those of the cache of a server for some zones.
-    pub(crate) fn of(&self, server: &str, zones: &str) -> CacheMeters {
+    pub(crate) fn of(&self, server: &str, zones: &str) -> CacheCounters {
         let each = |vector: &IntCounterVec| vector.with_label_values(&[server, zones, ""]);
         let typed = |vector: &IntCounterVec, kind: &str| vector.with_label_values(&[server, kind, zones, ""]);
         let entries = |kind: &str| self.entries.with_label_values(&[server, kind, zones, ""]);
-        CacheMeters {
+        CacheCounters {
             requests: each(&self.requests),
             success: typed(&self.hits, "success"),
             denial: typed(&self.hits, "denial"),

@@ -1,12 +1,12 @@
 //! Replies of resolvers for tests.
 
-use super::entry::Entry;
-use super::scan::Flaw;
+use super::reply::UpstreamReply;
+use super::scan::ReplyError;
 use crate::wire::{CLASS_IN, Edns, HEADER, Name, Query, Question, Section, flag, kind};
 
 /// A reply that is being made up.
 #[derive(Clone)]
-pub(super) struct Sample {
+pub(super) struct TestReply {
     query: Vec<u8>,
     flags: u16,
     sections: [Vec<Vec<u8>>; 3],
@@ -39,7 +39,7 @@ pub(super) fn query(text: &str, kind: u16, edns: Option<u16>, flags: u16) -> Vec
     packet
 }
 
-impl Sample {
+impl TestReply {
     /// To a question with recursion desired.
     pub(super) fn new(text: &str, kind: u16) -> Self {
         Self {
@@ -118,12 +118,12 @@ impl Sample {
     }
 
     /// As it is kept.
-    pub(super) fn entry(&self) -> Result<Entry, Flaw> {
-        Entry::read(&self.packet(), &self.question())
+    pub(super) fn entry(&self) -> Result<UpstreamReply, ReplyError> {
+        UpstreamReply::read(&self.packet(), &self.question())
     }
 }
 
 /// A reply that a name has an address, for so many seconds.
-pub(super) fn address(text: &str, ttl: u32) -> Sample {
-    Sample::new(text, kind::A).answer(text, kind::A, ttl, &[192, 0, 2, 1])
+pub(super) fn address(text: &str, ttl: u32) -> TestReply {
+    TestReply::new(text, kind::A).answer(text, kind::A, ttl, &[192, 0, 2, 1])
 }

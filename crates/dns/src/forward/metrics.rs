@@ -9,7 +9,7 @@ pub(super) const PROXY: &str = "forward";
 
 /// What is counted of upstream resolvers, under CoreDNS' names.
 #[derive(Debug, Clone)]
-pub(crate) struct Meters {
+pub(crate) struct ForwardMetrics {
     /// How long replies took.
     pub(super) took: HistogramVec,
     /// Probes that failed.
@@ -26,7 +26,7 @@ pub(crate) struct Meters {
     pub(crate) loops: IntCounterVec,
 }
 
-impl Meters {
+impl ForwardMetrics {
     /// Shown with the others.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let took = HistogramOpts::new(
