@@ -1,4 +1,4 @@
-//! From a packet to what is to be done about it.
+//! Answering queries from the names of a cluster.
 
 mod authority;
 mod srv;
@@ -11,50 +11,50 @@ pub(crate) use authority::soa_at_question;
 
 use write::Owner;
 
-/// How many aliases are followed inside the cluster before they are taken for a circle.
+/// The most aliases that are followed inside the cluster. More are taken for a circle.
 const LONGEST_CHAIN: usize = 10;
 
-/// What the cluster has to say to a query.
+/// What the cluster answers to a query.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum ClusterAnswer {
     /// The reply was written.
     Written,
-    /// Nothing was written: the name is not the cluster's.
+    /// Nothing is answered: the name is not in the cluster.
     Foreign,
     /// The name is an alias of this name outside the cluster, in wire form. Its addresses must be asked for, and then
     /// the query answered once more with them.
     NeedsTarget(Box<[u8]>),
 }
 
-/// What is known of the name outside the cluster that an alias leads to.
+/// What is known of the target of an alias that leads outside the cluster.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum AliasTarget<'a> {
-    /// Nothing yet; it may be asked for.
+    /// Nothing yet: it was not asked for.
     NotAsked,
-    /// Nothing, and there is nobody to ask or nobody answered.
+    /// Nothing: it could not be resolved.
     Unknown,
-    /// What an upstream resolver says.
+    /// Its addresses.
     Resolved {
-        /// The name that was asked for, in wire form.
+        /// The target, in wire form.
         name: &'a [u8],
-        /// Its addresses and the aliases that lead to them.
+        /// Its address records and the aliases that lead to them.
         records: &'a [Record],
-        /// The response code.
+        /// The response code of the reply about the target.
         rcode: u16,
     },
 }
 
-/// How replies are made.
+/// How replies are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct ReplyOptions {
-    /// Whether names outside the cluster can be asked here too.
+    /// Whether this server resolves names outside the cluster too (flag RA).
     pub(crate) recursion: bool,
-    /// Whether addresses come in another order each time.
+    /// Whether the addresses of a Service come in another order for each query.
     pub(crate) balance: bool,
 }
 
-/// Answers a query of class IN from the names of a cluster, as far as that goes, with a reply of at most `limit`
-/// bytes.
+/// Answers a query of class IN from the names of a cluster, with a reply of at most `limit` bytes. `external` is the
+/// target of the alias, if it was asked for.
 pub(crate) fn answer(
     view: &View,
     query: &Query<'_>,
@@ -77,7 +77,7 @@ pub(crate) fn answer(
     let follower = AliasFollower { view, reading: &reading, turn };
     match follower.follow((&query.name, zone), query.kind, external, &mut reply) {
         Ok(Some(rcode::SERVFAIL)) => {
-            // Aliases that lead nowhere are of no use to anyone, and a circle of them would be told again and again.
+            // Aliases in a circle are of no use to a client, so the reply begins anew without them.
             let mut reply = Reply::to(query, limit, out);
             reply.set(available | flag::AA);
             reply.finish(rcode::SERVFAIL);
@@ -92,20 +92,20 @@ pub(crate) fn answer(
     }
 }
 
-/// What records are written from.
+/// Follows aliases through a view of the cluster.
 #[derive(Debug, Clone, Copy)]
 struct AliasFollower<'a> {
     view: &'a View,
     reading: &'a Reading<'a>,
-    /// Which of several addresses comes first.
+    /// The number of the address that comes first.
     turn: usize,
 }
 
 impl AliasFollower<'_> {
     /// Follows aliases from a name to the records asked for.
     ///
-    /// Returns the response code, which is that of the last name of the chain (RFC 6604), nothing if the name is
-    /// foreign, or as an error the name outside the cluster whose addresses must be asked for first.
+    /// Returns the response code of the last name of the chain (RFC 6604), or `None` if the name is not in the
+    /// cluster.
     fn follow(
         self,
         (asked, zone): (&Name, ZoneMatch<'_>),
@@ -140,7 +140,8 @@ impl AliasFollower<'_> {
     }
 }
 
-/// Completes a chain that leads outside the cluster. The alias stands even when nobody can say where to.
+/// Completes a chain of aliases that leads outside the cluster. If the target could not be resolved, the aliases alone
+/// are the answer.
 fn resolved(target: &[u8], external: AliasTarget<'_>, copier: &mut Copier<'_, '_>) -> Result<u16, Box<[u8]>> {
     match external {
         AliasTarget::NotAsked => Err(target.into()),

@@ -1,4 +1,4 @@
-//! What resolvers said, remembered (`cache`).
+//! The cache of replies of upstream resolvers (directive `cache`).
 
 mod metrics;
 mod reply;
@@ -32,33 +32,33 @@ pub(crate) struct Cache {
     counters: CacheCounters,
 }
 
-/// What the cache has for a question.
+/// Whether the cache has a reply to a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Hit {
-    /// Nothing.
+    /// It has none.
     Miss,
-    /// The reply, which was written.
+    /// It has one, which was written.
     Written {
-        /// Whether the question should be asked anew, as the reply is or will soon be out of date.
+        /// Whether the question should be asked again, because the reply has expired or will soon.
         refresh: bool,
     },
 }
 
-/// Whether replies whose time is over are wanted.
+/// Whether expired replies are accepted (RFC 8767).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum StaleReplies {
-    /// As configured.
+    /// As the configuration says.
     AsConfigured,
-    /// In any case, if they are entry at all: there is nothing better.
+    /// Always, if there is one: resolvers gave no answer.
     Accepted,
 }
 
-/// A reply that is told.
+/// The entry to answer with.
 struct Choice<'a> {
     entry: &'a CacheEntry,
-    /// Whether it tells of something that exists.
+    /// Whether it is a positive answer.
     exists: bool,
-    /// Whether resolvers failed a moment ago.
+    /// Whether the last reply of resolvers was a failure that is still cached.
     failing: bool,
 }
 
@@ -91,7 +91,7 @@ impl Cache {
         self.options.zones.is_empty() || is_in(name, &self.options.zones)
     }
 
-    /// Writes the reply to a query, if it is known. Takes no lock and no memory.
+    /// Writes the reply to a query, if the cache has one. Takes no lock and allocates no memory.
     pub(crate) fn answer(
         &self,
         query: &Query<'_>,
@@ -118,7 +118,7 @@ impl Cache {
         }
     }
 
-    /// Writes a reply that was chosen.
+    /// Writes the reply of an entry.
     fn tell(
         &self,
         Choice { entry, exists, failing }: Choice<'_>,
@@ -127,7 +127,7 @@ impl Cache {
         stale: StaleReplies,
         out: &mut Vec<u8>,
     ) -> Hit {
-        // Otherwise it was counted as a query that had to be asked.
+        // If resolvers were asked before, the query was counted by [`Cache::missed`].
         if stale == StaleReplies::AsConfigured {
             if exists { &self.counters.success } else { &self.counters.denial }.inc();
             self.counters.requests.inc();
@@ -147,7 +147,7 @@ impl Cache {
         Hit::Written { refresh: refresh && entry.begin_refresh() }
     }
 
-    /// What to tell where nothing is known for certain that exists.
+    /// The entry to answer with if there is no positive one that has not expired.
     fn choose<'a>(
         &self,
         positive: Option<&'a CacheEntry>,
@@ -160,7 +160,7 @@ impl Cache {
         if let Some(entry) = fresh.filter(|_| !failing) {
             return Some(Choice { entry, exists: false, failing });
         }
-        // A failure is no news: what was known before it is better, and nobody is asked while it is remembered.
+        // An expired answer is better than a failure, and resolvers are not asked again while the failure is cached.
         let wanted = failing || stale == StaleReplies::Accepted || self.patience() == Some(Duration::ZERO);
         let late = |entry: &&CacheEntry| {
             wanted && self.options.stale.is_some_and(|stale| entry.late(now) < stale.longest)
@@ -170,7 +170,7 @@ impl Cache {
         Some(Choice { entry, exists: exists.is_some(), failing })
     }
 
-    /// Whether a reply is worth to be fetched before its time is over.
+    /// Whether an entry is asked for often enough to be fetched again before it expires (`prefetch`).
     fn is_popular(&self, entry: &CacheEntry, left: u32, now: Instant) -> bool {
         self.options.prefetch.is_some_and(|prefetch| {
             let soon = (u64::from(entry.life) * u64::from(prefetch.percentage)).div_ceil(100);
@@ -178,30 +178,30 @@ impl Cache {
         })
     }
 
-    /// Counts a query that had to be asked.
+    /// Counts a query that resolvers were asked for.
     pub(crate) fn missed(&self) {
         self.counters.requests.inc();
         self.counters.misses.inc();
     }
 
-    /// Counts a question that is asked anew.
+    /// Counts a question that is asked again for an entry.
     pub(crate) fn refreshing(&self) {
         self.counters.prefetches.inc();
     }
 
-    /// Counts a reply that is no answer.
+    /// Counts a reply that is no answer to its question.
     pub(crate) fn dropped(&self) {
         self.counters.drops.inc();
     }
 
-    /// How long a query may wait while there is a reply whose time is over; `None` is until resolvers fail.
+    /// How long a query waits for resolvers before it is answered with an expired entry. `None` means until they fail.
     pub(crate) fn patience(&self) -> Option<Duration> {
         self.options.stale.and_then(|stale| stale.wait)
     }
 
-    /// Keeps a reply if it may be told again. Returns the TTL in seconds that clients are told in place of those of its
-    /// records, whether the reply is kept or not, so that the TTL of a name does not jump. `None` for names outside of
-    /// the zones of the cache.
+    /// Keeps a reply if it may be used again. Returns the TTL in seconds that clients are told in place of those of
+    /// its records, whether the reply is kept or not, so that the TTL of a name does not jump. `None` for names
+    /// outside of the zones of the cache.
     pub(crate) fn keep(&self, reply: &Arc<UpstreamReply>, now: Instant) -> Option<u32> {
         let key = self.key_of(&reply.question);
         self.success.settle(key);

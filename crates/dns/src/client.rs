@@ -7,7 +7,8 @@ use crate::wire::{LARGEST_TCP, Query};
 /// The client that sent a query.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Client {
-    /// Its address; an IPv4 address that came mapped into IPv6 is given as IPv4.
+    /// Its address. An IPv4 address that the socket gives as an IPv6 address (`::ffff:192.0.2.1`) is an IPv4 address
+    /// here.
     pub(crate) address: IpAddr,
     /// Its port.
     pub(crate) port: u16,
@@ -21,8 +22,8 @@ impl Client {
         Self { address: socket.ip().to_canonical(), port: socket.port(), transport }
     }
 
-    /// The same client for a question that the server asks itself on the way to the reply: no datagram limits the size
-    /// of its answer.
+    /// The same client, for a question that the server asks itself on the way to the reply. The answer to that is not
+    /// sent in a datagram, so its size is not limited.
     pub(crate) fn internal(self) -> Self {
         Self { transport: Transport::Tcp, ..self }
     }

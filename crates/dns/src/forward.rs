@@ -1,4 +1,4 @@
-//! Asking upstream resolvers.
+//! Asking upstream resolvers (directive `forward`).
 
 mod health;
 mod https;
@@ -28,26 +28,26 @@ pub(crate) use upstream::Upstream;
 
 use upstream::UpstreamTransport;
 
-/// How many queries may be with the resolvers of a `forward` that says nothing of it.
+/// The most queries under way of a `forward` without `max_concurrent`.
 const IN_FLIGHT: usize = 8192;
-/// How often a file that names resolvers is looked at.
+/// How often files that name resolvers are read again.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A `forward` directive at work.
+/// One `forward` directive at work.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
     options: ForwardOptions,
     own: Vec<SocketAddr>,
     metrics: ForwardMetrics,
     upstreams: RwLock<Arc<[Arc<Upstream>]>>,
-    /// Whose turn it is.
+    /// The number of the next resolver for the policy `round_robin`.
     turn: AtomicUsize,
     places: Arc<Semaphore>,
 }
 
 impl Forwarder {
-    /// Asks the resolvers of a directive, but none that is this server, which listens on `own`. Files that name
-    /// resolvers are read again by a task of `tasks` when they change.
+    /// Starts a directive. Resolvers that are this server, which listens on `own`, are left out. A task on `tasks`
+    /// reads files that name resolvers again when they change.
     pub(crate) fn start(
         options: &ForwardOptions,
         own: &[SocketAddr],
@@ -65,33 +65,33 @@ impl Forwarder {
         });
         forwarder.set(&forwarder.resolvers());
         if let Some(tasks) = tasks.filter(|_| forwarder.changes()) {
-            tasks.spawn(follow(Arc::downgrade(&forwarder)));
+            tasks.spawn(follow_files(Arc::downgrade(&forwarder)));
         }
         forwarder
     }
 
-    /// Whether names of this directive are asked here.
+    /// Whether the directive is responsible for a name.
     pub(crate) fn takes(&self, name: &Name) -> bool {
         name.below(&self.options.from).is_some()
             && !self.options.except.iter().any(|zone| name.below(zone).is_some())
     }
 
-    /// Whether there may be other resolvers one day, because a file names them.
+    /// Whether the resolvers may change, because a file names them.
     pub(crate) fn changes(&self) -> bool {
         self.options.to.iter().any(|upstream| path(upstream).is_some())
     }
 
-    /// The zone whose names are asked here.
+    /// The zone of the directive.
     pub(crate) fn zone(&self) -> &Name {
         &self.options.from
     }
 
-    /// Whether the next directive is asked after this response code.
+    /// Whether the next directive is asked after a reply with this response code (`next`).
     pub(crate) fn passes_on(&self, rcode: u16) -> bool {
         self.options.next.contains(&rcode)
     }
 
-    /// Whether there is anybody to ask.
+    /// Whether it has a resolver that can be asked.
     pub(crate) fn available(&self) -> bool {
         self.upstreams().iter().any(|upstream| upstream.health.usable())
     }
@@ -110,13 +110,13 @@ impl Forwarder {
         self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Leaves a resolver out from now on, as what it is asked comes back here.
+    /// Leaves a resolver out from now on: its queries come back to this server.
     pub(crate) fn leave_out(&self, upstream: &Upstream) {
         upstream.health.leads_back();
         self.metrics.loops.with_label_values(&[&upstream.to.to_string()]).inc();
     }
 
-    /// The resolvers that may be asked, in the order of the policy; those that live first.
+    /// The resolvers that can be asked, those that answer first, otherwise in the order of the policy.
     fn order(&self) -> Vec<Arc<Upstream>> {
         let mut order: Vec<_> =
             self.upstreams().iter().filter(|upstream| upstream.health.usable()).cloned().collect();
@@ -132,7 +132,7 @@ impl Forwarder {
         order
     }
 
-    /// Whom to ask and how, as the directive and its files say now.
+    /// The resolvers that the directive and its files name now.
     fn resolvers(&self) -> Vec<(SocketAddr, UpstreamOption)> {
         let mut all = Vec::new();
         for upstream in &self.options.to {
@@ -156,7 +156,7 @@ impl Forwarder {
         })
     }
 
-    /// Asks these resolvers; what is known of those that were asked before stays.
+    /// Replaces the resolvers. Those from files that are named again keep their state.
     fn set(&self, resolvers: &[(SocketAddr, UpstreamOption)]) {
         let before = self.upstreams();
         let mut after: Vec<Arc<Upstream>> = Vec::new();
@@ -210,8 +210,8 @@ fn path(upstream: &UpstreamOption) -> Option<&PathBuf> {
     }
 }
 
-/// Reads the files of a directive again and again, as long as there is the directive.
-async fn follow(forwarder: Weak<Forwarder>) {
+/// Reads the files of a directive again when they change, until the directive is dropped.
+async fn follow_files(forwarder: Weak<Forwarder>) {
     let mut known = forwarder.upgrade().map(|forwarder| stamps(&forwarder)).unwrap_or_default();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -234,7 +234,7 @@ async fn follow(forwarder: Weak<Forwarder>) {
     }
 }
 
-/// When each file was changed.
+/// The times at which the files were changed.
 fn stamps(forwarder: &Forwarder) -> Vec<Option<std::time::SystemTime>> {
     let files = forwarder.options.to.iter().filter_map(path);
     files.map(|path| std::fs::metadata(path).and_then(|about| about.modified()).ok()).collect()

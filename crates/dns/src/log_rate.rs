@@ -1,13 +1,13 @@
-//! Lines in the log at a bounded rate.
+//! A bound on the rate of lines in the log.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How many lines are written at once, and how often one more.
+/// How many lines may be written at once; after that one more in each interval.
 const BURST: u32 = 10;
 const EVERY: Duration = Duration::from_secs(1);
 
-/// Says which lines are written, and counts those that would be too many.
+/// Decides which lines are written, and counts the others.
 #[derive(Debug)]
 pub(crate) struct LogRate {
     state: Mutex<State>,
@@ -21,12 +21,13 @@ struct State {
 }
 
 impl LogRate {
-    /// Nothing was written so far.
+    /// A bound for lines of which none was written yet.
     pub(crate) fn new(now: Instant) -> Self {
         Self { state: Mutex::new(State { left: BURST, since: now, suppressed: 0 }) }
     }
 
-    /// Whether a line may be written now, and how many were not before it.
+    /// Decides whether a line may be written now: `None` if not, otherwise the number of lines suppressed since the
+    /// last one that was written.
     pub(crate) fn admit(&self, now: Instant) -> Option<u64> {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let passed = now.saturating_duration_since(state.since).as_secs() / EVERY.as_secs();
@@ -52,7 +53,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lines_are_few_and_tell_how_many_there_were_not() {
+    fn lines_above_the_rate_are_suppressed_and_counted() {
         let now = Instant::now();
         let rate = LogRate::new(now);
         let written = (0..1000).filter(|_| rate.admit(now).is_some()).count();

@@ -1,8 +1,8 @@
-//! Names that are not the cluster's.
+//! Names that are not the cluster's: the cache, and upstream resolvers behind it.
 //!
-//! The way of a query: the cache answers on the spot what was said before; else the query waits for its question,
-//! which is asked once however many wait, of one upstream resolver and then another; the reply is read, checked,
-//! kept as bytes, and written to each who waits.
+//! The cache answers at once if it has the reply. Otherwise the query waits for its question: equal questions are
+//! asked once, of one upstream resolver after the other. The reply is checked, cached, and written to each query that
+//! waits.
 
 mod failures;
 mod loops;
@@ -27,7 +27,7 @@ use pending::{PendingGuard, PendingQuestions, Resolution, Waiting};
 
 pub(crate) use loops::Loops;
 
-/// What is counted of names outside the cluster.
+/// The metrics of caches and upstream resolvers.
 #[derive(Debug, Clone)]
 pub(crate) struct RecursionMetrics {
     cache: CacheMetrics,
@@ -41,24 +41,24 @@ impl RecursionMetrics {
     }
 }
 
-/// What a server block says of names that are not the cluster's.
+/// What a server block says about names that are not the cluster's.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct RecursionOptions {
-    /// `forward`: whom to ask.
+    /// `forward`: the upstream resolvers.
     pub(crate) forward: Vec<ForwardOptions>,
     /// `cache`: whether and how replies are kept.
     pub(crate) cache: Option<CacheOptions>,
     /// `errors`: whether failures are logged.
     pub(crate) errors: bool,
-    /// `loop`: whether resolvers that ask this server are looked for.
+    /// `loop`: whether resolvers that send their queries back to this server are looked for.
     pub(crate) detect_loops: bool,
     /// The addresses of this server, which does not ask itself.
     pub(crate) own: Vec<SocketAddr>,
-    /// What metrics call this server.
+    /// The label `server` of metrics.
     pub(crate) server: String,
 }
 
-/// Whom to ask for names that are not the cluster's, and what they said.
+/// The cache and the upstream resolvers of a server block. Copies share them.
 #[derive(Debug, Clone)]
 pub(crate) struct Recursion(Arc<Inner>);
 
@@ -70,12 +70,12 @@ struct Inner {
     pending: Arc<PendingQuestions>,
     failures: Option<FailureLog>,
     loops: Loops,
-    /// Where questions are asked; `None` where there is no runtime, and then nobody is.
+    /// The runtime on which questions are asked; `None` in tests without one, where none is asked.
     tasks: Option<Handle>,
 }
 
 impl Recursion {
-    /// As a options says, with nothing in the cache.
+    /// Starts with an empty cache.
     pub(crate) fn new(options: RecursionOptions, metrics: &RecursionMetrics, loops: &Loops) -> Self {
         let tasks = Handle::try_current().ok();
         let forwards = options.forward.iter();
@@ -97,30 +97,30 @@ impl Recursion {
         }))
     }
 
-    /// Whether it does what a options says, so that it can go on under a new configuration.
+    /// Whether it was made with equal options, so that a new configuration can use it.
     pub(crate) fn is_of(&self, options: &RecursionOptions) -> bool {
         self.0.options == *options
     }
 
-    /// Whether both are one.
+    /// Whether both share cache and resolvers.
     pub(crate) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.0, &other.0)
     }
 
-    /// Sees whether resolvers ask this server what they are asked, if the options says so. The server must be
-    /// answering by now.
+    /// Starts to look for resolvers whose queries come back, if the options say so. The server must already be
+    /// answering.
     pub(crate) fn look_for_loops(&self) {
         if let Some(tasks) = self.0.tasks.as_ref().filter(|_| self.0.options.detect_loops) {
             self.0.forwards.iter().for_each(|forwarder| self.0.loops.look(forwarder, tasks));
         }
     }
 
-    /// Whether somebody can be asked for a name.
+    /// Whether there is an upstream resolver to ask for a name.
     pub(crate) fn takes(&self, name: &Name) -> bool {
         self.0.forwards.iter().any(|forwarder| forwarder.takes(name) && forwarder.available())
     }
 
-    /// Writes the reply of `limit` bytes at most, if what was said before tells it.
+    /// Writes a reply of at most `limit` bytes, if the cache has it.
     pub(crate) fn cached(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
         let Some(cache) = &self.0.cache else { return false };
         match cache.answer(query, limit, Instant::now(), StaleReplies::AsConfigured, out) {
@@ -135,7 +135,7 @@ impl Recursion {
         }
     }
 
-    /// Asks, and writes the reply of `limit` bytes at most; a failure if nobody answers.
+    /// Asks upstream resolvers, and writes the reply of at most `limit` bytes; a failure if no resolver answers.
     pub(crate) async fn ask(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) {
         let inner = &self.0;
         if inner.loops.came_back(query) {
@@ -179,7 +179,7 @@ impl Recursion {
 }
 
 impl Inner {
-    /// Sees that a question is asked, if it is not under way already; `None` if there is no way to ask.
+    /// Waits for a question, and starts to ask it if it is not under way. `None` without a runtime.
     fn wait_for(self: &Arc<Self>, question: &Question) -> Option<Waiting> {
         let tasks = self.tasks.as_ref()?;
         let (waiting, guard) = self.pending.join(question);
@@ -195,15 +195,14 @@ impl Inner {
         }
     }
 
-    /// Asks one directive after the other.
+    /// Asks the `forward` directives that are responsible one after the other.
     async fn resolve(&self, question: &Question) -> Arc<UpstreamReply> {
         let name = question.name();
         let read = |reply: &[u8]| {
-            UpstreamReply::read(reply, question).map_err(|flaw| {
+            UpstreamReply::read(reply, question).inspect_err(|_| {
                 if let Some(cache) = &self.cache {
                     cache.dropped();
                 }
-                flaw.to_string()
             })
         };
         let taking: Vec<_> = self.forwards.iter().filter(|forwarder| forwarder.takes(&name)).collect();
@@ -211,8 +210,8 @@ impl Inner {
             match forwarder.ask(question, read).await {
                 Ok(reply) if forwarder.passes_on(reply.rcode()) && place + 1 < taking.len() => {}
                 Ok(reply) => return Arc::new(reply),
-                Err(why) => {
-                    self.log_failure(question, rcode::SERVFAIL, &why);
+                Err(error) => {
+                    self.log_failure(question, rcode::SERVFAIL, &error.to_string());
                     break;
                 }
             }
@@ -221,7 +220,7 @@ impl Inner {
     }
 }
 
-/// Asks a question and tells all who wait.
+/// Asks a question, caches the reply, and publishes it to all queries that wait.
 async fn resolve(inner: Arc<Inner>, guard: PendingGuard, question: Question) {
     let reply = inner.resolve(&question).await;
     let ttl = inner.cache.as_ref().and_then(|cache| cache.keep(&reply, Instant::now()));

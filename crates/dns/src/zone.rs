@@ -1,4 +1,5 @@
-//! The names of a cluster: an index from name to records, kept up Service by Service while queries read it.
+//! The names of a cluster: a table from Services to their records. Each Service is replaced on its own while queries
+//! read the table.
 
 mod dashed;
 mod find;
@@ -25,8 +26,8 @@ pub(crate) use subset::{Label, Port, Subset};
 pub(crate) use table::{Change, Reading, Table};
 pub(crate) use view::{View, ZoneMatch};
 
-/// The labels `<service>.<namespace>` in wire form, without a root: what Services are looked up by, since they
-/// stand so in the question.
+/// The key of a Service in the table: the labels `<service>.<namespace>` in wire form, without the root. A question
+/// has the same bytes, so a Service is looked up without making a key.
 pub(crate) type Key = Arc<[u8]>;
 
 /// The key of a Service.
@@ -34,12 +35,12 @@ pub(crate) fn key(name: &ServiceName) -> Key {
     [label(&name.name), label(&name.namespace)].concat().into()
 }
 
-/// The namespace's label in a key.
+/// The label of the namespace in a key.
 fn namespace(key: &[u8]) -> &[u8] {
     &key[1 + usize::from(key[0])..]
 }
 
-/// A label in wire form. What is longer than a label can be is cut, and so never found; the API allows none.
+/// A label in wire form. Texts longer than 63 bytes are cut and so never found; the API allows no such names.
 fn label(text: &str) -> Box<[u8]> {
     let text = &text.as_bytes()[..text.len().min(63)];
     [&[text.len() as u8], text].concat().to_ascii_lowercase().into()

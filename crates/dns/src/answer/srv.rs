@@ -1,4 +1,4 @@
-//! SRV records.
+//! Writing SRV records.
 
 use std::net::IpAddr;
 
@@ -6,14 +6,14 @@ use super::write::{Owner, address_record, name, put_address};
 use crate::wire::{LAST_POINTED, Reply, Section, kind, pointer};
 use crate::zone::{RecordFilter, Records};
 
-/// Bytes of an SRV record in front of its target: the owner as a pointer, type, class, TTL, length, priority,
-/// weight and port.
+/// The length in bytes of an SRV record in front of its target: the owner as a pointer, type, class, TTL, length,
+/// priority, weight and port.
 const IN_FRONT: usize = 2 + 10 + 6;
 
-/// SRV records (specification 2.3.2, 2.4.2; RFC 2782) and the addresses of their targets.
+/// Writes SRV records (specification 2.3.2, 2.4.2; RFC 2782) and the addresses of their targets.
 ///
-/// Without a port in the name all ports are told, as programs that look for their peers expect of CoreDNS. All
-/// targets have the same priority and share a weight of 100. Targets are in the zone that was asked.
+/// A name without a port has the records of all ports, as in CoreDNS: programs that look for their peers expect it.
+/// All targets have the same priority and share a weight of 100. Targets are in the zone of the question.
 pub(super) fn write(owner: &Owner<'_>, records: &Records, filter: &RecordFilter<'_>, reply: &mut Reply<'_>) {
     let count = records.srv_targets(filter).count();
     let weight = (100 / count.max(1)).max(1) as u16;
@@ -34,7 +34,8 @@ pub(super) fn write(owner: &Owner<'_>, records: &Records, filter: &RecordFilter<
     for target in records.srv_targets(filter) {
         let label = target.label.as_ref().map_or(&[][..], |label| label.wire(&mut buffer));
         let Some(host) = name(label, &records.key, owner.zone()) else { continue };
-        // Each record stands where it was written, so that its target can be pointed to.
+        // The records were written one behind the other, so the offset of each target is known and its addresses can
+        // point to it.
         let at = place + IN_FRONT;
         place = at + host.iter().map(|part| part.len()).sum::<usize>();
         if !target.first {

@@ -1,4 +1,4 @@
-//! From what a name means to records.
+//! Writing the records of a name.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -7,16 +7,16 @@ use super::{AliasFollower, authority, srv};
 use crate::wire::{LONGEST_NAME, Name, Reply, Section, kind, pointer, rcode};
 use crate::zone::{AddressSource, Found, Label, RecordFilter, Records, SVC};
 
-/// A name that records are written for.
+/// The owner name of records.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Owner<'a> {
     /// The name.
     pub(super) name: &'a Name,
-    /// Where it stands in the reply, uncompressed.
+    /// Its offset in the reply, where it stands uncompressed.
     pub(super) at: usize,
     /// How many labels it has in front of the apex of its zone.
     pub(super) below: usize,
-    /// How long its records may be remembered, in seconds.
+    /// The TTL of its records, in seconds.
     pub(super) ttl: u32,
 }
 
@@ -36,12 +36,12 @@ impl Owner<'_> {
         &self.name.wire()[self.name.start(self.below)..]
     }
 
-    /// A pointer to the name from one of its labels on.
+    /// A pointer to the end of the name that begins with one of its labels.
     pub(super) fn from(&self, label: usize) -> [u8; 2] {
         pointer(self.at + self.name.start(label))
     }
 
-    /// Writes that the name is an alias; returns the place of the target, if it fit.
+    /// Writes a CNAME record. Returns the offset of the target; `None` if the record did not fit.
     pub(super) fn alias(&self, target: &[u8], reply: &mut Reply<'_>) -> Option<usize> {
         let fits = reply.record(Section::Answer, &[&self.pointer()], kind::CNAME, self.ttl, &[target]);
         fits.then(|| reply.place() - target.len())
@@ -56,7 +56,8 @@ impl Owner<'_> {
     }
 }
 
-/// Writes the records of a type that a name has, and without any who is responsible. Returns the response code.
+/// Writes the records that a name has of a type; if there are none, the SOA record of the zone. Returns the response
+/// code.
 pub(super) fn records(
     from: AliasFollower<'_>,
     owner: &Owner<'_>,
@@ -105,8 +106,8 @@ fn existing(from: AliasFollower<'_>, owner: &Owner<'_>, found: &Found<'_>, kind:
     }
 }
 
-/// The addresses of a Service's own name, beginning at another one for each turn: clients take the first one (and
-/// a reply that is cut holds only the first ones).
+/// Writes the addresses of the name of a Service. Each turn begins with another address: clients take the first one,
+/// and a truncated reply has only the first ones.
 fn service_addresses(owner: &Owner<'_>, records: &Records, turn: usize, kind: u16, reply: &mut Reply<'_>) {
     match kind {
         kind::A => owner.addresses(kind, rotated(&records.v4, turn).map(IpAddr::from), reply),
@@ -120,7 +121,7 @@ fn rotated<T: Copy>(all: &[T], turn: usize) -> impl Iterator<Item = T> {
     early.iter().chain(late).copied()
 }
 
-/// PTR records (specification 2.3.3, 2.4.3).
+/// Writes PTR records (specification 2.3.3, 2.4.3).
 fn pointers(from: AliasFollower<'_>, owner: &Owner<'_>, address: IpAddr, reply: &mut Reply<'_>) {
     let mut buffer = [0; 64];
     for found in from.view.pointers(from.reading, address) {
@@ -131,18 +132,18 @@ fn pointers(from: AliasFollower<'_>, owner: &Owner<'_>, address: IpAddr, reply: 
     }
 }
 
-/// The name of a Service, or of an endpoint of it, in parts. Under a long domain it may be too long to be one.
+/// The name of a Service or of one of its endpoints, in parts; `None` if it is longer than names may be.
 pub(super) fn name<'a>(label: &'a [u8], key: &'a [u8], domain: &'a [u8]) -> Option<[&'a [u8]; 4]> {
     let parts = [label, key, SVC, domain];
     (parts.iter().map(|part| part.len()).sum::<usize>() <= LONGEST_NAME).then_some(parts)
 }
 
-/// The type of an address' record.
+/// The type of the record of an address.
 pub(super) fn address_kind(address: IpAddr) -> u16 {
     if address.is_ipv4() { kind::A } else { kind::AAAA }
 }
 
-/// Writes an address under a name that stands elsewhere, with how long it may be remembered.
+/// Writes an address record whose owner is a pointer. Returns whether it fit.
 pub(super) fn put_address(
     section: Section,
     owner: [u8; 2],
@@ -156,7 +157,7 @@ pub(super) fn put_address(
     }
 }
 
-/// Writes an address under a name given in parts.
+/// Writes an address record whose owner is given in parts. Returns whether it fit.
 pub(super) fn address_record(
     section: Section,
     owner: &[&[u8]],

@@ -1,10 +1,10 @@
-//! What is counted of names outside the cluster.
+//! The metrics of caches.
 
 use prometheus::{IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts};
 
 use crate::metrics::{Metrics, well_formed};
 
-/// What is counted of names outside the cluster, under CoreDNS' names, by server.
+/// The metrics of all caches by server, with the names that CoreDNS gives them.
 #[derive(Debug, Clone)]
 pub(crate) struct CacheMetrics {
     requests: IntCounterVec,
@@ -17,35 +17,35 @@ pub(crate) struct CacheMetrics {
     entries: IntGaugeVec,
 }
 
-/// What is counted of one cache.
+/// The counters of one cache.
 #[derive(Debug, Clone)]
 pub(crate) struct CacheCounters {
     /// Queries.
     pub(super) requests: IntCounter,
-    /// Queries answered with what exists.
+    /// Queries answered with a positive entry.
     pub(super) success: IntCounter,
-    /// Queries answered with what does not.
+    /// Queries answered with a negative entry or a failure.
     pub(super) denial: IntCounter,
-    /// Queries that had to be asked.
+    /// Queries that resolvers were asked for.
     pub(super) misses: IntCounter,
-    /// Questions asked anew before or after their time.
+    /// Questions asked again, before or after their entry expired.
     pub(super) prefetches: IntCounter,
-    /// Replies that are no answer.
+    /// Replies of resolvers that were no answer to their question.
     pub(super) drops: IntCounter,
-    /// Queries answered with what may no longer be true.
+    /// Queries answered with an expired entry.
     pub(super) stale: IntCounter,
-    /// Replies forgotten for others.
+    /// Positive entries removed to make room.
     pub(super) success_evictions: IntCounter,
-    /// Replies forgotten for others.
+    /// Negative entries removed to make room.
     pub(super) denial_evictions: IntCounter,
-    /// Replies that are kept.
+    /// Positive entries.
     pub(super) success_entries: IntGauge,
-    /// Replies that are kept.
+    /// Negative entries.
     pub(super) denial_entries: IntGauge,
 }
 
 impl CacheMetrics {
-    /// Shown with the others.
+    /// Metrics at zero, registered with all others.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         const EACH: &[&str] = &["server", "zones", "view"];
         const BY_TYPE: &[&str] = &["server", "type", "zones", "view"];
@@ -69,7 +69,7 @@ impl CacheMetrics {
         }
     }
 
-    /// Those of the cache of a server for some zones.
+    /// The counters of the cache of a server for some zones.
     pub(crate) fn of(&self, server: &str, zones: &str) -> CacheCounters {
         let each = |vector: &IntCounterVec| vector.with_label_values(&[server, zones, ""]);
         let typed = |vector: &IntCounterVec, kind: &str| vector.with_label_values(&[server, kind, zones, ""]);

@@ -1,47 +1,48 @@
-//! What resolvers said, ready to be said again.
+//! A reply of an upstream resolver, in the form in which it is sent to clients.
 
 use crate::wire::{Edns, HEADER, Message, Query, Question, flag, rcode};
 
 use super::scan::{REFUSAL, ReplyError, Scan};
 
-/// A reply to a question as bytes: it is copied, and what differs from client to client is written over.
+/// A reply to a question as bytes. For each client the bytes are copied, and what differs between clients is
+/// overwritten.
 #[derive(Debug)]
 pub(crate) struct UpstreamReply {
-    /// What it replies to.
+    /// The question.
     pub(crate) question: Question,
-    /// What it says.
+    /// Whether and how it may be cached.
     pub(crate) cacheability: Cacheability,
-    /// AA, RA and AD.
+    /// AA, RA, AD and TC.
     flags: u16,
-    /// With the upper bits of EDNS.
+    /// The response code, with the upper bits of EDNS.
     rcode: u16,
-    /// All records but OPT. Their names are compressed by places in the whole message, which stay right as the
-    /// question is as long for every client.
+    /// All records except OPT, as bytes. Compression pointers in them are offsets of the whole message; they stay
+    /// right because the question of every client has the same length.
     body: Box<[u8]>,
     records: Box<[RecordPlace]>,
-    /// How many records are not additional, and how many of these answer.
+    /// The number of records in the answer section, and in the answer and authority sections together.
     sections: (u16, u16),
 }
 
-/// Where a record is in the message.
+/// The place of a record in the message.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct RecordPlace {
-    /// Its TTL.
+    /// The offset of its TTL.
     pub(super) ttl: u16,
-    /// Its end; the last byte of the longest message has a number that fits.
+    /// The offset behind it; messages are at most 65,535 bytes long, so it fits.
     pub(super) end: u16,
 }
 
-/// What a reply says.
+/// Whether and how a reply may be cached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Cacheability {
-    /// There is what was asked for, for so many seconds.
+    /// A positive answer, for this many seconds.
     Success(u32),
-    /// There is not, for so many seconds (RFC 2308).
+    /// A negative answer (NXDOMAIN or NODATA), for this many seconds (RFC 2308).
     Denial(u32),
-    /// The resolver cannot tell.
+    /// A failure (SERVFAIL).
     Failure,
-    /// Nothing that could be said again; clients may remember it for so many seconds.
+    /// Not at all; clients may keep it for this many seconds.
     Uncacheable(u32),
 }
 
@@ -49,7 +50,7 @@ impl UpstreamReply {
     /// Reads the reply to a question.
     ///
     /// # Errors
-    /// When it is malformed or does not answer the question.
+    /// [`ReplyError`] when it cannot be read or does not answer the question.
     pub(crate) fn read(packet: &[u8], question: &Question) -> Result<Self, ReplyError> {
         let message = Message::read(packet)?;
         if message.is_bare() {
@@ -75,7 +76,7 @@ impl UpstreamReply {
         })
     }
 
-    /// A reply without records.
+    /// A reply with a response code and no records.
     pub(crate) fn failure(question: &Question, code: u16) -> Self {
         Self {
             question: question.clone(),
@@ -97,19 +98,19 @@ impl UpstreamReply {
         self.rcode
     }
 
-    /// Whether there is something in the answer.
+    /// Whether it has records in the answer section.
     pub(crate) fn answers(&self) -> bool {
         self.sections.0 > 0
     }
 
-    /// How many bytes of memory it takes, about.
+    /// About how much memory it takes, in bytes.
     pub(crate) fn weight(&self) -> usize {
         let records = self.records.len() * size_of::<RecordPlace>();
         size_of::<Self>() + self.question.wire().len() + self.body.len() + records
     }
 
-    /// Writes the reply of `limit` bytes at most to a client that asks this question, with one TTL for all records,
-    /// or with theirs.
+    /// Writes the reply to a client that asks this question, of at most `limit` bytes. `ttl` takes the place of the
+    /// TTL of all records.
     pub(crate) fn write(&self, query: &Query<'_>, limit: usize, ttl: Option<u32>, out: &mut Vec<u8>) {
         let edns = query.edns.map(|edns| Edns::ours(edns.dnssec_ok));
         let start = HEADER + query.question.len();
@@ -124,11 +125,11 @@ impl UpstreamReply {
         let count = fit as u16;
         let mut flags =
             flag::QR | query.flags & (flag::RD | flag::CD) | self.flags | self.rcode & flag::RCODE;
-        // RFC 2181, 9: only what is asked for is missed.
+        // A reply without some additional records is not truncated (RFC 2181, 9).
         if count < wanted {
             flags |= flag::TC;
         }
-        // RFC 6840, 5.8: only to those who understand it.
+        // AD is set only for clients that understand it (RFC 6840, 5.8).
         if query.flags & flag::AD == 0 && !edns.is_some_and(|edns| edns.dnssec_ok) {
             flags &= !flag::AD;
         }
@@ -167,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_gets_its_own_id_case_and_flags() {
+    fn a_reply_has_the_id_the_case_and_the_flags_of_the_client() {
         let packet = query("WWW.Example.com", kind::A, Some(1232), flag::RD | flag::CD);
         let sample = TestReply::new("www.example.com", kind::A).cd().answer(
             "www.example.com",
@@ -185,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn authentic_data_is_told_to_those_only_who_understand_it() {
+    fn the_flag_ad_is_set_only_for_clients_that_understand_it() {
         let sample =
             TestReply::new("a.example", kind::A).flags(flag::AD).answer("a.example", kind::A, 60, &[0; 4]);
         for (flags, told) in [(flag::RD, false), (flag::RD | flag::AD, true)] {
@@ -196,7 +197,7 @@ mod tests {
 
     /// RFC 2181, 9.
     #[test]
-    fn what_does_not_fit_is_cut_by_whole_records_and_said_unless_it_is_additional() {
+    fn records_that_do_not_fit_are_left_out_and_the_reply_is_truncated_unless_they_are_additional() {
         let packet = query("a.example", kind::TXT, None, flag::RD);
         let text = [&[200][..], &[b'x'; 200]].concat();
         let mut sample = TestReply::new("a.example", kind::TXT);
@@ -205,7 +206,7 @@ mod tests {
         }
         let more = sample.clone().additional("b.example", kind::TXT, 60, &text);
         let whole = written(&sample, &packet, 512, None);
-        assert_eq!(written(&more, &packet, 512, None), whole, "the additional record is spared");
+        assert_eq!(written(&more, &packet, 512, None), whole, "the additional record is left out");
         assert!(!Message::read(&whole).unwrap().truncated());
         let long = sample.answer("a.example", kind::TXT, 60, &text);
         let cut = written(&long, &packet, 512, None);

@@ -1,4 +1,4 @@
-//! Reading replies of resolvers that may be anything.
+//! Reading replies of upstream resolvers, which may have any contents.
 
 use crate::wire::{
     HEADER, LARGEST_TCP, Malformed, Name, Question, Section, flag, kind, names_inside, rcode, word,
@@ -9,19 +9,19 @@ use super::reply::{Cacheability, RecordPlace};
 /// The sections of a message, in order.
 const SECTIONS: [Section; 3] = [Section::Answer, Section::Authority, Section::Additional];
 
-/// How long clients may remember what tells nothing, in seconds; CoreDNS' least.
+/// The TTL in seconds that clients are told for refusals and replies without records; the shortest of CoreDNS.
 pub(super) const REFUSAL: u32 = 5;
 
-/// Why a reply is no answer.
+/// Why a reply is no answer to its question.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ReplyError {
     /// It cannot be read.
     #[error("a malformed reply")]
     Malformed,
-    /// Its answer is about names that the question does not lead to.
+    /// Its answer section is about other names.
     #[error("a reply that answers for other names than the one asked for")]
     Foreign,
-    /// Aliases lead back to themselves, or from one name to several.
+    /// Its aliases lead in a circle, or from one name to several.
     #[error("a reply whose aliases (CNAME) lead in circles or to several names")]
     Circle,
 }
@@ -32,35 +32,35 @@ impl From<Malformed> for ReplyError {
     }
 }
 
-/// What was found in a reply, without what has no place in it.
+/// What was found in a reply. Records that do not belong to the question are left out.
 #[derive(Debug)]
 pub(super) struct Scan {
-    /// Where records begin.
+    /// The offset of the first record.
     pub(super) start: usize,
-    /// All records but OPT and what is behind it.
+    /// The places of all records up to OPT.
     pub(super) records: Vec<RecordPlace>,
-    /// How many are in each section.
+    /// How many of them are in each section.
     pub(super) counts: [u16; 3],
-    /// With the upper bits of EDNS.
+    /// The response code, with the upper bits of EDNS.
     pub(super) rcode: u16,
-    /// Whether the type asked for is there, where the aliases end.
+    /// Whether the name at the end of the aliases has records of the type asked for.
     answered: bool,
-    /// How long names that do not exist may be remembered, in seconds (RFC 2308, 5).
+    /// How long a negative answer may be cached, in seconds (RFC 2308, 5); `None` without SOA record.
     absence: Option<u32>,
     /// The shortest TTL, in seconds.
     shortest: u32,
 }
 
-/// A record of the answer.
+/// A record of the answer section.
 struct Answer {
     owner: Name,
     kind: u16,
-    /// What it is an alias of.
+    /// The target, if it is a CNAME record.
     target: Option<Name>,
 }
 
 impl Scan {
-    /// Reads a reply to a question that it repeats.
+    /// Reads a reply that repeats its question.
     pub(super) fn of(packet: &[u8], question: &Question) -> Result<Self, ReplyError> {
         if packet.len() > LARGEST_TCP {
             return Err(ReplyError::Malformed);
@@ -80,7 +80,8 @@ impl Scan {
             for _ in 0..word(packet, 6 + 2 * place)? {
                 let record = Record::read(packet, at, &scan.records)?;
                 if record.kind == kind::OPT {
-                    // One OPT record, in the additional section (RFC 6891, 6.1.1). What is behind it can be spared.
+                    // There may be one OPT record, in the additional section (RFC 6891, 6.1.1). Additional records
+                    // behind it are left out.
                     if section != Section::Additional {
                         return Err(ReplyError::Malformed);
                     }
@@ -105,7 +106,7 @@ impl Scan {
         answer: &mut Vec<Answer>,
     ) -> Result<(), ReplyError> {
         let ttl = u32::from(word(packet, record.ttl)?) << 16 | u32::from(word(packet, record.ttl + 2)?);
-        // RFC 2181, 8: a negative number is 0.
+        // A TTL with the top bit set counts as 0 (RFC 2181, 8).
         let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
         self.shortest = self.shortest.min(ttl);
         match section {
@@ -121,15 +122,15 @@ impl Scan {
             }
             Section::Authority | Section::Additional => {}
         }
-        // Both fit, as the message is no longer than they can tell.
+        // Both fit, since the message has at most 65,535 bytes.
         self.records.push(RecordPlace { ttl: record.ttl as u16, end: record.end as u16 });
         self.counts[section as usize] += 1;
         Ok(())
     }
 
-    /// Keeps the records of the answer that belong to the name asked for or to what it is an alias of; a resolver
-    /// has no business telling others. They may lean on those before them (compression), so the first other one
-    /// ends the message. Tells whether it did not.
+    /// Keeps the records of the answer section that belong to the name asked for or to the names that its aliases lead
+    /// to: a resolver is no authority for other names. Names may point to records before them, so the message ends at
+    /// the first record that does not belong. Returns whether all belong.
     fn keep_own(&mut self, question: &Question, answer: &[Answer]) -> Result<bool, ReplyError> {
         let mut on_the_way = vec![question.name()];
         while let Some(next) = next_alias(answer, &on_the_way[on_the_way.len() - 1])? {
@@ -139,7 +140,7 @@ impl Scan {
             on_the_way.push(next.clone());
         }
         let asked = question.kind();
-        // An alias is itself the answer to some questions.
+        // For these types the alias itself is the answer.
         let place = if matches!(asked, kind::CNAME | kind::ANY) { 0 } else { on_the_way.len() - 1 };
         let owner = &on_the_way[place];
         self.answered = answer
@@ -159,7 +160,7 @@ impl Scan {
         Ok(own == answer.len())
     }
 
-    /// What the reply says, and for how long.
+    /// Whether and how the reply may be cached.
     pub(super) fn cacheability(&self, question: &Question) -> Cacheability {
         match (self.rcode, self.answered, self.absence) {
             (rcode::NOERROR, true, _) => Cacheability::Success(self.shortest),
@@ -171,14 +172,14 @@ impl Scan {
         }
     }
 
-    /// The shortest TTL, in seconds; that of a refusal if it is one, or there is no record.
+    /// The shortest TTL of its records in seconds; [`REFUSAL`] if it is a failure or has no records.
     pub(super) fn shortest(&self) -> u32 {
         let told = matches!(self.rcode, rcode::NOERROR | rcode::NXDOMAIN) && !self.records.is_empty();
         if told { self.shortest } else { REFUSAL }
     }
 }
 
-/// What a name is an alias of.
+/// The target of the alias with this name, if there is one.
 fn next_alias<'a>(answer: &'a [Answer], name: &Name) -> Result<Option<&'a Name>, ReplyError> {
     let mut targets =
         answer.iter().filter(|record| record.owner == *name).filter_map(|record| record.target.as_ref());
@@ -186,7 +187,7 @@ fn next_alias<'a>(answer: &'a [Answer], name: &Name) -> Result<Option<&'a Name>,
     if targets.any(|other| other != first) { Err(ReplyError::Circle) } else { Ok(Some(first)) }
 }
 
-/// Where the parts of a record are.
+/// The parts of a record, most of them as offsets.
 struct Record {
     owner: Name,
     kind: u16,
@@ -196,7 +197,7 @@ struct Record {
 }
 
 impl Record {
-    /// Reads the record at `at`, behind others.
+    /// Reads the record at the offset `at`, behind the records `before`.
     fn read(packet: &[u8], at: usize, before: &[RecordPlace]) -> Result<Self, Malformed> {
         let (owner, head) = Name::read(packet, at)?;
         let ttl = head + 4;
@@ -231,9 +232,9 @@ impl Record {
     }
 }
 
-/// Whether the name at `at`, in a record with its TTL at `ttl`, is the same in every copy of the reply: made of bytes
-/// before each of its pointers, so that they are not cut off, of which none is a TTL. Otherwise a name that is none of
-/// [`Scan::keep_own`]'s could come of it later.
+/// Whether the name at the offset `at`, in a record with its TTL at the offset `ttl`, is the same in every copy of the
+/// reply. Copies have other TTLs and may be cut off, so the bytes that its pointers lead to must be before the
+/// pointers and must not be those of a TTL. Otherwise a copy could have a name that [`Scan::keep_own`] did not check.
 fn stays(packet: &[u8], at: usize, ttl: usize, before: &[RecordPlace]) -> bool {
     Name::pointers(packet, at).all(|(pointer, bytes)| {
         let touches = |ttl: usize| ttl < bytes.end && bytes.start < ttl + 4;
@@ -255,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_is_true_for_its_shortest_time() {
+    fn an_answer_is_cached_for_its_shortest_ttl() {
         let sample = TestReply::new("a.example", kind::A)
             .answer("a.example", kind::CNAME, 300, &name("b.example"))
             .answer("b.example", kind::A, 60, ADDRESS);
@@ -264,9 +265,10 @@ mod tests {
         assert_eq!(cacheability(&negative), Ok(Cacheability::Success(0)), "RFC 2181, 8");
     }
 
-    /// RFC 2308, 5: by the lesser of the SOA record's TTL and its last field; without one it is not remembered.
+    /// RFC 2308, 5: the lesser of the TTL of the SOA record and its last field counts; without SOA record it is not
+    /// cached.
     #[test]
-    fn an_absence_is_true_for_as_long_as_the_zone_says() {
+    fn a_negative_answer_is_cached_as_long_as_the_soa_record_says() {
         let absent = |rcode| TestReply::new("a.example", kind::A).rcode(rcode);
         for rcode in [rcode::NOERROR, rcode::NXDOMAIN] {
             let told = |ttl, minimum| absent(rcode).authority("example", kind::SOA, ttl, &soa(minimum));
@@ -281,7 +283,7 @@ mod tests {
     }
 
     #[test]
-    fn failures_and_what_is_not_whole_are_told_apart() {
+    fn failures_refusals_and_truncated_replies_are_told_apart() {
         let sample = TestReply::new("a.example", kind::A);
         assert_eq!(cacheability(&sample.clone().rcode(rcode::SERVFAIL)), Ok(Cacheability::Failure));
         assert_eq!(
@@ -306,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_alias_leads_to_is_passed_on_whatever_the_question() {
+    fn targets_of_aliases_are_passed_on_whatever_the_type() {
         for kind in [kind::ANY, kind::CNAME, kind::A] {
             let chain = TestReply::new("a.example", kind)
                 .answer("a.example", kind::CNAME, 60, &name("b.example"))
@@ -350,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn no_packet_does_any_harm() {
+    fn damaged_replies_do_no_harm() {
         let sample = TestReply::new("a.example", kind::A)
             .answer("a.example", kind::CNAME, 60, &name("b.example"))
             .answer("b.example", kind::A, 60, ADDRESS)
@@ -366,7 +368,7 @@ mod tests {
         for bit in 16..packet.len() * 8 {
             let mut flipped = packet.clone();
             flipped[bit / 8] ^= 1 << (bit % 8);
-            // What can be read has its records inside the packet.
+            // Records of a reply that can be read are inside the packet.
             if let Ok(scan) = Scan::of(&flipped, &question) {
                 assert!(scan.records.iter().all(|spot| usize::from(spot.end) <= flipped.len()));
             }
@@ -374,8 +376,9 @@ mod tests {
     }
 
     #[test]
-    fn names_do_not_lean_on_bytes_that_change_or_go() {
-        // An alias with a TTL that reads as the name b, to b; and an address with a name to be found somewhere.
+    fn names_must_not_point_to_bytes_that_copies_change_or_lack() {
+        // An alias of `b`, whose TTL has the bytes of the name `b`; and an address whose owner name is a pointer to
+        // `place`.
         let found_at = |place: usize| {
             let question = TestReply::new("a.example", kind::AAAA).question();
             let mut packet = vec![0, 0, 0x81, 0x80, 0, 1, 0, 2, 0, 0, 0, 0];
@@ -383,7 +386,7 @@ mod tests {
             let alias = packet.len();
             packet.extend_from_slice(b"\xC0\x0C\0\x05\0\x01\x01b\0\0\0\x03\x01b\0");
             packet.extend_from_slice(&[0xC0, place as u8, 0, 28, 0, 1]);
-            // A TTL that would end the name that begins with the type of the question.
+            // A TTL whose zeros would end a name that begins with the type of the question.
             packet.extend_from_slice(&[0, 0, 0, 60, 0, 16]);
             packet.extend_from_slice(&[0; 16]);
             (alias, Scan::of(&packet, &question).map(|scan| scan.records.len()))

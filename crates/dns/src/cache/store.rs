@@ -1,4 +1,4 @@
-//! Replies by question, a bounded number of them, read without a lock.
+//! The entries of a cache: a bounded number of replies, read without a lock.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -9,32 +9,32 @@ use papaya::{HashMap, LocalGuard};
 
 use super::reply::UpstreamReply;
 
-/// How many bytes the replies of a store take at most, for each that it may hold; more than nearly all do.
+/// The bytes that a store may take for each entry that it may have. Nearly all replies are smaller.
 const BYTES_EACH: usize = 1024;
-/// The memory that a reply takes besides itself.
+/// The memory in bytes that the maps take for an entry.
 const OVERHEAD: usize = 128;
-/// How many replies are looked at for one to be forgotten.
+/// The number of entries among which the one to be removed is chosen.
 const CANDIDATES: usize = 4;
 
-/// A reply and its time.
+/// A reply in the cache, and its age.
 #[derive(Debug)]
 pub(super) struct CacheEntry {
     pub(super) reply: Arc<UpstreamReply>,
-    /// How long it is true, in seconds.
+    /// The TTL, in seconds.
     pub(super) life: u32,
     born: Instant,
-    /// A reply of another kind has taken its place.
+    /// Whether a newer reply in the other store (positive or negative) has replaced it.
     retired: AtomicBool,
-    /// Whether somebody asks anew.
+    /// Whether its question is being asked again.
     refreshing: AtomicBool,
-    /// How often it was asked for without a long pause.
+    /// The number of queries for it without a long pause between them.
     hits: AtomicU32,
-    /// When it was asked for last, in seconds after it was born.
+    /// The time of the last query for it, in seconds after `born`.
     last: AtomicU32,
 }
 
 impl CacheEntry {
-    /// A reply that was just given.
+    /// The entry of a reply that came at `born`.
     pub(super) fn new(reply: Arc<UpstreamReply>, life: u32, born: Instant) -> Self {
         Self {
             reply,
@@ -51,14 +51,14 @@ impl CacheEntry {
         now.saturating_duration_since(self.born)
     }
 
-    /// How many seconds are left of it; `None` when its time is over.
+    /// The remaining TTL in seconds; `None` if it has expired or was replaced.
     pub(super) fn left(&self, now: Instant) -> Option<u32> {
         let age = u32::try_from(self.age(now).as_secs()).unwrap_or(u32::MAX);
         let left = self.life.checked_sub(age).filter(|left| *left > 0);
         left.filter(|_| !self.retired.load(Ordering::Relaxed))
     }
 
-    /// For how long its time has been over.
+    /// How long ago it expired; [`Duration::MAX`] if it was replaced.
     pub(super) fn late(&self, now: Instant) -> Duration {
         if self.retired.load(Ordering::Relaxed) {
             return Duration::MAX;
@@ -66,7 +66,7 @@ impl CacheEntry {
         self.age(now).saturating_sub(Duration::from_secs(self.life.into()))
     }
 
-    /// Counts a query; how many there were without a pause of that length.
+    /// Counts a query. Returns the number of queries without a pause longer than `pause`.
     pub(super) fn seen(&self, now: Instant, pause: Duration) -> u32 {
         let age = u32::try_from(self.age(now).as_secs()).unwrap_or(u32::MAX);
         let since = age.saturating_sub(self.last.swap(age, Ordering::Relaxed));
@@ -76,7 +76,7 @@ impl CacheEntry {
         self.hits.fetch_add(1, Ordering::Relaxed).saturating_add(1)
     }
 
-    /// Whether the caller is the one who asks anew.
+    /// Returns true to the first caller that is to ask the question again, until [`Store::settle`].
     pub(super) fn begin_refresh(&self) -> bool {
         !self.refreshing.load(Ordering::Relaxed) && !self.refreshing.swap(true, Ordering::Relaxed)
     }
@@ -86,7 +86,7 @@ impl CacheEntry {
     }
 }
 
-/// Replies by the hash of their question.
+/// Entries by the hash of their question.
 #[derive(Debug)]
 pub(super) struct Store {
     entries: HashMap<u64, CacheEntry, RandomState>,
@@ -94,57 +94,57 @@ pub(super) struct Store {
     most: usize,
 }
 
-/// What there is to choose from when a place is needed.
+/// The keys among which the entry to be removed is chosen, and the bytes of all entries.
 #[derive(Debug, Default)]
 struct Keys {
     list: Vec<u64>,
     bytes: usize,
 }
 
-/// A look into a store.
+/// A reading of a store.
 pub(super) struct StoreGuard<'a> {
     store: &'a Store,
     guard: LocalGuard<'a>,
 }
 
 impl StoreGuard<'_> {
-    /// The reply to a question of this hash.
+    /// The entry of a question with this hash.
     pub(super) fn get(&self, key: u64) -> Option<&CacheEntry> {
         self.store.entries.get(&key, &self.guard)
     }
 }
 
 impl Store {
-    /// A store for so many replies.
+    /// A store for `most` entries.
     pub(super) fn new(most: usize) -> Self {
         Self { entries: HashMap::with_hasher(RandomState::default()), keys: Mutex::default(), most }
     }
 
-    /// A look into it.
+    /// Begins a reading.
     pub(super) fn read(&self) -> StoreGuard<'_> {
         StoreGuard { store: self, guard: self.entries.guard() }
     }
 
-    /// How many replies there are.
+    /// The number of entries.
     pub(super) fn len(&self) -> usize {
         self.entries.len()
     }
 
-    /// Nobody asks anew any more.
+    /// Notes that the question is no longer being asked.
     pub(super) fn settle(&self, key: u64) {
         if let Some(entry) = self.read().get(key) {
             entry.refreshing.store(false, Ordering::Relaxed);
         }
     }
 
-    /// A reply is no longer true. Its place is taken by a later one.
+    /// Notes that the entry was replaced by one in the other store.
     pub(super) fn retire(&self, key: u64) {
         if let Some(entry) = self.read().get(key) {
             entry.retired.store(true, Ordering::Relaxed);
         }
     }
 
-    /// Puts a reply in place of the one that there was; others that had to be forgotten for it are counted.
+    /// Inserts an entry in place of the one with the same key. Returns how many others were removed to make room.
     pub(super) fn insert(&self, key: u64, entry: CacheEntry, now: Instant) -> u64 {
         let most_bytes = self.most.saturating_mul(BYTES_EACH);
         let weight = entry.weight();
@@ -174,7 +174,7 @@ impl Store {
         evicted
     }
 
-    /// The place of one of a few random replies, rather of one whose time is over, never of the newest.
+    /// The index of the key to be removed: of a few random ones an expired one, if there is one, and never the newest.
     fn least(&self, keys: &[u64], newest: u64, now: Instant, guard: &LocalGuard<'_>) -> usize {
         let over = |at: &usize| {
             let entry = self.entries.get(&keys[*at], guard);

@@ -1,10 +1,10 @@
-//! Replies of resolvers for tests.
+//! Replies of upstream resolvers for tests.
 
 use super::reply::UpstreamReply;
 use super::scan::ReplyError;
 use crate::wire::{CLASS_IN, Edns, HEADER, Name, Query, Question, Section, flag, kind};
 
-/// A reply that is being made up.
+/// A reply, built step by step.
 #[derive(Clone)]
 pub(super) struct TestReply {
     query: Vec<u8>,
@@ -17,12 +17,12 @@ pub(super) fn name(text: &str) -> Vec<u8> {
     Name::from_text(text).unwrap().wire().to_vec()
 }
 
-/// The data of an SOA record that lets absences be remembered for so many seconds.
+/// The data of an SOA record that lets negative answers be cached for `minimum` seconds.
 pub(super) fn soa(minimum: u32) -> Vec<u8> {
     [name("ns.example"), name("admin.example"), vec![0; 16], minimum.to_be_bytes().to_vec()].concat()
 }
 
-/// A query with the id 0x1234, the name in the case that is written, and EDNS of a size if there is one.
+/// A query with the id 0x1234 and the case of `text`; with an OPT record of size `edns`, if that is given.
 pub(super) fn query(text: &str, kind: u16, edns: Option<u16>, flags: u16) -> Vec<u8> {
     let mut packet = Vec::new();
     for word in [0x1234, flags, 1, 0, 0, u16::from(edns.is_some())] {
@@ -40,7 +40,7 @@ pub(super) fn query(text: &str, kind: u16, edns: Option<u16>, flags: u16) -> Vec
 }
 
 impl TestReply {
-    /// To a question with recursion desired.
+    /// A reply to a question with recursion desired.
     pub(super) fn new(text: &str, kind: u16) -> Self {
         Self {
             query: query(text, kind, None, flag::RD),
@@ -49,39 +49,39 @@ impl TestReply {
         }
     }
 
-    /// To a question with CD.
+    /// Sets CD in the question.
     pub(super) fn cd(mut self) -> Self {
         self.query[3] |= flag::CD as u8;
         self
     }
 
-    /// With more flags.
+    /// Sets flags.
     pub(super) fn flags(mut self, flags: u16) -> Self {
         self.flags |= flags;
         self
     }
 
-    /// With a response code.
+    /// Sets the response code.
     pub(super) fn rcode(self, rcode: u16) -> Self {
         self.flags(rcode)
     }
 
-    /// With a record of the answer.
+    /// Adds a record to the answer section.
     pub(super) fn answer(self, owner: &str, kind: u16, ttl: u32, data: &[u8]) -> Self {
         self.record(Section::Answer, owner, kind, ttl, data)
     }
 
-    /// With a record of the authority section.
+    /// Adds a record to the authority section.
     pub(super) fn authority(self, owner: &str, kind: u16, ttl: u32, data: &[u8]) -> Self {
         self.record(Section::Authority, owner, kind, ttl, data)
     }
 
-    /// With an additional record.
+    /// Adds a record to the additional section.
     pub(super) fn additional(self, owner: &str, kind: u16, ttl: u32, data: &[u8]) -> Self {
         self.record(Section::Additional, owner, kind, ttl, data)
     }
 
-    /// With EDNS, and the upper bits of a response code.
+    /// Adds an OPT record with the upper bits of a response code.
     pub(super) fn edns(mut self, rcode: u16) -> Self {
         self.sections[2].push(Edns::ours(false).record(rcode).to_vec());
         self
@@ -94,17 +94,17 @@ impl TestReply {
         self
     }
 
-    /// The question it replies to.
+    /// The question.
     pub(super) fn question(&self) -> Question {
         Question::of(&Query::decode(&self.query).unwrap())
     }
 
-    /// The query it replies to.
+    /// The query.
     pub(super) fn asked(&self) -> &[u8] {
         &self.query
     }
 
-    /// Its bytes.
+    /// The reply as bytes.
     pub(super) fn packet(&self) -> Vec<u8> {
         let mut packet = Vec::new();
         let counts = [0, 1, 2].map(|at| self.sections[at].len() as u16);
@@ -117,13 +117,13 @@ impl TestReply {
         packet
     }
 
-    /// As it is kept.
+    /// The reply as the cache reads it.
     pub(super) fn entry(&self) -> Result<UpstreamReply, ReplyError> {
         UpstreamReply::read(&self.packet(), &self.question())
     }
 }
 
-/// A reply that a name has an address, for so many seconds.
+/// A reply with an address of a name, with a TTL in seconds.
 pub(super) fn address(text: &str, ttl: u32) -> TestReply {
     TestReply::new(text, kind::A).answer(text, kind::A, ttl, &[192, 0, 2, 1])
 }

@@ -3,16 +3,16 @@
 use super::scheme::{Scheme, Served};
 use crate::corefile::{ZoneError, zones};
 
-/// A text is no key of a server block.
+/// Why a text is no key of a server block.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum KeyError {
-    /// No server listens for this scheme.
+    /// The scheme is not known.
     #[error("queries cannot come in by {0}://; there are dns://, tls:// and https://")]
     Scheme(String),
-    /// What stands behind the colon is no port.
+    /// The text behind the colon is no port.
     #[error("{0:?} is no port; use a number from 1 to 65535")]
     Port(String),
-    /// What stands before the colon is no zone.
+    /// The text before the colon is no zone.
     #[error(transparent)]
     Zone(#[from] ZoneError),
 }

@@ -1,4 +1,4 @@
-//! How queries reach a server block, and the names that it takes from there.
+//! The protocols, zones and ports of a server block.
 
 use crate::wire::Name;
 
@@ -40,7 +40,7 @@ impl Scheme {
 /// A zone that a server block serves at a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Served {
-    /// How queries come in.
+    /// The protocol by which queries come in.
     pub(crate) scheme: Scheme,
     /// The zone of the names that the block takes.
     pub(crate) zone: Name,

@@ -1,4 +1,4 @@
-//! Corefiles that others write are understood, and what cannot be is told with its line.
+//! Corefiles of other projects are read, and errors are reported with their line.
 
 use super::*;
 use crate::plugin::autopath::SearchPath;
@@ -18,7 +18,7 @@ fn fault(text: &str) -> Fault {
     Config::from_corefile(text, Path::new("/")).unwrap_err()
 }
 
-/// What kubeadm writes, with braces on one line as in its documentation.
+/// The Corefile that kubeadm writes.
 const KUBEADM: &str = "
 .:53 {
     errors
@@ -46,7 +46,7 @@ const KUBEADM: &str = "
 ";
 
 #[test]
-fn kubeadms_corefile_is_understood() {
+fn the_corefile_of_kubeadm_is_read() {
     let config = read(KUBEADM);
     assert_eq!(config.warnings, [""; 0]);
     let [block] = &config.blocks[..] else { panic!("one block") };
@@ -64,7 +64,7 @@ fn kubeadms_corefile_is_understood() {
 }
 
 #[test]
-fn k3s_corefile_is_understood() {
+fn the_corefile_of_k3s_is_read() {
     let text = "
 .:53 {
     errors
@@ -96,7 +96,7 @@ import /nonexistent/custom/*.server
 }
 
 #[test]
-fn nodelocal_caches_corefile_is_understood() {
+fn the_corefile_of_nodelocal_dnscache_is_read() {
     let text = "
 cluster.local:53 {
     errors
@@ -182,7 +182,7 @@ fn keys_that_need_a_certificate_have_one() {
 }
 
 #[test]
-fn what_cannot_be_followed_is_told_with_its_line() {
+fn errors_are_reported_with_their_line() {
     for (text, line, part) in [
         (".:53 {\n errors\n kubernets\n}", 3, "there is no directive \"kubernets\""),
         (".:53 {\n kubernetes {\n  pods sometimes\n }\n}", 3, "disabled, insecure or verified"),

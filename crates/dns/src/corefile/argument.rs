@@ -1,4 +1,4 @@
-//! Arguments of directives as values.
+//! Reading the arguments of directives and options.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
@@ -12,23 +12,23 @@ use super::zones::zones;
 use crate::wire::Name;
 
 impl Directive {
-    /// A fault of this directive.
+    /// The fault of this directive, with a text.
     pub(crate) fn fault(&self, text: impl std::fmt::Display) -> Fault {
         Fault::new(self.line, format!("{}: {text}", self.name))
     }
 
-    /// The fault that an option is not known.
+    /// The fault that this directive has no such option; `known` are those that it has.
     pub(crate) fn unknown_option(&self, option: &Self, known: &[&str]) -> Fault {
         let text = format!("{} has no option {:?}; there are {}", self.name, option.name, known.join(", "));
         Fault::new(option.line, text)
     }
 
-    /// Exactly so many arguments.
+    /// Exactly `N` arguments. `what` names them in the fault.
     pub(crate) fn exactly<const N: usize>(&self, what: &str) -> Result<&[String; N], Fault> {
         self.arguments.as_slice().try_into().map_err(|_| self.fault(format!("write `{} {what}`", self.name)))
     }
 
-    /// At most one argument.
+    /// At most one argument. `what` names it in the fault.
     pub(crate) fn at_most_one(&self, what: &str) -> Result<Option<&str>, Fault> {
         match self.arguments.as_slice() {
             [] => Ok(None),
@@ -37,7 +37,7 @@ impl Directive {
         }
     }
 
-    /// No argument and no option.
+    /// Checks that there is no argument and no option.
     pub(crate) fn bare(&self) -> Result<(), Fault> {
         if self.arguments.is_empty() && self.options.is_empty() {
             return Ok(());
@@ -45,7 +45,7 @@ impl Directive {
         Err(self.fault("it takes no arguments"))
     }
 
-    /// At least one argument.
+    /// At least one argument. `what` names them in the fault.
     pub(crate) fn some(&self, what: &str) -> Result<&[String], Fault> {
         if self.arguments.is_empty() {
             return Err(self.fault(format!("write `{} {what}`", self.name)));
@@ -63,7 +63,7 @@ impl Directive {
         by_name(name).ok_or_else(|| self.fault(format!("{name:?} is not known")))
     }
 
-    /// A number of seconds, 0 to `most`, with or without the unit.
+    /// A number of seconds from 0 to `most`, written as a number or as a duration.
     pub(crate) fn seconds(&self, text: &str, most: u32) -> Result<u32, Fault> {
         let number = match text.parse::<u32>() {
             Ok(number) => Some(number),
@@ -80,7 +80,7 @@ impl Directive {
             .ok_or_else(|| self.fault(format!("{text:?} is no duration; write 500ms, 5s or 1h30m")))
     }
 
-    /// Names of zones; reverse ones also as blocks of addresses.
+    /// Zones, written as names or as blocks of addresses.
     pub(crate) fn zones<'a>(&self, texts: impl IntoIterator<Item = &'a String>) -> Result<Vec<Name>, Fault> {
         let mut found = Vec::new();
         for text in texts {

@@ -6,7 +6,7 @@ use service::Cidr;
 
 use crate::wire::Name;
 
-/// A text is no zone.
+/// Why a text is no zone.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ZoneError {
     /// It has a slash and is no block of addresses.

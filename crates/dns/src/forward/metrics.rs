@@ -1,33 +1,33 @@
-//! What is counted of upstream resolvers.
+//! The metrics of upstream resolvers.
 
 use prometheus::{HistogramOpts, HistogramVec, IntCounter, IntCounterVec, Opts};
 
 use crate::metrics::{Metrics, well_formed};
 
-/// The label `proxy_name` of all of them.
+/// The label `proxy_name` of all metrics.
 pub(super) const PROXY: &str = "forward";
 
-/// What is counted of upstream resolvers, under CoreDNS' names.
+/// The metrics of upstream resolvers, with the names that CoreDNS gives them.
 #[derive(Debug, Clone)]
 pub(crate) struct ForwardMetrics {
-    /// How long replies took.
+    /// The time until replies came.
     pub(super) took: HistogramVec,
     /// Probes that failed.
     pub(super) failed_probes: IntCounterVec,
-    /// Queries on a connection that was there.
+    /// Queries on a connection that was open before.
     pub(super) kept: IntCounterVec,
-    /// Queries that opened one.
+    /// Queries that a connection was opened for.
     pub(super) opened: IntCounterVec,
     /// Queries that came while every resolver was down.
     pub(super) all_down: IntCounter,
     /// Queries above `max_concurrent`.
     pub(super) refused: IntCounter,
-    /// Resolvers whose queries came back.
+    /// Resolvers left out because their queries came back to this server.
     pub(crate) loops: IntCounterVec,
 }
 
 impl ForwardMetrics {
-    /// Shown with the others.
+    /// Metrics at zero, registered with all others.
     pub(crate) fn new(metrics: &Metrics) -> Self {
         let took = HistogramOpts::new(
             "coredns_proxy_request_duration_seconds",

@@ -1,4 +1,4 @@
-//! Certificates for resolvers under TLS (RFC 7858, RFC 8484).
+//! The TLS configuration for resolvers over TLS and HTTPS (RFC 7858, RFC 8484).
 
 use std::io;
 use std::path::Path;
@@ -10,7 +10,8 @@ use rustls::{ClientConfig, RootCertStore};
 
 use crate::plugin::forward::ForwardOptions;
 
-/// How resolvers are trusted, and who asks them.
+/// The TLS configuration of a directive: the certificates that it trusts, and its own. `protocol` is announced by
+/// ALPN.
 ///
 /// # Errors
 /// When a file cannot be read or holds no certificate or key.
@@ -22,7 +23,8 @@ pub(super) fn config(options: &ForwardOptions, protocol: Option<&[u8]>) -> io::R
                 trusted.add(certificate).map_err(|error| unfit(path, error))?;
             }
         }
-        // What the machine trusts; with nothing every resolver is refused, which says so itself.
+        // The certificates that the machine trusts. Without any the connection to each resolver fails, and the error
+        // says why.
         None => {
             trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
@@ -45,10 +47,10 @@ pub(super) fn config(options: &ForwardOptions, protocol: Option<&[u8]>) -> io::R
     Ok(Arc::new(config))
 }
 
-/// The name that a certificate must be for.
+/// The name that the certificate of a resolver must have.
 ///
 /// # Errors
-/// When it is none that a certificate could have.
+/// When the text is neither a domain name nor an address.
 pub(super) fn name(text: &str) -> io::Result<ServerName<'static>> {
     ServerName::try_from(text.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }

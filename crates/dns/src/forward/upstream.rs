@@ -19,24 +19,24 @@ use super::{https, stream, tls, udp};
 use crate::plugin::forward::ForwardOptions;
 use crate::wire::{Message, Question, kind, rcode};
 
-/// How long a probe may take.
+/// How long a resolver may take to answer a probe.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// How a resolver is spoken to.
+/// The transport to a resolver.
 #[derive(Debug, Clone)]
 pub(super) enum UpstreamTransport {
-    /// In datagrams, and on a connection what does not fit.
+    /// UDP, and TCP for replies that are truncated.
     Udp,
-    /// On a connection.
+    /// TCP only.
     Tcp,
-    /// On a connection under TLS, with the name that the certificate must be for.
+    /// DNS over TLS, with the name that the certificate must have.
     Tls(Arc<ClientConfig>, String),
-    /// By HTTP under TLS, with that name.
+    /// DNS over HTTPS, with the name that the certificate must have.
     Https(Arc<ClientConfig>, String),
 }
 
 impl UpstreamTransport {
-    /// What metrics call it.
+    /// The label `proto` of metrics.
     fn name(&self) -> &'static str {
         match self {
             Self::Udp => "udp",
@@ -50,7 +50,7 @@ impl UpstreamTransport {
 /// An upstream resolver.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    /// Where it is.
+    /// Its address.
     pub(crate) to: SocketAddr,
     pub(super) health: Health,
     transport: UpstreamTransport,
@@ -67,7 +67,7 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// A resolver that was not asked yet.
+    /// A resolver that no query was sent to yet.
     pub(super) fn new(
         to: SocketAddr,
         transport: UpstreamTransport,
@@ -93,19 +93,19 @@ impl Upstream {
         }
     }
 
-    /// How it is.
+    /// The state of its health.
     pub(super) fn state(&self) -> HealthState {
         self.health.state(self.max_fails)
     }
 
-    /// Asks it, and remembers how it did.
+    /// Asks a question, and notes the time until the reply came.
     ///
     /// # Errors
-    /// When it cannot be reached, or says something else than a reply to the question.
+    /// When it cannot be reached, or its message is no reply to the question.
     pub(crate) async fn ask(&self, question: &Question) -> io::Result<Vec<u8>> {
         let begun = Instant::now();
         let mut reply = self.exchange(question, true).await?;
-        // A resolver from before EDNS says that it cannot read that (RFC 6891, 7).
+        // A resolver without EDNS replies that it cannot read the query (RFC 6891, 7).
         let misread = |message: Message<'_>| matches!(message.rcode(), rcode::FORMERR | rcode::NOTIMP);
         if Message::read(&reply).is_ok_and(misread) {
             reply = self.exchange(question, false).await?;
@@ -130,7 +130,8 @@ impl Upstream {
             if whole {
                 return Ok(cut);
             }
-            // What fits is better than nothing from a resolver without TCP; the client sees that it is not whole.
+            // If the resolver has no TCP, the truncated reply is better than none; the client sees that it is
+            // truncated.
             return Ok(self.on_connection(question, edns).await.unwrap_or(cut));
         }
         self.on_connection(question, edns).await
@@ -175,8 +176,8 @@ impl Upstream {
     }
 }
 
-/// Remembers that a resolver did not answer, and asks it for a name that everybody knows until it does;
-/// unless it is configured never to be taken for dead.
+/// Notes that a resolver did not answer a query, and starts probes that end with its first answer. Does nothing with
+/// `max_fails 0`, where resolvers are never taken for down.
 pub(super) fn suspect(upstream: &Arc<Upstream>, options: &ForwardOptions) {
     if upstream.max_fails > 0 && upstream.health.suspect() {
         let (every, recursion) = (options.health_check.every, options.health_check.recursion);

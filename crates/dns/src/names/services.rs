@@ -1,7 +1,8 @@
-//! Services and their slices, as far as names depend on them.
+//! Services and their EndpointSlices, as far as names depend on them.
 //!
-//! The shared model keeps what proxies need: nodes, zones, hints, weights, unready endpoints. Names need a fifth of
-//! that, and hold the endpoints of a slice in the same memory as the records that are made of it.
+//! The shared model ([`service::Cluster`]) is not used here, as it keeps what proxies need: nodes, zones, hints,
+//! weights, unready endpoints. Names need a fifth of that, and the endpoints of a slice are shared with the records
+//! that are made of them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -11,34 +12,34 @@ use service::{Event, Listing, ServiceName};
 
 use crate::zone::{Change, Key, Port, RecordOptions, Records, ServiceSpec, Subset, key};
 
-/// A slice's namespace and name.
+/// The namespace and name of a slice.
 type SliceName = (Arc<str>, Arc<str>);
 
 /// Services and their slices.
 #[derive(Debug)]
 pub(super) struct Services {
     services: HashMap<Key, ServiceState>,
-    /// Which Service each slice counts for, as slices may change their label.
+    /// The Service of each slice. It is kept because the label that names it may change.
     slices: HashMap<SliceName, Key>,
     services_listed: Listing<Key>,
     slices_listed: Listing<SliceName>,
-    /// Lists of ports, which most Services have the same as others.
+    /// Lists of ports. Most Services share theirs with others.
     ports: HashSet<Arc<[Port]>>,
     namespaces: HashSet<Arc<str>>,
-    /// Services that events touched.
+    /// The Services that events were about since the last call of [`Services::changes`].
     changed: BTreeSet<Key>,
 }
 
-/// What is known under a Service's name. Slices may come before their Service and outlive it.
+/// A Service and its slices. Slices may come before their Service and stay after it.
 #[derive(Debug, Default)]
 struct ServiceState {
     spec: Option<ServiceSpec>,
-    /// In order of name.
+    /// In the order of their names.
     slices: Box<[(Arc<str>, Arc<Subset>)]>,
 }
 
 impl Services {
-    /// Nothing known yet.
+    /// No Services yet.
     pub(super) fn new() -> Self {
         Self {
             services: HashMap::new(),
@@ -51,12 +52,12 @@ impl Services {
         }
     }
 
-    /// Whether both kinds were listed once.
+    /// Whether the first lists of Services and slices are complete.
     pub(super) fn listed(&self) -> bool {
         self.services_listed.complete() && self.slices_listed.complete()
     }
 
-    /// The records of the Services that events touched, since the last time.
+    /// The changes of the Services that events were about since the last call.
     pub(super) fn changes(&mut self, options: RecordOptions) -> Vec<Change> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let change = |key: Key| match self.services.get(&key) {
@@ -69,7 +70,7 @@ impl Services {
         changed.map(change).collect()
     }
 
-    /// Takes in an event about Services.
+    /// Takes an event about a Service.
     pub(super) fn service(&mut self, event: Event<Service>) {
         match event {
             Event::Relist => {
@@ -102,7 +103,7 @@ impl Services {
         }
     }
 
-    /// Takes in an event about slices.
+    /// Takes an event about a slice.
     pub(super) fn slice(&mut self, event: Event<EndpointSlice>) {
         match event {
             Event::Relist => self.slices_listed.start(self.slices.keys().cloned()),
@@ -153,13 +154,13 @@ impl Services {
         self.changed.insert(key);
     }
 
-    /// The key of a Service, the one that is there already if there is one.
+    /// The key of a Service; that of the map if the Service is known, so that there is one copy.
     fn key(&self, name: &ServiceName) -> Key {
         let key = key(name);
         self.services.get_key_value(&key).map_or(key, |(known, _)| known.clone())
     }
 
-    /// The name of a slice; its namespace in the memory of the others'.
+    /// The name of a slice; its namespace is shared with those of other slices.
     fn slice_name(&mut self, slice: &EndpointSlice) -> SliceName {
         let namespace = &slice.metadata.namespace;
         if !self.namespaces.contains(namespace) {
@@ -169,7 +170,7 @@ impl Services {
         (namespace, slice.metadata.name.clone())
     }
 
-    /// A list of ports, in order, the one that is there already if there is one.
+    /// A list of ports, in order; the known one if there is an equal one, so that there is one copy.
     fn ports<'a>(
         &mut self,
         ports: impl Iterator<Item = (&'a str, service::objects::Protocol, u16)>,
@@ -185,7 +186,7 @@ impl Services {
         if let Some(known) = self.ports.get(&ports[..]) {
             return known.clone();
         }
-        // What nobody has any more goes with the next new one, once that is worth it.
+        // Lists that are no longer used are dropped once there may be many of them.
         if self.ports.len() >= 2 * self.services.len() + 64 {
             self.ports.retain(|ports| Arc::strong_count(ports) > 1);
         }

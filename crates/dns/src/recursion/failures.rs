@@ -1,21 +1,21 @@
-//! Failures in the log (`errors`).
+//! Failures in the log (directive `errors`).
 
 use std::time::Instant;
 
 use crate::log_rate::LogRate;
 use crate::wire::{Question, rcode};
 
-/// Writes of failures, and only counts what would be too many lines.
+/// Logs failures at a bounded rate.
 #[derive(Debug)]
 pub(super) struct FailureLog(LogRate);
 
 impl FailureLog {
-    /// Nothing was written so far.
+    /// A log without lines yet.
     pub(super) fn new(now: Instant) -> Self {
         Self(LogRate::new(now))
     }
 
-    /// Writes that a question could not be answered with anything else than this code, and why.
+    /// Logs that a question was answered with a failure, and why.
     pub(super) fn failed(&self, question: &Question, code: u16, why: &str) {
         let Some(suppressed) = self.0.admit(Instant::now()) else { return };
         let code = rcode::name(code).unwrap_or("failure");

@@ -1,7 +1,7 @@
-//! Resolvers that ask this server what they are asked (`loop`).
+//! Finding upstream resolvers that send their queries back to this server (directive `loop`).
 //!
-//! Each resolver is asked for a name that nobody else can know. When a query for that name comes in, the resolver it
-//! was sent to leads back here, and it is that one which is left out; the server goes on with the others.
+//! Each resolver is asked for a random name. When a query for that name comes in, the resolver sends its queries back.
+//! That resolver is left out, and the others are asked as before; CoreDNS ends here.
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -14,13 +14,14 @@ use tokio::time::timeout;
 use crate::forward::{Forwarder, Upstream};
 use crate::wire::{Name, Query, Question, kind};
 
-/// How long a resolver may take to answer, or a query to come back.
+/// How long to wait for the reply of a resolver, or for the query to come back.
 const REPLY: Duration = Duration::from_secs(2);
-/// How often a resolver that does not answer is asked, with a pause: 30 s in all, as CoreDNS does.
+/// How often a resolver that does not answer is tried: for 30 s with the pauses, as in CoreDNS.
 const TRIES: u32 = 10;
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// Names that resolvers were asked for, and whether a query for them came in. All server blocks share them.
+/// The random names that resolvers are being asked for, and whether a query for each came in. All server blocks share
+/// them.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Loops(Arc<Mutex<HashMap<Name, bool>>>);
 
@@ -29,9 +30,9 @@ impl Loops {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Whether a query is one of our own that came back, which is remembered.
+    /// Whether a query is for one of the random names; notes that it came in.
     pub(super) fn came_back(&self, query: &Query<'_>) -> bool {
-        // No other query needs the lock.
+        // The random names are asked for with this type, so other queries need no lock.
         if query.kind != kind::HINFO {
             return false;
         }
@@ -41,17 +42,17 @@ impl Loops {
         })
     }
 
-    /// Has the resolvers of a directive tried by a task, and those that a file names later, as long as there is
-    /// the directive.
+    /// Starts a task that tries the resolvers of a directive, and those that its files name later, until the directive
+    /// is dropped.
     pub(super) fn look(&self, forwarder: &Arc<Forwarder>, tasks: &Handle) {
         tasks.spawn(look(self.clone(), Arc::downgrade(forwarder)));
     }
 
-    /// Asks a resolver. `None` if it does not answer, else whether the query came back.
+    /// Tries a resolver. Returns whether the query came back; `None` if there was no reply.
     async fn try_out(&self, upstream: &Upstream, zone: &Name) -> Option<bool> {
         let [one, two] = [(); 2].map(|()| fastrand::u64(..1 << 62).to_string());
         let label = |text: &str| [&[text.len() as u8], text.as_bytes()].concat();
-        // A zone whose names leave no room for two numbers is none that resolvers are asked for.
+        // In a zone whose name is too long for two more labels, resolvers are not tried.
         let name = Name::of_parts(&[&label(&one), &label(&two), zone.wire()]).ok()?;
         self.lock().insert(name.clone(), false);
         let question = Question::new(&name, kind::HINFO, true);

@@ -1,4 +1,4 @@
-//! Questions under way, each asked once however many wait for the answer.
+//! Questions under way. Equal questions are asked once, and all queries wait for the same reply.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,18 +8,18 @@ use tokio::sync::watch;
 use crate::cache::UpstreamReply;
 use crate::wire::Question;
 
-/// What comes of a question.
+/// The reply to a question, and what to do with it.
 #[derive(Debug, Clone)]
 pub(super) struct Resolution {
     /// The reply.
     pub(super) reply: Arc<UpstreamReply>,
-    /// The TTL of its records if it is not theirs, in seconds.
+    /// The TTL in seconds that takes the place of those of its records.
     pub(super) ttl: Option<u32>,
-    /// Whether a resolver gave it.
+    /// Whether it is an answer, not a failure.
     pub(super) answered: bool,
 }
 
-/// The outcome, once it is known.
+/// The place where a query waits for the reply.
 pub(super) type Waiting = watch::Receiver<Option<Resolution>>;
 
 /// Questions under way.
@@ -28,7 +28,7 @@ pub(super) struct PendingQuestions {
     under_way: Mutex<HashMap<Question, Waiting>>,
 }
 
-/// Tells those who wait, and ends the flight even if nothing comes of it.
+/// The duty to ask a question. When it is dropped the question is no longer under way, even if no reply was published.
 #[derive(Debug)]
 pub(super) struct PendingGuard {
     pending: Arc<PendingQuestions>,
@@ -41,7 +41,7 @@ impl PendingQuestions {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Waits for a question; who gets a landing has to ask it.
+    /// Waits for a question. If it is not under way yet, the caller gets the guard and must ask it.
     pub(super) fn join(self: &Arc<Self>, question: &Question) -> (Waiting, Option<PendingGuard>) {
         let mut under_way = self.lock();
         if let Some(waiting) = under_way.get(question) {
@@ -55,7 +55,7 @@ impl PendingQuestions {
 }
 
 impl PendingGuard {
-    /// Tells the outcome.
+    /// Publishes the reply to all queries that wait.
     pub(super) fn publish(self, resolution: Resolution) {
         self.tell.send_replace(Some(resolution));
     }

@@ -1,10 +1,10 @@
-//! Messages on a connection: each with its length in front (RFC 1035, 4.2.2).
+//! Messages on a connection: each follows its length in two bytes (RFC 1035, 4.2.2).
 
 use std::io;
 
 use tokio::io::AsyncReadExt;
 
-/// Reads a message; false if the connection ends before it.
+/// Reads a message into `packet`. Returns false if the connection ended before it.
 ///
 /// # Errors
 /// When the connection breaks, or ends inside the message.
@@ -22,7 +22,7 @@ pub(crate) async fn read_message(
     Ok(true)
 }
 
-/// Appends a message with its length to `bytes`.
+/// Appends the length of a message and the message to `bytes`.
 pub(crate) fn put_message(message: &[u8], bytes: &mut Vec<u8>) {
     bytes.extend_from_slice(&(message.len() as u16).to_be_bytes());
     bytes.extend_from_slice(message);

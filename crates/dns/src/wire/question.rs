@@ -1,11 +1,11 @@
-//! What is asked of others.
+//! Questions to upstream resolvers.
 
 use std::fmt;
 
 use super::{CLASS_IN, Edns, HEADER, Name, Query, flag, kind};
 
-/// What is asked, as far as the answer depends on it: the name in lower case, type, class, and the flags that
-/// resolvers heed.
+/// A question with all that the answer of a resolver depends on: the name in lower case, type, class, and flags. Equal
+/// questions have equal answers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct Question {
     /// Name, type and class as a message carries them.
@@ -13,16 +13,16 @@ pub(crate) struct Question {
     flags: QueryFlags,
 }
 
-/// The flags that resolvers heed.
+/// The flags of a query that the answer of a resolver depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct QueryFlags {
-    /// RD and CD, where they are in a header.
+    /// RD and CD as bits of a header.
     header: u16,
     dnssec_ok: bool,
 }
 
 impl QueryFlags {
-    /// That of a client.
+    /// The flags of a query.
     pub(crate) fn of(query: &Query<'_>) -> Self {
         let dnssec_ok = query.edns.is_some_and(|edns| edns.dnssec_ok);
         Self { header: query.flags & (flag::RD | flag::CD), dnssec_ok }
@@ -30,20 +30,20 @@ impl QueryFlags {
 }
 
 impl Question {
-    /// That of a client.
+    /// The question of a query.
     pub(crate) fn of(query: &Query<'_>) -> Self {
         let parts = [query.name.wire(), &query.kind.to_be_bytes(), &query.class.to_be_bytes()];
         Self { wire: parts.concat().into(), flags: QueryFlags::of(query) }
     }
 
-    /// A question of our own.
+    /// A question of class IN that the server asks on its own account.
     pub(crate) fn new(name: &Name, kind: u16, recursion: bool) -> Self {
         let wire = [name.wire(), &kind.to_be_bytes(), &CLASS_IN.to_be_bytes()].concat().into();
         let header = if recursion { flag::RD } else { 0 };
         Self { wire, flags: QueryFlags { header, dnssec_ok: false } }
     }
 
-    /// Whether a client asks exactly this.
+    /// Whether a query asks this question.
     pub(crate) fn is_that_of(&self, query: &Query<'_>) -> bool {
         let (name, rest) = self.wire.split_at(self.wire.len() - 4);
         name == query.name.wire()
@@ -57,14 +57,14 @@ impl Question {
         &self.wire
     }
 
-    /// The flags that resolvers heed.
+    /// The flags.
     pub(crate) fn flags(&self) -> QueryFlags {
         self.flags
     }
 
     /// The name asked for.
     pub(crate) fn name(&self) -> Name {
-        // It was made of a name.
+        // The bytes were made of a name, so they can be read.
         Name::read(&self.wire, 0).map_or_else(|_| Name::root(), |(name, _)| name)
     }
 
@@ -80,9 +80,9 @@ impl Question {
         u16::from_be_bytes([self.wire[at], self.wire[at + 1]])
     }
 
-    /// The query to a resolver. It says that AD is understood (RFC 6840, 5.7), so that the answer serves clients
-    /// that ask for it and those that do not; EDNS is told in our own terms, as it goes from hop to hop
-    /// (RFC 6891, 6.2.6).
+    /// The packet of the query to a resolver. AD is always set (RFC 6840, 5.7), so that the reply can be told to
+    /// clients that ask for authenticated data and to others. The OPT record is that of this server, not of the
+    /// client: EDNS is negotiated on each hop (RFC 6891, 6.2.6).
     pub(crate) fn packet(&self, id: u16, edns: bool) -> Vec<u8> {
         let flags = self.flags.header | flag::AD;
         let mut packet = Vec::with_capacity(HEADER + self.wire.len() + 11);

@@ -1,4 +1,4 @@
-//! What a name means: the grammar of the zone, read from the right.
+//! Finding what a name means: the labels are read from the right, by the grammar of the specification.
 
 use std::net::IpAddr;
 
@@ -8,38 +8,37 @@ use super::{AddressSource, Label, Port, Reading, Records, View, dashed};
 use crate::plugin::kubernetes::PodRecords;
 use crate::wire::Name;
 
-/// What a name means.
+/// What a name is in the zones of a cluster.
 #[derive(Debug)]
 pub(crate) enum Found<'a> {
-    /// A name that is not the cluster's.
+    /// A name outside of the zones of the cluster.
     Foreign,
-    /// The domain itself.
+    /// The apex of a zone.
     Apex,
-    /// A name that is only there because longer ones are (RFC 8020).
+    /// A name without records below which there are others: an empty non-terminal (RFC 8020).
     Empty,
-    /// No name.
+    /// A name that does not exist (NXDOMAIN).
     Missing,
     /// `dns-version.<domain>` (specification 2.2).
     Version,
-    /// `ns.dns.<domain>`, this server.
+    /// `ns.dns.<domain>`, the name of this server.
     Server,
-    /// `<address with dashes>.<namespace>.pod.<domain>`, whether such a pod is there or not: what kubeadm
-    /// configures CoreDNS to do (`pods insecure`), at no cost.
+    /// `<address with dashes>.<namespace>.pod.<domain>`, the name of a pod.
     Pod(IpAddr),
-    /// The address of a Service or endpoint, as a name.
+    /// The reverse name of an address of a Service or an endpoint.
     Address(IpAddr),
-    /// The name of an ExternalName Service, leading to a name in wire form.
+    /// The name of an ExternalName Service, with the external name in wire form.
     Alias(&'a [u8]),
-    /// A name of a Service, and which of its records the name stands for.
+    /// A name of a Service or of its parts, and the records that it stands for.
     Service(&'a Records, RecordFilter<'a>),
 }
 
-/// Which records of a Service a name stands for.
+/// The records of a Service that a name stands for.
 #[derive(Debug, Default)]
 pub(crate) struct RecordFilter<'a> {
-    /// Only the endpoints under this label.
+    /// Only those of the endpoints with this label.
     pub(crate) host: Option<Label<'a>>,
-    /// Only the ports of this name and protocol.
+    /// Only those of ports with this name and protocol.
     pub(crate) port: Option<(&'a [u8], Protocol)>,
 }
 
@@ -50,7 +49,7 @@ impl View {
             (b"svc" | b"pod" | b"dns", 0) => Found::Empty,
             (b"pod", 1 | 2) if self.pods == PodRecords::Disabled => Found::Missing,
             (b"svc" | b"pod", 1) if self.shows(reading, name.span(0, 1)) => Found::Empty,
-            // Where every namespace is shown, that of a Service is.
+            // If all namespaces are shown, that of a Service need not be looked up.
             (b"svc", 2..=4) if self.shows_all() || self.shows(reading, name.span(front - 1, front)) => {
                 self.service_name(reading, name, front)
             }
@@ -73,7 +72,7 @@ impl View {
 }
 
 impl View {
-    /// A name whose `front` labels before `svc` are those of a Service and perhaps of its parts.
+    /// A name with `front` labels before `svc`: those of a Service, perhaps with those of an endpoint or a port.
     fn service_name<'a>(&self, reading: &'a Reading<'_>, name: &'a Name, front: usize) -> Found<'a> {
         let Some(records) = reading.service(name.span(front - 2, front)) else { return Found::Missing };
         match (&records.source, front) {
@@ -113,18 +112,18 @@ fn transport(label: &[u8]) -> Option<Protocol> {
 }
 
 impl RecordFilter<'_> {
-    /// Whether a port is meant.
+    /// Whether a port is among the records.
     pub(crate) fn takes(&self, port: &Port) -> bool {
         self.port.is_none_or(|(name, protocol)| *port.name == *name && port.protocol == protocol)
     }
 }
 
 impl Records {
-    /// What a label in front of the Service's name means: an endpoint, or a protocol that ports are under. The
-    /// latter is an empty name by RFC 8020; CoreDNS says that it does not exist.
+    /// What one label in front of the name of the Service means: an endpoint, or the protocol of named ports. A
+    /// protocol is an empty non-terminal (RFC 8020), although CoreDNS says NXDOMAIN.
     fn part<'a>(&'a self, label: &'a [u8]) -> Found<'a> {
         let dashed = dashed::read(&label[1..]).map(Label::Dashed);
-        // An address is spelled in one way only.
+        // Only the one spelling of an address that this server writes is a name.
         let dashed = dashed.filter(|dashed| *dashed.wire(&mut [0; 64]) == *label);
         for host in [Some(Label::Hostname(label)), dashed].into_iter().flatten() {
             if self.addresses_of(host).next().is_some() {
@@ -140,7 +139,7 @@ impl Records {
         self.all_ports().any(|port| filter.takes(port))
     }
 
-    /// The ports that SRV records of the Service tell of.
+    /// The ports in SRV records of the Service.
     pub(crate) fn all_ports(&self) -> impl Iterator<Item = &Port> {
         let of_endpoints = self.subsets.iter().filter(|_| self.source == AddressSource::Endpoints);
         self.ports.iter().chain(of_endpoints.flat_map(|subset| subset.ports.iter()))

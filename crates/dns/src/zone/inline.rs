@@ -1,5 +1,5 @@
-//! Values of which there mostly is one, and keys that mostly are short: kept in place, since a query that leads to
-//! another place in memory waits for it.
+//! Lists that mostly have one value and keys that mostly are short, kept without a pointer to other memory: a query
+//! has to wait for each place in memory that it reads.
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
@@ -7,12 +7,12 @@ use std::ops::Deref;
 
 use super::Key;
 
-/// Some values.
+/// A list of values.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum OneOrMany<T> {
-    /// The one there is.
+    /// One value.
     One(T),
-    /// All of them.
+    /// None, or several.
     All(Box<[T]>),
 }
 
@@ -36,10 +36,10 @@ impl<T> Deref for OneOrMany<T> {
     }
 }
 
-/// The longest key in place, in bytes.
+/// The longest key that is kept without a pointer, in bytes.
 const SHORT: usize = 38;
 
-/// What a map has Services under.
+/// The key of a Service in a map.
 #[derive(Debug, Clone)]
 pub(super) enum InlineKey {
     Short(u8, [u8; SHORT]),

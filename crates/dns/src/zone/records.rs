@@ -1,4 +1,4 @@
-//! What the names of one Service hold.
+//! The records of one Service.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -9,38 +9,38 @@ use service::objects::{ClusterIps, Service, ServiceType};
 use super::{Key, OneOrMany, Port, Subset};
 use crate::wire::Name;
 
-/// What the names of one Service hold, made once per change and only read by queries.
+/// The records of one Service, made when it changes and only read by queries.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Records {
-    /// What the Service is looked up by.
+    /// The key of the Service in the table.
     pub(crate) key: Key,
-    /// What is source the name.
+    /// Where the addresses of the name come from.
     pub(crate) source: AddressSource,
-    /// IPv4 addresses of the Service's own name, each once.
+    /// The IPv4 addresses of the name of the Service, each once.
     pub(crate) v4: OneOrMany<Ipv4Addr>,
-    /// IPv6 addresses of the Service's own name, each once.
+    /// The IPv6 addresses of the name of the Service, each once.
     pub(crate) v6: OneOrMany<Ipv6Addr>,
-    /// Ports of the Service's own name; a headless Service has none, its endpoints do.
+    /// The ports of the Service; a headless Service has none, since its endpoints have them.
     pub(crate) ports: Arc<[Port]>,
-    /// The ready endpoints, together with those that serve the same ports.
+    /// The ready endpoints, grouped by the ports that they serve.
     pub(crate) subsets: Box<[Arc<Subset>]>,
 }
 
-/// What is source the name of a Service.
+/// Where the addresses of the name of a Service come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum AddressSource {
-    /// Addresses of its own.
+    /// Its ClusterIPs.
     ClusterIp,
-    /// The addresses of its ready endpoints.
+    /// Its ready endpoints: it is headless.
     Endpoints,
-    /// Another name (type ExternalName), in wire form.
+    /// The name that it is an alias of (type ExternalName), in wire form.
     Alias(Box<[u8]>),
-    /// Nothing that can be named: the external name is an address or no domain name, or the headless Service
-    /// has no ready endpoint.
+    /// Nothing, and so there is no such name: the external name is an address or no domain name, or no endpoint of the
+    /// headless Service is ready.
     Nothing,
 }
 
-/// What a Service says of its names, without its endpoints.
+/// The part of the records of a Service that does not come from endpoints.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct ServiceSpec {
     source: AddressSource,
@@ -48,15 +48,15 @@ pub(crate) struct ServiceSpec {
     ports: Arc<[Port]>,
 }
 
-/// What the records of Services depend on besides the Services.
+/// Options of the directive `kubernetes` that change the records of Services.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct RecordOptions {
-    /// A Service without ready endpoints is no name.
+    /// Whether Services without ready endpoints have no name (`ignore empty_service`).
     pub(crate) ignore_empty: bool,
 }
 
 impl ServiceSpec {
-    /// What a Service says; `ports` are its ports.
+    /// The part of the records that comes from a Service; `ports` are its ports.
     pub(crate) fn of(service: &Service, ports: Arc<[Port]>) -> Self {
         let source = match (service.kind, &service.cluster_ips) {
             (ServiceType::ExternalName, _) => {
@@ -70,7 +70,7 @@ impl ServiceSpec {
         Self { source, addresses: own.into(), ports }
     }
 
-    /// Whether endpoints belong to it at all.
+    /// Whether the Service has endpoints at all.
     fn has_endpoints(&self) -> bool {
         matches!(self.source, AddressSource::ClusterIp | AddressSource::Endpoints)
     }
@@ -110,7 +110,7 @@ impl Records {
     }
 }
 
-/// The endpoints of all slices by their ports. One slice with its ports to itself is shared, not copied.
+/// Merges the endpoints of slices with the same ports. A slice whose ports no other has is shared, not copied.
 fn subsets<'a>(slices: impl Iterator<Item = &'a Arc<Subset>>) -> Box<[Arc<Subset>]> {
     let mut by_ports = BTreeMap::<&[Port], Vec<&Arc<Subset>>>::new();
     for slice in slices.filter(|slice| !slice.is_empty()) {
@@ -123,7 +123,8 @@ fn subsets<'a>(slices: impl Iterator<Item = &'a Arc<Subset>>) -> Box<[Arc<Subset
     subsets.collect()
 }
 
-/// The external name in wire form, unless it is an address, which no CNAME can name.
+/// The external name in wire form; `None` if it is an address, which is no target of a CNAME record, or no domain
+/// name.
 fn alias(text: &str) -> Option<Box<[u8]>> {
     let address = text.parse::<IpAddr>().is_ok();
     (!address).then(|| Name::from_text(text).ok())?.map(|name| name.wire().into())

@@ -1,4 +1,4 @@
-//! Where a Service is served: what SRV records and the addresses of ports and endpoints are made from.
+//! The targets of SRV records, and the addresses of ports and endpoints.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,22 +6,23 @@ use std::sync::Arc;
 
 use super::{AddressSource, Label, Port, RecordFilter, Records, Subset};
 
-/// A port and a name that serves it.
+/// The target of an SRV record: a port, and the name at which it is served.
 #[derive(Debug)]
 pub(crate) struct SrvTarget<'a> {
     /// The port.
     pub(crate) port: &'a Port,
-    /// The endpoint's label; `None` for the Service itself.
+    /// The label of the endpoint; `None` for the Service itself.
     pub(crate) label: Option<Label<'a>>,
-    /// Whether the same name came with no other port before.
+    /// Whether it is the first target with this name.
     pub(crate) first: bool,
 }
 
 impl Records {
-    /// What SRV records lead to: each port with each name that serves it. The ports of a Service with a ClusterIP
-    /// are served there, those of endpoints by the endpoints.
+    /// The targets of SRV records. Ports of a Service with a ClusterIP are served at its name, ports of a headless
+    /// Service at the names of its endpoints.
     ///
-    /// A name with a number comes once (RFC 2181, 5), though ports of several protocols and slices have it.
+    /// Ports with the same number at the same name are one target (RFC 2181, 5), even if they have several protocols
+    /// or come from several slices.
     pub(crate) fn srv_targets<'a>(
         &'a self,
         filter: &'a RecordFilter<'a>,
@@ -31,14 +32,14 @@ impl Records {
         let own = own.map(|(index, port)| SrvTarget { port, label: None, first: index == 0 });
         let subsets = self.subsets.iter().enumerate().filter(move |_| of_endpoints);
         own.chain(subsets.flat_map(move |(index, subset)| {
-            // One name may have an address in each family; it is one target.
+            // A name with an address in each family is one target.
             subset
                 .labels(filter.host)
                 .flat_map(move |label| in_subset(&self.subsets[..index], subset, label, filter))
         }))
     }
 
-    /// The addresses of the endpoints under a label, each once.
+    /// The addresses of the endpoints with a label, each once.
     pub(crate) fn addresses_of<'a>(&'a self, label: Label<'a>) -> impl Iterator<Item = IpAddr> + 'a {
         self.subsets.iter().enumerate().flat_map(move |(index, subset)| {
             let before = &self.subsets[..index];
@@ -56,7 +57,7 @@ impl Records {
     }
 }
 
-/// The ports of a name in a subset that it has not in the subsets before.
+/// The targets at the name of an endpoint in a subset, without those that the subsets `before` have too.
 fn in_subset<'a>(
     before: &'a [Arc<Subset>],
     subset: &'a Subset,
@@ -73,7 +74,7 @@ fn in_subset<'a>(
     ports.map(move |(index, port)| SrvTarget { port, label: Some(label), first: is_new && index == 0 })
 }
 
-/// The ports that a filter takes, each number once.
+/// The ports that a filter takes, one for each number.
 fn distinct<'a>(ports: &'a [Port], filter: &'a RecordFilter<'a>) -> impl Iterator<Item = &'a Port> + 'a {
     let taken = ports.iter().enumerate().filter(|(_, port)| filter.takes(port));
     let is_first = move |index: usize, port: &Port| {

@@ -1,4 +1,5 @@
-//! Endpoints that serve the same ports, in as few bytes as possible: there may be hundreds of thousands.
+//! Endpoints that serve the same ports, as in the `subsets` of the API Endpoints. They take as few bytes as possible:
+//! there may be hundreds of thousands.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -8,10 +9,10 @@ use service::objects::{EndpointSlice, Protocol};
 use super::dashed;
 use crate::wire::Name;
 
-/// A port that an SRV record tells of.
+/// A port that SRV records are made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct Port {
-    /// Its name, empty if it has none.
+    /// Its name in lower case; empty if it has none.
     pub(crate) name: Box<[u8]>,
     /// Its protocol.
     pub(crate) protocol: Protocol,
@@ -19,19 +20,20 @@ pub(crate) struct Port {
     pub(crate) number: u16,
 }
 
-/// Ready endpoints that serve the same ports, each address under each of its names once, in order of label.
+/// Ready endpoints that serve the same ports. Each address is there once with each of its labels, in the order of
+/// labels.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Subset {
-    /// Their ports, in order.
+    /// The ports, in order.
     pub(crate) ports: Arc<[Port]>,
-    /// Those without a hostname, which are named after their address.
+    /// The endpoints without a hostname: their labels are their addresses.
     v4: Box<[Ipv4Addr]>,
     v6: Box<[Ipv6Addr]>,
-    /// Those with one, as a label in wire form.
+    /// The endpoints with a hostname, which is given as labels in wire form.
     named: Box<[(Box<[u8]>, IpAddr)]>,
 }
 
-/// The label of an endpoint in front of its Service's name.
+/// The label of an endpoint in front of the name of its Service.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Label<'a> {
     /// The address with dashes.
@@ -41,7 +43,7 @@ pub(crate) enum Label<'a> {
 }
 
 impl Label<'_> {
-    /// The label in wire form, in a buffer of its own if it must be made.
+    /// The label in wire form; it is written into `buffer` if it is an address.
     pub(crate) fn wire<'b>(&'b self, buffer: &'b mut [u8; 64]) -> &'b [u8] {
         match self {
             Self::Hostname(label) => label,
@@ -65,7 +67,7 @@ impl Subset {
         Self::collect(ports, hosts)
     }
 
-    /// The endpoints of several subsets with the same ports, each once however many managers name it.
+    /// The endpoints of several subsets with the same ports. An endpoint that several slices name is there once.
     pub(crate) fn merged(subsets: &[&Arc<Self>]) -> Self {
         let ports = subsets.first().map_or_else(Default::default, |subset| subset.ports.clone());
         let hosts = subsets.iter().flat_map(|subset| subset.hosts()).map(|(label, address)| match label {
@@ -100,7 +102,7 @@ impl Subset {
         dashed.map(|address| (Label::Dashed(address), address)).chain(named)
     }
 
-    /// The labels, each once; only one of them if one is given.
+    /// The labels, each once; with `only` that label, if an endpoint has it.
     pub(crate) fn labels<'a>(&'a self, only: Option<Label<'a>>) -> impl Iterator<Item = Label<'a>> + 'a {
         let all = self.hosts().filter(move |_| only.is_none()).map(|(label, _)| label);
         let mut last = None;
@@ -108,7 +110,7 @@ impl Subset {
         only.into_iter().filter(|label| self.addresses(*label).next().is_some()).chain(all)
     }
 
-    /// The addresses under a label.
+    /// The addresses of the endpoints with a label.
     pub(crate) fn addresses(&self, label: Label<'_>) -> impl Iterator<Item = IpAddr> {
         let dashed = match label {
             Label::Dashed(IpAddr::V4(v4)) => self.v4.binary_search(&v4).is_ok().then_some(IpAddr::V4(v4)),
@@ -133,7 +135,7 @@ fn sorted<T: Ord>(mut all: Vec<T>) -> Box<[T]> {
     all.into()
 }
 
-/// A hostname in wire form, without a root; one label, or two with that of a cluster. `None` if it is no name.
+/// A hostname as labels in wire form: one, or two with that of the cluster (KEP-1645). `None` if it is no domain name.
 fn hostname(text: &str) -> Option<Box<[u8]>> {
     let name = Name::from_text(text).ok().filter(|name| name.labels() > 0)?;
     Some(name.span(0, name.labels()).into())
