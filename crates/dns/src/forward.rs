@@ -96,7 +96,7 @@ impl Forwarder {
         self.upstreams().iter().any(|upstream| upstream.health.usable())
     }
 
-    /// A place for one query under transport, if there is one left.
+    /// A permit for one query under way; `None` if there are as many as may be.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         let place = self.places.clone().try_acquire_owned().ok();
         if place.is_none() {

@@ -1,4 +1,4 @@
-//! What bytes from outside reach, without a socket: the doors by which a fuzzer comes in.
+//! Entry points for fuzzing: what handles bytes from outside, without sockets.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::recursion::{self, Recursion};
 use crate::wire::{Copier, Message, Name, Query, Question, Record, Reply, Section};
 use crate::zone::{Table, View};
 
-/// A server that is handed packets.
+/// A server without sockets, which is handed packets.
 #[derive(Debug)]
 pub struct Server {
     plan: Plan,
@@ -30,7 +30,7 @@ impl Server {
     /// A server with the first block of a Corefile and with the cluster that a manifest describes.
     ///
     /// # Panics
-    /// When one of them cannot be used.
+    /// When one of them cannot be read.
     pub fn new(corefile: &str, manifest: &str) -> Self {
         let config = Config::from_corefile(corefile, Path::new("/")).expect("a Corefile");
         let block = &config.blocks[0];
@@ -66,7 +66,7 @@ impl Server {
         Self { plan: Plan::new(entries.collect()), runtime }
     }
 
-    /// The reply to a packet, if it gets one.
+    /// The reply to a packet; `None` if there is none.
     pub fn reply(&self, packet: &[u8], tcp: bool) -> Option<Vec<u8>> {
         let transport = if tcp { Transport::Tcp } else { Transport::Udp };
         let client = Client { address: [10, 244, 1, 9].into(), port: 4711, transport };
@@ -86,7 +86,7 @@ impl Server {
     }
 }
 
-/// A list of everything that the objects are.
+/// The events of first lists with these objects.
 fn inputs(objects: Objects) -> Vec<Input> {
     let namespaces = objects.namespaces.into_iter().map(Event::Apply).chain([Event::Synced]);
     let services = objects.services.into_iter().map(Event::Apply).chain([Event::Synced]);
@@ -96,8 +96,8 @@ fn inputs(objects: Objects) -> Vec<Input> {
     first.chain(slices.map(Input::Slice)).chain(pods.map(Input::Pod)).collect()
 }
 
-/// What a client is told, in `limit` bytes at most, after a resolver replied so to its query; `None` if the reply is
-/// not believed, or the query cannot be read.
+/// The reply of at most `limit` bytes to a client, if an upstream resolver replied so to its query. `None` if the
+/// reply is no answer, or the query cannot be read.
 pub fn repeated(query: &[u8], reply: &[u8], limit: usize, ttl: Option<u32>) -> Option<Vec<u8>> {
     let query = Query::decode(query).ok()?;
     let entry = UpstreamReply::read(reply, &Question::of(&query)).ok()?;
@@ -106,7 +106,8 @@ pub fn repeated(query: &[u8], reply: &[u8], limit: usize, ttl: Option<u32>) -> O
     Some(out)
 }
 
-/// A reply with the records of another one, whatever is in it, and how many of them fit; `None` if it cannot be read.
+/// A reply to a query with the records of another reply, and how many of them fit. `None` if one of them cannot be
+/// read.
 pub fn copied(query: &[u8], reply: &[u8], limit: usize) -> Option<(Vec<u8>, usize)> {
     let query = Query::decode(query).ok()?;
     let records = Message::read(reply).and_then(Message::records).ok()?;
@@ -118,7 +119,7 @@ pub fn copied(query: &[u8], reply: &[u8], limit: usize) -> Option<(Vec<u8>, usiz
     Some((out, fit))
 }
 
-/// The records of a reply, as text that is equal when they are; `None` if it cannot be read.
+/// The records of a reply as text, to compare them. `None` if it cannot be read.
 pub fn records(reply: &[u8]) -> Option<Vec<String>> {
     let records = Message::read(reply).and_then(Message::records).ok()?;
     let text = |(_, record): (Section, Record)| {

@@ -1,4 +1,4 @@
-//! What is counted, under CoreDNS' names.
+//! The metrics of the server, with the names that CoreDNS gives them.
 
 mod counts;
 
@@ -14,19 +14,20 @@ use prometheus::{
 
 pub(crate) use counts::{Counted, Counts, MOST_PLUGINS};
 
-/// All counters of a server, which outlive a change of what it does.
+/// All metrics of a server. They go on when the configuration changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     registry: Registry,
     queries: Queries,
-    /// How long a change took from the API to answers (SIG Scalability's DNS programming latency).
+    /// The time from a change in the API until queries are answered with it (DNS programming latency of SIG
+    /// Scalability).
     pub(crate) programming: HistogramVec,
-    /// When the Corefile was last followed, and that it could not be.
+    /// How often a new Corefile could not be used.
     pub(crate) reload_failed: IntCounter,
     enabled: IntGaugeVec,
 }
 
-/// Queries by server and zone.
+/// The counters of queries.
 #[derive(Debug, Clone)]
 struct Queries {
     by_zone: Arc<Mutex<ByZone>>,
@@ -82,14 +83,14 @@ impl Metrics {
         metrics
     }
 
-    /// Has counters shown. Those of a name that is there already are not shown twice.
+    /// Registers metrics. Those with names that are already registered are left out.
     pub(crate) fn register(&self, collector: impl Collector + 'static) {
         if let Err(error) = self.registry.register(Box::new(collector)) {
             tracing::debug!(%error, "counters that are shown already");
         }
     }
 
-    /// The counters of the queries for a zone of a server, for so many threads.
+    /// The counters of the queries for a zone of a server, for threads with numbers up to `threads`.
     pub(crate) fn counts(&self, server: &str, zone: &str, threads: usize) -> Arc<Counts> {
         let mut all = self.queries.by_zone.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (server.to_owned(), zone.to_owned());
@@ -97,24 +98,24 @@ impl Metrics {
         counts.clone()
     }
 
-    /// Says which directives a zone of a server has.
+    /// Sets which directives a zone of a server has.
     pub(crate) fn enable(&self, server: &str, zone: &str, names: &[&str]) {
         for name in names {
             self.enabled.with_label_values(&[server, zone, "", name]).set(1);
         }
     }
 
-    /// Forgets which directives there are.
+    /// Removes all directives of [`Metrics::enable`].
     pub(crate) fn disable_all(&self) {
         self.enabled.reset();
     }
 
-    /// Counts how long a change took, by the kind of its Service.
+    /// Counts the time that a change took, by the kind of its Service.
     pub(crate) fn programmed(&self, kind: &str, took: Duration) {
         self.programming.with_label_values(&[kind]).observe(took.as_secs_f64());
     }
 
-    /// Everything, as Prometheus reads it.
+    /// All metrics in the text format of Prometheus.
     pub(crate) fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -124,7 +125,7 @@ impl Metrics {
     }
 }
 
-/// A collector whose name is fixed in the program.
+/// A collector whose name is fixed in the program, and so well formed.
 pub(crate) fn well_formed<T>(collector: Result<T, prometheus::Error>) -> T {
     match collector {
         Ok(collector) => collector,

@@ -1,4 +1,4 @@
-//! Which server block answers a query that came in by one port.
+//! The plan of a listener: which server block answers a query.
 
 mod chain;
 mod settings;
@@ -16,7 +16,7 @@ use crate::wire::{Name, Query, Reject, Reply, rcode};
 pub(crate) use chain::Chain;
 pub(crate) use shared::SharedPlan;
 
-/// The server blocks of one port, those with longer zones first.
+/// The server blocks of one listener, those with longer zones first.
 #[derive(Debug)]
 pub(crate) struct Plan {
     blocks: Vec<ServedZone>,
@@ -27,22 +27,22 @@ pub(crate) struct Plan {
 pub(crate) struct ServedZone {
     /// The zone.
     pub(crate) zone: Name,
-    /// The block.
+    /// The block at work.
     pub(crate) chain: Arc<Chain>,
-    /// Where its queries are counted, if they are.
+    /// The counters of its queries, if it has `prometheus`.
     pub(crate) counts: Option<Arc<Counts>>,
-    /// Where they are logged, if they are.
+    /// The log of its queries, if it has `log`.
     pub(crate) log: Option<Arc<Logger>>,
 }
 
-/// What became of a packet, for counting and logging it.
+/// What was done with a packet, for counting and logging it.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Summary {
     /// What to do with the packet.
     pub(crate) action: Action,
     /// The row of the plugin that answered, if one did.
     plugin: Option<usize>,
-    /// The entry of the plan that it is for, if it could be read.
+    /// The index of the server block, if the packet could be read.
     entry: Option<usize>,
     kind: u16,
     dnssec_ok: bool,
@@ -55,11 +55,11 @@ pub(crate) enum Action {
     Reply,
     /// Send nothing.
     Drop,
-    /// Hand the packet to [`Plan::finish`], which may wait for others.
+    /// Hand the packet to [`Plan::finish`], which waits for other questions or servers.
     Wait,
 }
 
-/// How many names a reply may lead through that are asked anew, one for another.
+/// The most questions that lead to each other, as aliases and rules may. More are taken for a circle.
 const DEEPEST: usize = 8;
 
 impl Plan {
@@ -77,7 +77,7 @@ impl Plan {
         self.entry(name).map(|at| &self.blocks[at].chain)
     }
 
-    /// Answers a packet at once into `out`, as far as that goes.
+    /// Handles a packet without waiting, and writes the reply into `out` if there is one.
     pub(crate) fn begin(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) -> Summary {
         let unread = |action| Summary { action, plugin: None, entry: None, kind: 0, dnssec_ok: false };
         let query = match Query::decode(packet) {
@@ -103,12 +103,12 @@ impl Plan {
         Summary { action, plugin, entry, kind: query.kind, dnssec_ok }
     }
 
-    /// Whether queries are counted or logged at all.
+    /// Whether any queries are counted or logged.
     pub(crate) fn counts(&self) -> bool {
         self.blocks.iter().any(|entry| entry.counts.is_some() || entry.log.is_some())
     }
 
-    /// Counts and logs a packet that was answered, on the thread of this number; 0 is any task.
+    /// Counts and logs a packet that was handled. `thread` is the number of the calling thread; 0 is any task.
     pub(crate) fn count(
         &self,
         thread: usize,
@@ -135,18 +135,18 @@ impl Plan {
         counts.count(thread, &counted, took);
     }
 
-    /// The messages that a packet asks for, if it asks for a zone whole and may have it.
+    /// The messages of a zone transfer, if a packet asks for one and its client may have it.
     pub(crate) fn transfer(&self, packet: &[u8], client: Client) -> Option<Vec<Vec<u8>>> {
         let query = Query::decode(packet).ok()?;
         self.chain(&query.name)?.transfer(&query, client)
     }
 
-    /// Answers a packet, however long that takes. The reply stays empty if there is nothing to send.
+    /// Handles a packet, and waits for whatever the reply depends on. `out` is empty if there is no reply.
     pub(crate) async fn finish(&self, packet: &[u8], client: Client, out: &mut Vec<u8>) {
         self.finish_at(packet, client, out, 0).await;
     }
 
-    /// Like [`Plan::finish`], for a question that another one led to, `depth` steps before.
+    /// Does the same for a question that other questions led to; `depth` is their number.
     pub(crate) async fn finish_at(&self, packet: &[u8], client: Client, out: &mut Vec<u8>, depth: usize) {
         let Ok(query) = Query::decode(packet) else { return };
         match self.chain(&query.name) {

@@ -1,4 +1,4 @@
-//! Counting queries on many threads at once, without a lock and without sharing what is written.
+//! Counting queries on many threads: each thread writes its own counters, without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -8,7 +8,7 @@ use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFam
 use crate::client::Transport;
 use crate::wire::{kind, rcode};
 
-/// The types of questions that are told apart; the last one stands for all others.
+/// The types of questions that are counted apart; the last one stands for all others.
 const KINDS: [u16; 16] = [
     kind::A,
     kind::AAAA,
@@ -27,22 +27,23 @@ const KINDS: [u16; 16] = [
     kind::ANY,
     0,
 ];
-/// The response codes that are told apart; the last one stands for all others.
+/// The response codes that are counted apart; the last one stands for all others.
 const CODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
-/// How many plugins can be told apart.
+/// The most plugins that can be counted apart.
 pub(crate) const MOST_PLUGINS: usize = 39;
-/// Upper bounds of durations in nanoseconds: 0.25 ms and 15 times twice as much.
+/// The number of upper bounds of durations: the first is [`SHORTEST`], and each is twice the one before.
 const DURATIONS: usize = 16;
+/// The shortest upper bound of durations, in nanoseconds.
 const SHORTEST: u64 = 250_000;
-/// Upper bounds of sizes in bytes.
+/// The upper bounds of sizes, in bytes.
 const SIZES: [u64; 14] = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
 
-/// A query and the reply to it, as far as they count.
+/// A query and its reply, as they are counted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counted {
-    /// How it came.
+    /// The transport.
     pub(crate) transport: Transport,
-    /// Whether over IPv6.
+    /// Whether the client has an IPv6 address.
     pub(crate) v6: bool,
     /// The type asked for.
     pub(crate) kind: u16,
@@ -52,20 +53,20 @@ pub(crate) struct Counted {
     pub(crate) rcode: u16,
     /// The row of the plugin that answered in the table of plugins, below [`MOST_PLUGINS`]; `None` if none did.
     pub(crate) plugin: Option<usize>,
-    /// How many bytes the query has.
+    /// The size of the query, in bytes.
     pub(crate) asked: usize,
-    /// How many bytes the reply has.
+    /// The size of the reply, in bytes.
     pub(crate) answered: usize,
 }
 
-/// Counters of the queries for one zone, a set for each thread.
+/// The counters of the queries for one zone, a set for each thread.
 #[derive(Debug)]
 pub(crate) struct Counts {
     slots: Box<[ThreadCounters]>,
 }
 
-/// The counters that one thread writes, or with an atomic addition all tasks together. Apart from the others' in
-/// memory, so that processors do not wait for each other.
+/// The counters that one thread writes; the first set is written by all tasks with atomic additions. Sets do not share
+/// cache lines, so processors do not wait for each other.
 #[derive(Debug)]
 #[repr(align(128))]
 struct ThreadCounters {
@@ -88,12 +89,12 @@ struct SizeHistogram {
 }
 
 impl Counts {
-    /// Counters for so many threads, besides those of tasks.
+    /// Counters for threads with numbers up to `threads`, and for tasks.
     pub(crate) fn new(threads: usize) -> Self {
         Self { slots: (0..=threads).map(|_| ThreadCounters::new()).collect() }
     }
 
-    /// Counts a query, on the thread of this number, counted from 1; 0 is any task.
+    /// Counts a query on the thread with this number; 0 is any task.
     pub(crate) fn count(&self, thread: usize, counted: &Counted, took: Duration) {
         let thread = if thread < self.slots.len() { thread } else { 0 };
         match thread {
@@ -144,17 +145,17 @@ impl ThreadCounters {
     }
 }
 
-/// Adds where nobody else writes.
+/// Adds to a counter that only this thread writes.
 fn add_own(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
-/// Adds where others write too.
+/// Adds to a counter that several threads write.
 fn add_shared(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
-/// The counters of all zones as Prometheus knows them.
+/// The counters of all zones as metrics of Prometheus. `plugins` are the names of plugins by row.
 pub(super) fn families<'a>(
     all: impl Iterator<Item = (&'a str, &'a str, &'a Counts)>,
     plugins: &[&str],
@@ -169,10 +170,8 @@ pub(super) fn families<'a>(
         "How long queries took to answer.",
         MetricType::HISTOGRAM,
     );
-    let mut asked =
-        family("coredns_dns_request_size_bytes", "SizeHistogram of queries.", MetricType::HISTOGRAM);
-    let mut answered =
-        family("coredns_dns_response_size_bytes", "SizeHistogram of replies.", MetricType::HISTOGRAM);
+    let mut asked = family("coredns_dns_request_size_bytes", "Sizes of queries.", MetricType::HISTOGRAM);
+    let mut answered = family("coredns_dns_response_size_bytes", "Sizes of replies.", MetricType::HISTOGRAM);
     for (server, zone, counts) in all {
         let base = [("server", server), ("zone", zone), ("view", "")];
         for (at, proto) in ["udp", "tcp"].into_iter().enumerate() {
@@ -265,7 +264,7 @@ fn sizes(
     histogram(labels, &bounds, &buckets, counts.sum(|slot| &of(slot).bytes) as f64)
 }
 
-/// A histogram, left out while it is empty. `buckets` has one more than `bounds`, for what is above them.
+/// A histogram, left out while it is empty. `buckets` has one more element than `bounds`, for larger values.
 fn histogram(labels: &[(&str, &str)], bounds: &[f64], buckets: &[u64], sum: f64) -> Option<Metric> {
     let mut seen = 0;
     let cumulative = bounds.iter().zip(buckets).map(|(bound, count)| {
@@ -288,7 +287,7 @@ fn histogram(labels: &[(&str, &str)], bounds: &[f64], buckets: &[u64], sum: f64)
     })
 }
 
-// The codes that are told apart are numbered from 0 without a gap.
+// The codes in the list are numbered from 0 without a gap.
 const _: () = assert!(rcode::REFUSED as usize == CODES.len() - 2);
 
 #[cfg(test)]

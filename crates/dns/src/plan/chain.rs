@@ -14,13 +14,13 @@ pub(crate) struct Chain {
     /// The size of the largest reply over UDP, in bytes.
     buffer: usize,
     handlers: Vec<Link>,
-    /// The place of the first handler behind admission.
+    /// The index of the first handler behind the stage of admission.
     admitted: usize,
-    /// The plugin that queries count for while others are asked: `forward`.
+    /// The row of the plugin that metrics name for queries that wait: `forward`.
     waiting: Option<usize>,
 }
 
-/// A handler in its place.
+/// A handler with the row of its plugin.
 #[derive(Debug)]
 struct Link {
     handler: Box<dyn Handler>,
@@ -70,8 +70,8 @@ impl Chain {
         }
     }
 
-    /// Hands a request from one handler to the next, up to one that does something about it: its place and what it
-    /// does. If none does, the query is refused: nobody here knows the name.
+    /// Hands a request to the handlers from the index `from` on, until one handles it. Returns the index of that, and
+    /// what it did. If none does, the query is refused and the result is `None`.
     fn pass(&self, from: usize, request: &Request<'_>, out: &mut Vec<u8>) -> Option<(usize, Handled)> {
         for (at, link) in self.handlers.iter().enumerate().skip(from) {
             match link.handler.begin(request, out) {
@@ -104,7 +104,7 @@ impl Chain {
     }
 }
 
-/// The handlers of a chain from a place on.
+/// The handlers of a chain from an index on.
 struct Remaining<'a> {
     plan: &'a Plan,
     chain: &'a Chain,
@@ -132,7 +132,8 @@ impl Rest for Remaining<'_> {
     }
 }
 
-/// Refuses what no plugin answers, whatever the name.
+/// Refuses queries that no plugin answers, whatever their name: another version of EDNS, another class, and zone
+/// transfers, which are not answered here.
 #[derive(Debug)]
 struct Refusal;
 

@@ -1,4 +1,4 @@
-//! What several plugins of a server block say together.
+//! Settings that come from several plugins of a server block.
 
 use std::net::SocketAddr;
 
@@ -12,8 +12,8 @@ impl Plugins {
         ReplyOptions { recursion: !self.forward.is_empty(), balance: self.balance }
     }
 
-    /// What is done about names that are not the cluster's. `own` are the addresses of this server, which does not ask
-    /// itself; `server` is what metrics call it.
+    /// The settings for names that are not the cluster's. `own` are the addresses of this server, which does not ask
+    /// itself; `server` is the label of metrics.
     pub(crate) fn recursion(&self, own: &[SocketAddr], server: &str) -> recursion::RecursionOptions {
         recursion::RecursionOptions {
             forward: self.forward.clone(),

@@ -13,7 +13,7 @@ pub(super) use handler::handler;
 /// The directive `autopath`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct AutopathOptions {
-    /// Only names in these zones.
+    /// The zones of the names that are searched.
     pub(crate) zones: Vec<Name>,
     /// Where the search paths of clients come from.
     pub(crate) search: SearchPath,

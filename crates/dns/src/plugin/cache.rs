@@ -1,4 +1,4 @@
-//! `cache`: replies of upstream resolvers are kept and told again.
+//! `cache`: replies of upstream resolvers are kept and used again.
 
 mod handler;
 mod read;
@@ -10,36 +10,35 @@ use crate::wire::Name;
 pub(super) use handler::handler;
 pub(super) use read::read;
 
-/// The directive `cache`. It remembers what upstreams said; the cluster's own names are never in it, because what
-/// is known of them is always current.
+/// The directive `cache`. The names of the cluster are never cached: their table is always current.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheOptions {
     /// Only names in these zones; none means all.
     pub(crate) zones: Vec<Name>,
-    /// Names that exist.
+    /// Limits of positive answers.
     pub(crate) success: CacheLimits,
-    /// Names that do not.
+    /// Limits of negative answers and failures.
     pub(crate) denial: CacheLimits,
-    /// How long a failure is remembered.
+    /// How long a failure is cached.
     pub(crate) failure: Duration,
-    /// Whether popular names are fetched before they expire.
+    /// Whether entries that are often asked for are fetched again before they expire.
     pub(crate) prefetch: Option<PrefetchOptions>,
-    /// Whether expired answers are better than none.
+    /// Whether expired answers are used if there are no others (RFC 8767).
     pub(crate) stale: Option<StaleOptions>,
-    /// Whether answers keep the TTL that they came with.
+    /// Whether clients are told the TTL that an answer came with, instead of what is left of it.
     pub(crate) keep_ttl: bool,
 }
 
-/// How a class of answers is kept.
+/// The limits of a class of answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct CacheLimits {
-    /// How many.
+    /// The most entries.
     pub(crate) capacity: usize,
-    /// The longest that one is remembered.
+    /// The longest TTL.
     pub(crate) longest: Duration,
-    /// The shortest.
+    /// The shortest TTL.
     pub(crate) shortest: Duration,
-    /// Not for names in these zones.
+    /// Names in these zones are not cached.
     pub(crate) disabled: Vec<Name>,
 }
 
@@ -66,21 +65,21 @@ impl Default for CacheOptions {
 /// The option `prefetch`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PrefetchOptions {
-    /// How often a name must be asked for to be popular.
+    /// The queries after which an entry is fetched again.
     pub(crate) amount: u32,
-    /// The longest pause between two of these.
+    /// The longest pause between two of these queries.
     pub(crate) pause: Duration,
-    /// How much of the TTL must be left at most, in hundredths.
+    /// The percentage of the TTL that may be left at most.
     pub(crate) percentage: u8,
 }
 
 /// The option `serve_stale`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct StaleOptions {
-    /// For how long after the end.
+    /// How long after their end expired answers are used.
     pub(crate) longest: Duration,
-    /// How long upstreams are given before the expired answer is sent; zero sends it at once, `None` waits for
-    /// them to fail.
+    /// How long to wait for upstream resolvers before the expired answer is sent. Zero sends it at once; `None` waits
+    /// until they fail.
     pub(crate) wait: Option<Duration>,
     /// The TTL of expired answers, in seconds.
     pub(crate) ttl: u32,

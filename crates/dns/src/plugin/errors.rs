@@ -2,7 +2,7 @@
 
 use crate::corefile::{Directive, Fault, Scope};
 
-/// Reads `errors`. The options of CoreDNS are taken and change nothing: lines are always written at a bounded rate.
+/// Reads `errors`. The options of CoreDNS are accepted and ignored: lines are always written at a bounded rate.
 pub(super) fn read(value: &mut bool, directive: &Directive, _: &mut Scope<'_>) -> Result<(), Fault> {
     for option in &directive.options {
         match &*option.name {

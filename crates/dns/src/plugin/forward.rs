@@ -1,4 +1,4 @@
-//! `forward`: names that are asked of upstream resolvers.
+//! `forward`: names are asked of upstream resolvers.
 
 mod handler;
 mod read;
@@ -15,46 +15,46 @@ pub(super) use read::read;
 /// The directive `forward`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct ForwardOptions {
-    /// Names in this zone are asked here.
+    /// The zone of the names.
     pub(crate) from: Name,
-    /// But not those in these.
+    /// Names in these zones are excepted.
     pub(crate) except: Vec<Name>,
-    /// Whom to ask, at least one.
+    /// The upstream resolvers, at least one.
     pub(crate) to: Vec<UpstreamOption>,
-    /// In which order.
+    /// The order in which they are asked.
     pub(crate) policy: Policy,
-    /// Over connections only.
+    /// Whether only TCP is used.
     pub(crate) force_tcp: bool,
-    /// In datagrams first, also for clients that came on a connection.
+    /// Whether UDP is used first also for clients that came by TCP. It always is here.
     pub(crate) prefer_udp: bool,
-    /// How many health checks must fail for an upstream to be taken for dead; with 0 none ever is.
+    /// How many health checks must fail until a resolver counts as down; with 0 none ever does.
     pub(crate) max_fails: u32,
-    /// How a failing upstream is tried.
+    /// How resolvers that did not answer are probed.
     pub(crate) health_check: HealthCheck,
-    /// How long an unused connection is kept.
+    /// How long an idle connection is kept.
     pub(crate) expire: Duration,
-    /// How long an upstream may take.
+    /// How long a resolver may take to reply.
     pub(crate) read_timeout: Duration,
-    /// How many queries may be under way; `None` is as many as memory bounds.
+    /// The most queries under way; `None` is a number that bounds memory.
     pub(crate) max_concurrent: Option<usize>,
-    /// Response codes after which the next upstream is asked.
+    /// Response codes after which the next resolver is asked.
     pub(crate) failover: Vec<u16>,
     /// Response codes after which the next `forward` is asked.
     pub(crate) next: Vec<u16>,
-    /// Whether queries fail at once while all upstreams are dead.
+    /// Whether queries fail at once while all resolvers are down.
     pub(crate) fail_fast: bool,
-    /// The address to ask from.
+    /// The source address of queries.
     pub(crate) source: Option<IpAddr>,
-    /// The certificates that are trusted besides the machine's own (`tls CA`), PEM.
+    /// The certificates that are trusted instead of those of the machine (`tls CA`), PEM.
     pub(crate) ca: Option<PathBuf>,
     /// The client's certificate and key (`tls CERT KEY`), PEM.
     pub(crate) identity: Option<[PathBuf; 2]>,
-    /// The name that certificates must be for.
+    /// The name that certificates must have.
     pub(crate) tls_server_name: Option<String>,
 }
 
 impl ForwardOptions {
-    /// All names of a zone to these upstreams, as an empty directive means it.
+    /// The defaults: all names of a zone to these resolvers.
     pub(crate) fn of(from: Name, to: Vec<UpstreamOption>) -> Self {
         Self {
             from,
@@ -78,7 +78,7 @@ impl ForwardOptions {
         }
     }
 
-    /// All names to these resolvers, the first one first, as many at a time as kubeadm configures.
+    /// All names to these resolvers, the first one first, with the bound on queries that kubeadm writes.
     pub(crate) fn everything_to(upstreams: &[SocketAddr]) -> Self {
         let to = upstreams
             .iter()
@@ -88,45 +88,45 @@ impl ForwardOptions {
     }
 }
 
-/// An upstream resolver.
+/// An upstream resolver, or a file that names some.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum UpstreamOption {
-    /// By DNS itself.
+    /// DNS over UDP and TCP.
     Plain(UpstreamAddress),
-    /// Under TLS (RFC 7858), with the name that its certificate must be for, if one is told with the address.
+    /// DNS over TLS (RFC 7858), with the name that its certificate must have if the address comes with one.
     Tls(UpstreamAddress, Option<String>),
-    /// By HTTP under TLS (RFC 8484), with that name.
+    /// DNS over HTTPS (RFC 8484), with the name that its certificate must have if the address comes with one.
     Https(UpstreamAddress, Option<String>),
 }
 
-/// Where an upstream is.
+/// The address of an upstream resolver.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum UpstreamAddress {
-    /// There.
+    /// An address.
     Socket(SocketAddr),
-    /// Where a file in the form of resolv.conf says.
+    /// The addresses in a file in the format of resolv.conf.
     File(PathBuf),
 }
 
-/// The order in which upstreams are asked.
+/// The order in which upstream resolvers are asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Policy {
-    /// Any.
+    /// At random.
     Random,
-    /// Each in turn.
+    /// Each in turn first.
     RoundRobin,
-    /// The first that lives.
+    /// In the order of the Corefile.
     Sequential,
 }
 
 /// The option `health_check`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct HealthCheck {
-    /// How often a failing upstream is tried.
+    /// The interval of probes.
     pub(crate) every: Duration,
-    /// Whether recursion is desired.
+    /// Whether probes have recursion desired.
     pub(crate) recursion: bool,
-    /// The name asked for.
+    /// The name that probes ask for.
     pub(crate) name: Name,
 }
 

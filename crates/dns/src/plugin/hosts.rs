@@ -1,4 +1,4 @@
-//! `hosts`: names of a file in the form of `/etc/hosts`, and of lines in the Corefile.
+//! `hosts`: names from a file in the format of `/etc/hosts`, and from lines of the Corefile.
 
 mod handler;
 mod names;
@@ -20,14 +20,14 @@ pub(crate) struct HostsOptions {
     pub(crate) file: Option<PathBuf>,
     /// Only names in these zones.
     pub(crate) zones: Vec<Name>,
-    /// Lines of the Corefile, in the form of the file.
+    /// Lines of the Corefile, in the format of the file.
     pub(crate) lines: Vec<String>,
-    /// How long a record may be remembered, in seconds.
+    /// The TTL of records, in seconds.
     pub(crate) ttl: u32,
-    /// Whether addresses lead back to names.
+    /// Whether there are PTR records.
     pub(crate) reverse: bool,
-    /// How often the file is looked at; zero never does.
+    /// How often the file is read again; zero means never.
     pub(crate) reload: Duration,
-    /// Names in these zones that it does not hold are left to what comes next; `None` denies them.
+    /// Zones whose missing names are left to the next plugin. Other missing names fail.
     pub(crate) fall_through: Option<Vec<Name>>,
 }

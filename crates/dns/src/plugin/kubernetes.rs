@@ -16,37 +16,37 @@ pub(super) use read::read;
 /// The directive `kubernetes`.
 #[derive(Clone, Debug)]
 pub(crate) struct KubernetesOptions {
-    /// The zones whose names are the cluster's, among them reverse ones; the first that is not reverse is the
-    /// cluster's domain.
+    /// The zones of the cluster, with reverse zones. The first that is not a reverse zone is the domain of the
+    /// cluster.
     pub(crate) zones: Vec<Name>,
-    /// Those zones that hold ServiceImports (KEP-1645) instead of Services.
+    /// Those of the zones that have ServiceImports (KEP-1645) instead of Services.
     pub(crate) multicluster: Vec<Name>,
     /// Where the API server is.
     pub(crate) api: ApiServer,
-    /// Only these namespaces; none means all.
+    /// The namespaces whose names are served; none means all.
     pub(crate) namespaces: Vec<String>,
-    /// Only namespaces with these labels.
+    /// A selector of the namespaces whose names are served.
     pub(crate) namespace_labels: Option<Selector>,
-    /// Only Services and EndpointSlices with these labels.
+    /// A selector of Services and EndpointSlices.
     pub(crate) labels: Option<Selector>,
     /// Which pod records there are.
     pub(crate) pods: PodRecords,
-    /// Endpoints without a hostname are named after their pod.
+    /// Whether endpoints without a hostname have the name of their pod as label.
     pub(crate) endpoint_pod_names: bool,
-    /// There are no endpoints, and so no headless Services.
+    /// Whether EndpointSlices are ignored. Headless Services have no names then.
     pub(crate) no_endpoints: bool,
-    /// A Service without ready endpoints is no name.
+    /// Whether Services without ready endpoints have no name (`ignore empty_service`).
     pub(crate) ignore_empty: bool,
-    /// How long a record may be remembered, in seconds, 0 to 3600.
+    /// The TTL of records in seconds, 0 to 3600.
     pub(crate) ttl: u32,
-    /// Names in these zones that do not exist are left to what comes next; `None` keeps all.
+    /// Zones whose missing names are left to the next plugin; `None` means that there are no such zones.
     pub(crate) fall_through: Option<Vec<Name>>,
-    /// How long queries wait for the first lists, before they fail.
+    /// How long a reload waits for the first lists before the new configuration is used.
     pub(crate) startup: Duration,
 }
 
 impl KubernetesOptions {
-    /// As an empty directive means it.
+    /// The defaults.
     pub(crate) fn of_zones(zones: Vec<Name>) -> Self {
         Self {
             zones,
@@ -65,7 +65,8 @@ impl KubernetesOptions {
         }
     }
 
-    /// As kubeadm writes it: with the reverse zones, whose names may be those of the network around the cluster.
+    /// As kubeadm configures it: with pod records and reverse zones. Missing reverse names fall through, as they may
+    /// be those of the network around the cluster.
     pub(crate) fn of_cluster(domain: Name) -> Self {
         let reverse = || [Name::reverse_v4(), Name::reverse_v6()];
         let zones = [domain].into_iter().chain(reverse()).collect();
@@ -73,7 +74,7 @@ impl KubernetesOptions {
     }
 }
 
-/// Where the API server is. With nothing told, the command line or the pod that this runs in says it.
+/// Where the API server is. If nothing is given, the command line or the environment of the pod says it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct ApiServer {
     /// `endpoint`.
@@ -86,7 +87,7 @@ pub(crate) struct ApiServer {
     pub(crate) tls: Option<[PathBuf; 3]>,
 }
 
-/// A text is no label selector; the error says why.
+/// Why a text is no label selector.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub(crate) struct SelectorError(String);
@@ -94,9 +95,9 @@ pub(crate) struct SelectorError(String);
 /// A label selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Selector {
-    /// As the API server takes it.
+    /// The text, for the API server.
     pub(crate) text: String,
-    /// What it means, for objects that no API server selects.
+    /// Its meaning, for objects that come from files.
     pub(crate) meaning: LabelSelector,
 }
 
@@ -114,10 +115,10 @@ impl Selector {
 /// The option `pods`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum PodRecords {
-    /// None.
+    /// There are no pod records.
     Disabled,
-    /// Every address in an existing namespace has one.
+    /// Each address has one in each existing namespace, whether there is such a pod or not.
     Insecure,
-    /// Only the addresses of pods have one.
+    /// Only addresses of pods have one, in the namespace of the pod.
     Verified,
 }

@@ -15,9 +15,9 @@ pub(crate) use writer::LogWriter;
 /// The directive `log`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct LogOptions {
-    /// Only names in these zones; none means all.
+    /// The zones of the names that are logged; none means all.
     pub(crate) zones: Vec<Name>,
-    /// Only replies of these classes; none means all.
+    /// The classes of replies that are logged; none means all.
     pub(crate) classes: Vec<LogClass>,
 }
 
@@ -33,7 +33,7 @@ pub(crate) enum LogClass {
 }
 
 /// Reads `log [ZONE [FORMAT]] { class success|denial|error|all... }`; a second directive adds zones and classes. The
-/// format is taken and changes nothing: lines of this server have one form.
+/// format is accepted and ignored: lines of this server have one format.
 pub(super) fn read(
     value: &mut Option<LogOptions>,
     directive: &Directive,
@@ -61,33 +61,33 @@ pub(super) fn read(
     Ok(())
 }
 
-/// What a server block logs.
+/// The log of a server block.
 #[derive(Debug)]
 pub(crate) struct Logger {
     options: LogOptions,
     writer: Arc<LogWriter>,
 }
 
-/// What became of a query.
+/// A query that was answered.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct LoggedQuery<'a> {
-    /// Who asked.
+    /// The client.
     pub(crate) client: Client,
-    /// The query as it came.
+    /// The packet of the query.
     pub(crate) packet: &'a [u8],
-    /// The reply.
+    /// The packet of the reply.
     pub(crate) reply: &'a [u8],
-    /// How long it took.
+    /// The time until the reply was written.
     pub(crate) took: Duration,
 }
 
 impl Logger {
-    /// Logs on these lines.
+    /// A log that writes to `writer`.
     pub(crate) fn new(options: LogOptions, writer: Arc<LogWriter>) -> Self {
         Self { options, writer }
     }
 
-    /// Logs a query if it is of the zones and classes.
+    /// Logs a query if zones and classes say so.
     pub(crate) fn log(&self, answered: &LoggedQuery<'_>) {
         let (Ok(query), Ok(reply)) = (Query::decode(answered.packet), Message::read(answered.reply)) else {
             return;

@@ -1,4 +1,4 @@
-//! `rewrite`: questions are asked under another name, and answered under the name of the client.
+//! `rewrite`: questions are changed by rules, and their replies back.
 
 mod handler;
 mod read;
@@ -14,11 +14,11 @@ pub(super) use read::{pattern, read};
 pub(crate) struct RewriteRule {
     /// What it changes.
     pub(crate) change: Change,
-    /// What follows when it applied.
+    /// What follows after it applied.
     pub(crate) then: AfterMatch,
 }
 
-/// What follows when a rule applied.
+/// What follows after a rule applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum AfterMatch {
     /// No further rule.
@@ -32,67 +32,67 @@ pub(crate) enum AfterMatch {
 pub(crate) enum Change {
     /// The name asked for, and names in the answer.
     Name {
-        /// Which names.
+        /// The names that it is about.
         matches: NameMatch,
-        /// What takes the place of what was matched.
+        /// The replacement of what was matched.
         to: String,
-        /// How names in the answer are changed.
+        /// How names in the reply are changed.
         answers: Vec<AnswerRule>,
     },
     /// The type asked for.
     Type {
-        /// From this one.
+        /// The type before.
         from: u16,
-        /// To that.
+        /// The type after.
         to: u16,
     },
     /// The class asked for.
     Class {
-        /// From this one.
+        /// The class before.
         from: u16,
-        /// To that.
+        /// The class after.
         to: u16,
     },
-    /// The target of an alias in the answer; the new target is asked for.
+    /// The target of an alias in the reply. The new target is asked for.
     Cname {
-        /// Which targets.
+        /// The targets that it is about.
         matches: NameMatch,
-        /// What takes the place of what was matched.
+        /// The replacement of what was matched.
         to: String,
     },
-    /// The TTL of the records in the answer.
+    /// The TTL of the records in the reply.
     Ttl {
-        /// Of which names.
+        /// The names that it is about.
         matches: NameMatch,
-        /// The least, in seconds.
+        /// The lowest TTL, in seconds.
         least: u32,
-        /// The most, in seconds.
+        /// The highest TTL, in seconds.
         most: u32,
     },
 }
 
-/// Which names a rule is about; all are compared in lower case with a final dot.
+/// The names that a rule is about. Names are compared in lower case with a final dot.
 #[derive(Clone, Debug)]
 pub(crate) enum NameMatch {
-    /// This one.
+    /// This name.
     Exact(String),
-    /// Those that begin so.
+    /// Names with this prefix.
     Prefix(String),
-    /// Those that end so.
+    /// Names with this suffix.
     Suffix(String),
-    /// Those that hold it.
+    /// Names with this text in them.
     Substring(String),
-    /// Those that fit.
+    /// Names that match a pattern.
     Regex(Regex),
 }
 
-/// How names in an answer are changed.
+/// How names in a reply are changed.
 #[derive(Clone, Debug)]
 pub(crate) enum AnswerRule {
-    /// Back to what was asked for.
+    /// Back to the name of the question (`answer auto`).
     Auto,
-    /// The owners of records.
+    /// The owner names of records, by a pattern (`answer name`).
     Name(Regex, String),
-    /// The names inside records.
+    /// The names in the data of records, by a pattern (`answer value`).
     Value(Regex, String),
 }

@@ -1,4 +1,4 @@
-//! `template`: replies made from the question by a pattern.
+//! `template`: replies are made from the question by patterns.
 
 mod handler;
 mod read;
@@ -17,13 +17,13 @@ pub(super) use read::read;
 pub(crate) struct TemplateRule {
     /// Only names in these zones.
     pub(crate) zones: Vec<Name>,
-    /// Only this class; `None` is any.
+    /// Only questions of this class; `None` means all.
     pub(crate) class: Option<u16>,
-    /// Only this type; `None` is any.
+    /// Only questions of this type; `None` means all.
     pub(crate) kind: Option<u16>,
-    /// Names that fit one of these; none means all.
+    /// Only names that match one of these patterns; none means all.
     pub(crate) matches: Vec<Regex>,
-    /// Records of the answer, as text with `{{ .Name }}` and the like.
+    /// Records of the answer section, as text with `{{ .Name }}` and the like.
     pub(crate) answer: Vec<String>,
     /// Records of the additional section.
     pub(crate) additional: Vec<String>,
@@ -31,7 +31,8 @@ pub(crate) struct TemplateRule {
     pub(crate) authority: Vec<String>,
     /// The response code.
     pub(crate) rcode: u16,
-    /// Names in these zones that fit none are left to what comes next; `None` fails them.
+    /// Zones whose names that match no pattern are left to the next rule or plugin. Other names that match no pattern
+    /// fail.
     pub(crate) fall_through: Option<Vec<Name>>,
 }
 

@@ -14,7 +14,7 @@ pub(super) use handler::handler;
 #[cfg(test)]
 pub(crate) use messages::messages;
 
-/// The directive `transfer`: the clients that may fetch a zone whole.
+/// The directive `transfer`: zones and the clients that may fetch them whole.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct TransferRule {
     /// The zones.

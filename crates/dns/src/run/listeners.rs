@@ -1,4 +1,4 @@
-//! Sockets, and the plan that each answers by.
+//! The listeners, and the plan by which each answers.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
@@ -24,44 +24,44 @@ use crate::server::udp::Worker;
 use crate::wire::Name;
 use crate::zone::View;
 
-/// Where queries come in.
+/// The scheme and the address of a listener.
 type ListenAddress = (Scheme, SocketAddr);
 
-/// All ports that are open.
+/// All listeners of the server.
 #[derive(Debug)]
 pub(super) struct Listeners {
-    /// An address may be there more than once, in different network namespaces.
+    /// The listeners. An address may be there more than once, in different network namespaces.
     ports: Vec<(ListenAddress, Listener)>,
-    /// Sockets of which nothing is read before it is known what to answer.
+    /// Sockets that are not read yet, since there is no configuration yet.
     waiting: Vec<OpenSockets>,
-    /// Sockets that were handed over and are used whatever the configuration listens on.
+    /// Whether the sockets were handed over and serve all blocks.
     fixed: bool,
     refresh: Vec<AbortOnDrop>,
     metrics: Metrics,
-    /// What is asked of others, and what they said; it goes on under a new configuration that says the same of it.
+    /// Caches and upstream resolvers of server blocks. A new configuration with equal options uses them further.
     recursions: Vec<Recursion>,
     recursion_metrics: recursion::RecursionMetrics,
     loops: recursion::Loops,
-    /// Where queries are logged, once any are.
+    /// The writer of the query log, once a block has `log`.
     writer: Option<Arc<LogWriter>>,
-    /// How many threads have a number.
+    /// The number of threads that were started.
     threads: usize,
 }
 
-/// One port at work.
+/// A listener at work.
 #[derive(Debug)]
 struct Listener {
     shared: Arc<SharedPlan>,
     certificate: watch::Sender<Option<Arc<rustls::ServerConfig>>>,
     _workers: Vec<Worker>,
-    /// Connections are accepted as long as this is there.
+    /// Connections are accepted until this is dropped.
     _accepts: oneshot::Sender<()>,
 }
 
-/// What answers on a port, ready to be exchanged for what did, with the certificate if it has one.
+/// The plan of a listener, and its certificate if it has one.
 type Ready = (Arc<Plan>, Option<Arc<rustls::ServerConfig>>);
 
-/// What a configuration makes of the ports, before any of it counts.
+/// What a new configuration needs, before anything is changed.
 #[derive(Debug, Default)]
 struct Prepared {
     plans: BTreeMap<ListenAddress, PortPlan>,
@@ -69,21 +69,21 @@ struct Prepared {
     recursions: Vec<Recursion>,
 }
 
-/// What answers on a port.
+/// The server blocks of a listener.
 #[derive(Debug, Default)]
 struct PortPlan {
     blocks: Vec<PlannedZone>,
     certificate: Option<Arc<rustls::ServerConfig>>,
 }
 
-/// A server block under one of its zones, with its directives for metrics.
+/// A server block under one of its zones, with the directives that metrics list.
 #[derive(Debug)]
 struct PlannedZone {
     entry: ServedZone,
     directives: Vec<&'static str>,
 }
 
-/// A task that ends with its owner.
+/// A task that is aborted when this is dropped.
 #[derive(Debug)]
 pub(super) struct AbortOnDrop(pub(super) JoinHandle<()>);
 
@@ -94,7 +94,7 @@ impl Drop for AbortOnDrop {
 }
 
 impl Listeners {
-    /// Takes over sockets. What comes in there waits for [`Listeners::answer`].
+    /// Takes sockets. Their queries wait until [`Listeners::answer`].
     pub(super) fn new(sockets: Sockets, metrics: Metrics) -> Self {
         Self {
             ports: Vec::new(),
@@ -110,11 +110,11 @@ impl Listeners {
         }
     }
 
-    /// PortPlan as a configuration says from now on. Listeners that it adds are opened, those that it leaves out are
-    /// closed; queries on the others go on without a pause.
+    /// Answers by a new configuration from now on. Listeners that it adds are opened and those that it lacks are
+    /// closed; the others go on without a pause.
     ///
     /// # Errors
-    /// When something that it needs is not there; then everything is as it was.
+    /// When the configuration needs something that is not there. Then nothing is changed.
     pub(super) fn answer(&mut self, config: &Config, feeds: &Feeds) -> Result<(), Error> {
         let mut opened = std::mem::take(&mut self.waiting);
         let known = self.ports.iter().map(|(port, _)| *port);
@@ -154,7 +154,7 @@ impl Listeners {
         Ok(())
     }
 
-    /// What a configuration makes of these ports.
+    /// Prepares a configuration for these listeners.
     fn prepare(
         &mut self,
         config: &Config,
@@ -189,7 +189,7 @@ impl Listeners {
         Ok(next)
     }
 
-    /// What logs the queries for a block, if it has `log`.
+    /// The log of a block, if it has `log`.
     fn logger(&mut self, block: &Block) -> Result<Option<Arc<Logger>>, Error> {
         let Some(options) = block.plugins.log.clone() else { return Ok(None) };
         let writer = match &self.writer {
@@ -201,7 +201,7 @@ impl Listeners {
         Ok(Some(Arc::new(Logger::new(options, writer))))
     }
 
-    /// Where the queries for a zone are counted, if the block has `prometheus`.
+    /// The counters of the queries for a zone, if the block has `prometheus`.
     fn counts(&self, block: &Block, port: ListenAddress, zone: &Name) -> Option<Arc<Counts>> {
         block.plugins.metrics?;
         Some(self.metrics.counts(&server_name(port), &zone.to_string(), self.threads))
@@ -239,11 +239,11 @@ impl Listeners {
         Ok(Chain::new(plugins, &Parts { cluster, imports, hosts, recursion, reply_options }))
     }
 
-    /// What a block asks of others: that of before if nothing of it has changed.
+    /// The cache and the upstream resolvers of a block: those of the configuration before, if its options are equal.
     fn recursion(&self, block: &Block, own: &[SocketAddr], next: &mut Prepared) -> Recursion {
         let server =
             block.served.first().map(|served| format!("{}://:{}", served.scheme.name(), served.port));
-        // All addresses of another network namespace are not those of this one.
+        // Sockets that were handed over may be in another network namespace, where "all addresses" are other ones.
         let here = |address: &&SocketAddr| !self.fixed || !address.ip().is_unspecified();
         let own: Vec<_> = own.iter().filter(here).copied().collect();
         let setup = block.plugins.recursion(&own, &server.unwrap_or_default());
@@ -254,7 +254,7 @@ impl Listeners {
     }
 }
 
-/// Begins to answer on sockets by these plans, on threads numbered from `first_thread` on.
+/// Starts listeners on sockets with their plans. Threads are numbered from `first_thread` on.
 fn listen(
     sockets: Vec<OpenSockets>,
     plans: &BTreeMap<ListenAddress, Ready>,
@@ -280,14 +280,14 @@ fn listen(
     Ok(listening)
 }
 
-/// What metrics call the server of a port.
+/// The label `server` of metrics for a listener.
 fn server_name((scheme, address): ListenAddress) -> String {
     let host = Some(address.ip()).filter(|host| !host.is_unspecified());
     let host = host.map_or(String::new(), |host| host.to_string());
     format!("{}://{host}:{}", scheme.name(), address.port())
 }
 
-/// The addresses at which a block is asked by others; loopback would lead them to themselves.
+/// The addresses at which other machines reach a block, for NS records. Loopback addresses are left out.
 fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
     let bound = if block.plugins.bind.addresses.is_empty() {
         own.iter().map(SocketAddr::ip).collect()
@@ -304,7 +304,7 @@ fn servers(block: &Block, own: &[SocketAddr]) -> Vec<IpAddr> {
     servers
 }
 
-/// Reads a hosts file again and again.
+/// Reads a hosts file again in an interval.
 async fn refresh(hosts: Arc<HostNames>, every: std::time::Duration) {
     let mut failed = false;
     loop {

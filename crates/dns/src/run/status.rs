@@ -1,4 +1,4 @@
-//! What the server says of itself: health, readiness and metrics.
+//! The pages of the server: `/health`, `/ready` and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -13,7 +13,7 @@ use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::Metrics;
 
-/// What is shown at an address.
+/// The pages at an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 struct Shown {
     health: bool,
@@ -21,21 +21,21 @@ struct Shown {
     metrics: bool,
 }
 
-/// The pages of a server.
+/// The pages of a server, by address.
 #[derive(Debug)]
 pub(super) struct Status {
     pages: BTreeMap<SocketAddr, Page>,
     state: State,
 }
 
-/// What is shown at one address.
+/// The HTTP server of one address.
 #[derive(Debug)]
 struct Page {
     shown: Arc<RwLock<Shown>>,
     _server: AbortOnDrop,
 }
 
-/// What the pages tell.
+/// What the pages show.
 #[derive(Debug, Clone)]
 struct State {
     ready: Arc<AtomicBool>,
@@ -48,10 +48,10 @@ impl Status {
         Self { pages: BTreeMap::new(), state: State { ready: Arc::default(), metrics } }
     }
 
-    /// Has the pages of a configuration shown, and no others.
+    /// Shows the pages of a configuration, and no others.
     ///
     /// # Errors
-    /// [`Error::Bind`] with the address that cannot be had; then the pages are as they were.
+    /// [`Error::Bind`] with the address that cannot be listened on. The pages are then as they were.
     pub(super) async fn show(&mut self, config: &Config) -> Result<(), Error> {
         let mut wanted: BTreeMap<SocketAddr, Shown> = BTreeMap::new();
         for plugins in config.blocks.iter().map(|block| &block.plugins) {
@@ -87,13 +87,13 @@ impl Status {
         Ok(())
     }
 
-    /// Says that all names are known, or not.
+    /// Sets whether `/ready` says that all names are known.
     pub(super) fn ready(&self, ready: bool) {
         self.state.ready.store(ready, Ordering::Relaxed);
     }
 }
 
-/// Listens; at all addresses also where there is no IPv6.
+/// Listens at an address. If that is `[::]` and the machine has no IPv6, listens at `0.0.0.0`.
 async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Err(error)

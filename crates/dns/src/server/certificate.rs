@@ -10,7 +10,7 @@ use crate::config::Scheme;
 use crate::error::Error;
 use crate::plugin::tls::TlsFiles;
 
-/// What TLS needs for queries that come in this way.
+/// The TLS configuration of a server block for queries by a scheme.
 ///
 /// # Errors
 /// [`Error::File`] when a file cannot be read, [`Error::Certificate`] when it holds something else.

@@ -1,4 +1,4 @@
-//! Queries by HTTP (RFC 8484).
+//! DNS over HTTPS (RFC 8484).
 
 use std::io;
 use std::sync::Arc;
@@ -20,10 +20,10 @@ use crate::client::Client;
 use crate::plan::{Action, SharedPlan};
 use crate::wire::{LARGEST_TCP, Message};
 
-/// The one path that queries have.
+/// The path of all queries.
 const PATH: &str = "/dns-query";
 const MEDIA_TYPE: &str = "application/dns-message";
-/// How many queries of a connection may be under way.
+/// The most queries of a connection under way.
 const STREAMS: u32 = 128;
 
 /// Answers the queries of a connection until its end.
@@ -68,7 +68,7 @@ async fn answer(
             if reply.is_empty() {
                 return status(StatusCode::BAD_REQUEST, "this is no DNS query\n");
             }
-            // What is kept of it along the way may be kept no longer than its records (RFC 8484, 5.1).
+            // Caches on the way must not keep the reply longer than its records (RFC 8484, 5.1).
             let age = format!("max-age={}", shortest_ttl(&reply));
             let mut response = Response::new(Full::new(Bytes::from(reply)));
             response
@@ -83,7 +83,7 @@ async fn answer(
     }
 }
 
-/// The query of a request: the body of a POST, or the variable `dns` of a GET.
+/// The query in a request: the body of a POST, or the variable `dns` of a GET.
 async fn query(request: Request<Incoming>) -> Result<Vec<u8>, (StatusCode, &'static str)> {
     if request.uri().path() != PATH {
         return Err((StatusCode::NOT_FOUND, "queries are answered at /dns-query (RFC 8484)\n"));

@@ -1,4 +1,4 @@
-//! The sockets that a configuration asks for.
+//! Opening the sockets of a configuration.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -11,23 +11,23 @@ use crate::config::{Config, Scheme};
 use crate::error::Error;
 use crate::sys;
 
-/// How many connections wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// Room for queries that wait to be read, in bytes; the kernel may allow less.
+/// The size of the receive buffer of a datagram socket, in bytes. The kernel may allow less.
 const RECEIVE: usize = 4 << 20;
 
-/// The sockets of one address and port.
+/// The sockets of one address and port, for one scheme.
 #[derive(Debug)]
 pub(crate) struct OpenSockets {
     pub(crate) scheme: Scheme,
     pub(crate) address: SocketAddr,
-    /// Sockets that share the datagrams; none for ways in that have only connections.
+    /// The sockets that share the datagrams; none for DNS over TLS and HTTPS.
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) tcp: TcpListener,
 }
 
 impl OpenSockets {
-    /// Where queries come in.
+    /// The scheme and the address.
     pub(crate) fn port(&self) -> (Scheme, SocketAddr) {
         (self.scheme, self.address)
     }
@@ -37,20 +37,20 @@ impl OpenSockets {
 #[derive(Debug)]
 pub struct Sockets {
     pub(crate) open: Vec<OpenSockets>,
-    /// Whether they serve every block, whatever it listens on.
+    /// Whether they serve all blocks, whatever these listen on.
     pub(crate) fixed: bool,
 }
 
 impl Sockets {
-    /// Opens what a configuration listens on.
+    /// Opens the sockets of a configuration.
     ///
     /// # Errors
-    /// [`Error::Bind`] with the address that cannot be had.
+    /// [`Error::Bind`] with the address that cannot be listened on.
     pub fn open(config: &Config) -> Result<Self, Error> {
         Self::beside(config, &[])
     }
 
-    /// Opens what a configuration listens on and this process does not have yet. `held` is what it has.
+    /// Opens the sockets of a configuration, except those that this process has already, which are `held`.
     ///
     /// # Errors
     /// As [`Sockets::open`].
@@ -71,7 +71,7 @@ impl Sockets {
                     };
                     match open_at(served.scheme, address, count, Transparent::of(address), port) {
                         Ok(one) => open.push(one),
-                        // A machine may be without IPv6.
+                        // The machine may have no IPv6.
                         Err(error)
                             if block.plugins.bind.addresses.is_empty()
                                 && address.is_ipv6()
@@ -84,31 +84,31 @@ impl Sockets {
         Ok(Self { open, fixed: false })
     }
 
-    /// None, to which others are added.
+    /// No sockets; others can be added. They serve all blocks.
     pub fn none() -> Self {
         Self { open: Vec::new(), fixed: true }
     }
 
-    /// Takes in others.
+    /// Adds other sockets.
     pub fn add(&mut self, others: Self) {
         self.open.extend(others.open);
     }
 
-    /// The address of the cluster's DNS, which this node need not have: the proxy brings its packets here as long
-    /// as the socket is open. Serves every block.
+    /// Opens sockets at the ClusterIP of the cluster DNS, an address that the machine does not have. As long as they
+    /// are open, the proxy hands them the packets to that address. They serve all blocks.
     ///
     /// # Errors
-    /// [`Error::Bind`] when the address cannot be had; `EPERM` without `CAP_NET_ADMIN`.
+    /// [`Error::Bind`] when the address cannot be listened on; with `EPERM` without `CAP_NET_ADMIN`.
     pub fn of_service(address: SocketAddr) -> Result<Self, Error> {
         let open = open_at(Scheme::Dns, address, processors(), Transparent::Required, PortUse::New)
             .map_err(|source| Error::Bind { address, source })?;
         Ok(Self { open: vec![open], fixed: true })
     }
 
-    /// One address for UDP and TCP that is open already, and serves every block.
+    /// Takes sockets that are already open, at one address for UDP and TCP. They serve all blocks.
     ///
     /// # Errors
-    /// When the sockets are not open.
+    /// When the kernel does not accept the sockets.
     pub fn of(udp: UdpSocket, tcp: TcpListener) -> io::Result<Self> {
         let address = udp.local_addr()?;
         if address.ip().is_unspecified() {
@@ -119,14 +119,14 @@ impl Sockets {
     }
 }
 
-/// What a block listens on.
+/// The addresses that a block listens on.
 pub(crate) fn addresses(bind: &[IpAddr], port: u16) -> impl Iterator<Item = SocketAddr> {
     let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
     let all = if bind.is_empty() { any.to_vec() } else { bind.to_vec() };
     all.into_iter().map(move |address| SocketAddr::new(address, port))
 }
 
-/// How many sockets share the queries of an address: one for each processor.
+/// The number of sockets that share the datagrams to an address, unless it is configured: one for each processor.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -135,14 +135,15 @@ fn no_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-/// Whether an address may be bound that the machine does not have.
+/// Whether the sockets are transparent (`IP_TRANSPARENT`), so that they may have an address that the machine does not
+/// have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Transparent {
-    /// It must be.
+    /// They must be.
     Required,
-    /// If this process is allowed to.
+    /// They are if this process may make them so.
     IfAllowed,
-    /// It is the machine's own for certain.
+    /// They are not: the machine surely has the address.
     No,
 }
 
@@ -153,15 +154,15 @@ impl Transparent {
     }
 }
 
-/// Whether this process has sockets at the port, with another address. One of them may include the other, as
-/// 0.0.0.0 does 127.0.0.1, before a reload closes it or for good.
+/// Whether this process already has sockets with the same port at another address. One address may include the other,
+/// as 0.0.0.0 includes 127.0.0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum PortUse {
     New,
     Ours,
 }
 
-/// Opens the sockets of an address. That of another process is no place to be beside: it would take some of the
+/// Opens the sockets of an address. Fails if another process listens there: the kernel would give it some of the
 /// queries.
 fn open_at(
     scheme: Scheme,
@@ -192,7 +193,7 @@ fn open_at(
     for _ in 0..datagrams {
         let socket = open(SocketType::DGRAM)?;
         set_socket_reuseport(&socket, true)?;
-        // Only a wish; without it a burst of queries is lost sooner.
+        // If this fails, a burst of queries is lost sooner; that is no reason to stop.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE);
         if address.ip().is_unspecified() {
             sys::set_pktinfo(socket.as_fd(), address.is_ipv6())?;
@@ -201,7 +202,7 @@ fn open_at(
         udp.push(UdpSocket::from(socket));
     }
     listen(&tcp, BACKLOG)?;
-    // From now on our own may be beside it.
+    // From now on, other sockets of this process may have the same port.
     set_socket_reuseport(&tcp, true)?;
     Ok(OpenSockets { scheme, address, udp, tcp: TcpListener::from(tcp) })
 }

@@ -1,4 +1,4 @@
-//! Queries on connections (RFC 7766).
+//! DNS over TCP and TLS (RFC 7766, RFC 7858).
 
 use std::io;
 use std::pin::pin;
@@ -20,31 +20,31 @@ use crate::log_rate::LogRate;
 use crate::plan::{Action, SharedPlan};
 use crate::wire::{put_message, read_message};
 
-/// How many connections a listener serves at a time.
+/// The most connections of a listener.
 const CONNECTIONS: usize = 1024;
-/// How long a connection may say nothing while nobody else needs its place (RFC 7766, 6.2.3).
+/// How long a connection may be idle if no new one needs its place (RFC 7766, 6.2.3).
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
-/// How long connections go on when the listener is closed.
+/// How long connections go on after the listener was closed.
 const CLOSING: Duration = Duration::from_secs(10);
-/// How long a client may take to read what it asked for.
+/// How long a client may take to read replies.
 const WRITE: Duration = Duration::from_secs(10);
-/// How many replies of a connection may wait to be written; a client that does not read is not read either.
+/// The most replies of a connection that wait to be written. While so many wait, no queries are read.
 const REPLIES: usize = 32;
-/// How long to wait when no connection can be accepted, so as not to turn in circles.
+/// The pause after a connection could not be accepted, so that the loop does not use the whole processor.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A listener for the runtime.
+/// Hands a listener to the runtime.
 pub(crate) fn open(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
 
-/// How long a client may take to agree on keys.
+/// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// Answers until `closing`, a bounded number of connections at a time, which come in as `scheme` says: where there are
-/// too many, the one that was silent longest is closed. Those under TLS are refused as long as there is no certificate.
-/// Connections that are open when it closes have a while to end.
+/// Accepts connections and answers their queries until `closing` ends. The number of connections is bounded: a new one
+/// above the bound closes the one that is idle longest. Without a certificate, connections over TLS and HTTPS are
+/// closed. When the listener closes, open connections have [`CLOSING`] to end.
 pub(crate) async fn serve(
     shared: Arc<SharedPlan>,
     listener: TcpListener,
@@ -58,7 +58,7 @@ pub(crate) async fn serve(
     loop {
         let accepted = tokio::select! {
             biased;
-            // Those that the kernel has taken in already come before the end.
+            // Connections that are already established are accepted before the end.
             accepted = listener.accept() => accepted,
             () = &mut closing => break,
         };
@@ -129,7 +129,7 @@ async fn converse(
     read.and(wrote)
 }
 
-/// Reads queries and sees that each is answered, in whatever order the answers are there (RFC 7766, 7).
+/// Reads queries and has each answered. Replies are sent in the order in which they are ready (RFC 7766, 7).
 async fn read_queries(
     shared: Arc<SharedPlan>,
     client: Client,
@@ -157,13 +157,13 @@ async fn read_queries(
         }
         let begun = Instant::now();
         let summary = plan.begin(&packet, client, &mut reply);
-        // Whoever does not read replies is as good as silent.
+        // A client that does not read replies counts as idle.
         drop(working);
         match summary.action {
             Action::Drop => {}
             Action::Reply => {
                 plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
-                // When writing fails it says why itself.
+                // If this fails, writing has failed and returns its own error.
                 if replies.send(reply).await.is_err() {
                     return Ok(());
                 }
@@ -185,7 +185,7 @@ async fn read_queries(
             }
         }
     }
-    // What was asked is still answered.
+    // Queries that were read are still answered.
     waiting.join_all().await;
     Ok(())
 }
@@ -212,7 +212,7 @@ mod tests {
 
     /// RFC 7766, 6.2.3.
     #[tokio::test]
-    async fn who_reads_no_replies_leaves_for_a_new_connection_as_who_says_nothing() {
+    async fn a_client_that_reads_no_replies_is_closed_for_a_new_connection_like_an_idle_one() {
         let shared = Arc::new(SharedPlan::new(Arc::new(Plan::new(Vec::new()))));
         let from = Client::of((Ipv4Addr::LOCALHOST, 1).into(), Transport::Tcp);
         let mut seats = Seats::new(1);
@@ -222,15 +222,15 @@ mod tests {
             let (read, write) = tokio::io::split(server);
             tokio::select! {
                 ended = converse(shared, from, read, write, &seat) => ended.map(|()| "it ended by itself"),
-                () = seat.needed() => Ok("it left"),
+                () = seat.needed() => Ok("it was closed"),
             }
         });
         let mut query = Vec::new();
         put_message(b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01", &mut query);
-        // Until nothing more is taken in, as no reply is taken out.
+        // Sends queries until the server reads no more, because no reply is read.
         while timeout(Duration::from_millis(50), client.write_all(&query)).await.is_ok() {}
         let (_seat, crowded) = timeout(Duration::from_secs(5), seats.take()).await.unwrap();
         assert!(crowded);
-        assert_eq!(conversation.await.unwrap().unwrap(), "it left");
+        assert_eq!(conversation.await.unwrap().unwrap(), "it was closed");
     }
 }

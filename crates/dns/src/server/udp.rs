@@ -1,4 +1,4 @@
-//! Queries in datagrams.
+//! DNS over UDP.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsFd;
@@ -13,15 +13,15 @@ use crate::client::{Client, Transport};
 use crate::plan::{Action, SharedPlan, Summary};
 use crate::sys::{BATCH, Batch, ReplyPath};
 
-/// How long to wait when the socket cannot be read, so as not to turn in circles.
+/// The pause after the socket could not be read, so that the loop does not use the whole processor.
 const PAUSE: Duration = Duration::from_millis(10);
-/// How many queries of a socket may take longer at a time. More are not answered: their clients ask again, and what
-/// waits takes memory.
+/// The most queries of a socket that wait for others, which bounds memory. More are not answered; their clients ask
+/// again.
 const WAITING: usize = 16_384;
 /// The stack of a thread, in bytes.
 const STACK: usize = 256 * 1024;
 
-/// A thread that answers the datagrams of a socket.
+/// A thread that answers the datagrams to a socket.
 #[derive(Debug)]
 pub(crate) struct Worker {
     socket: Arc<UdpSocket>,
@@ -29,8 +29,8 @@ pub(crate) struct Worker {
 }
 
 impl Worker {
-    /// Starts a thread for a socket, which counts under a number from 1. What takes longer becomes a task of
-    /// `tasks`.
+    /// Starts a thread for a socket. Its queries are counted under `number`, which is at least 1. Queries that wait
+    /// for others become tasks of `tasks`.
     ///
     /// # Errors
     /// When the machine has no thread left.
@@ -53,8 +53,9 @@ impl Worker {
 }
 
 impl Drop for Worker {
-    /// Ends the thread after what has come in. From its first line on, what comes goes to other sockets that fit, such
-    /// as one for all addresses beside this one: this one takes its own datagrams only.
+    /// Ends the thread after the datagrams that have already come. The socket is connected to itself first, so that it
+    /// accepts no datagrams of clients any more: those go to other sockets of this process whose address includes this
+    /// one.
     fn drop(&mut self) {
         let _ = self.socket.local_addr().and_then(|own| {
             let own = match own.ip() {
@@ -64,17 +65,17 @@ impl Drop for Worker {
             };
             self.socket.connect(own)
         });
-        // Not connected, says the kernel, and yet wakes whoever waits.
+        // The kernel reports that the socket is not connected, but wakes the thread that waits in `recvmmsg`.
         let _ = rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Read);
         if let Some(thread) = self.thread.take() {
-            // A thread that panicked has said so itself.
+            // If the thread panicked, that was already reported.
             let _ = thread.join();
         }
     }
 }
 
-/// Answers until the socket is shut down: whatever has come in is one batch, its replies another. Names that are
-/// known are answered on the spot, without a lock, without memory of their own and without a task.
+/// Answers until the socket is shut down. One system call receives all datagrams that wait, and another sends their
+/// replies. Known names are answered at once: without a lock, without allocating memory and without a task.
 fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &SharedPlan, tasks: &Handle, pktinfo: bool) {
     let mut batch = Batch::new(pktinfo);
     let mut answered: Vec<(usize, Summary, Client)> = Vec::with_capacity(BATCH);
@@ -121,7 +122,8 @@ fn serve(socket: &Arc<UdpSocket>, number: usize, shared: &SharedPlan, tasks: &Ha
             }
         }
         if let Some(begun) = begun.filter(|_| !answered.is_empty()) {
-            // A look at the clock is no small part of an answer, so each has its share of the batch's time.
+            // Reading the clock takes a good part of the time of an answer, so each answer counts an equal share of
+            // the time of its batch.
             let took = begun.elapsed() / answered.len() as u32;
             for (at, summary, client) in &answered {
                 plan.count(number, summary, *client, batch.exchange(*at), took);
@@ -136,7 +138,7 @@ fn send(socket: &UdpSocket, mut path: ReplyPath, reply: &[u8]) {
         return;
     }
     if let Err(error) = path.reply(socket.as_fd(), reply) {
-        // The client is gone or never was; it will ask again if it is there.
+        // The client is gone, or its address was forged. A real client asks again.
         tracing::debug!(%error, "a DNS reply could not be sent");
     }
 }

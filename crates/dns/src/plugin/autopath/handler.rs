@@ -32,7 +32,7 @@ impl Handler for Autopath {
         if searches { Handled::Wait } else { Handled::Next }
     }
 
-    /// Answers with the first name of the search path that exists, whatever types it has.
+    /// Answers with the first name of the search path that exists, even if it has no records of the type.
     fn finish<'a>(
         &'a self,
         request: &'a Request<'a>,

@@ -1,4 +1,4 @@
-//! Following a client's search path for it, so that the first of its lookups is the last.
+//! Following the search path of a client.
 
 use std::path::Path;
 
@@ -8,18 +8,18 @@ use crate::client::Client;
 use crate::wire::{CLASS_IN, Copier, Message, Name, Query, Record, Reply, Section, flag, kind};
 use crate::zone::View;
 
-/// Following clients' search paths.
+/// The search paths of clients.
 #[derive(Debug)]
 pub(super) struct Search {
     zones: Vec<Name>,
-    /// What every search path ends with; the whole of it if `by_pod` is not set.
+    /// The end of every search path; without `by_pod` the whole of it.
     host: Vec<Name>,
-    /// Whether a path begins with the namespace of the client's pod.
+    /// The domain of the cluster, if a search path begins with the namespace of the pod.
     by_pod: Option<Name>,
 }
 
 impl Search {
-    /// As a configuration says. The search path of a pod goes on with that of this machine, as kubelet writes it.
+    /// The search paths of a configuration. That of a pod ends with that of this machine, as kubelet writes it.
     pub(super) fn new(options: &AutopathOptions, cluster: Option<&View>) -> Self {
         let (path, by_pod) = match &options.search {
             SearchPath::File(path) => (path.as_path(), None),
@@ -32,20 +32,20 @@ impl Search {
         }
     }
 
-    /// Whether a query is the first of a search: under the first name of the client's path. Every type counts, or
-    /// a name would exist for one and not for another.
+    /// Whether a query is the first of a search: its name is below the first domain of the search path. The type does
+    /// not matter, since a name must exist for all types or for none (RFC 8020).
     pub(super) fn applies(&self, cluster: Option<&View>, query: &Query<'_>, client: Client) -> bool {
         query.class == CLASS_IN
             && self.zones.iter().any(|zone| query.name.below(zone).is_some())
             && self.base(cluster, query, client).is_some()
     }
 
-    /// The name that the client looks for, and the path that it goes.
+    /// The name that the client looks for, and its search path.
     fn base(&self, cluster: Option<&View>, query: &Query<'_>, client: Client) -> Option<(Name, Vec<Name>)> {
         let mut path = Vec::new();
         if let Some(domain) = &self.by_pod {
             let reading = cluster?.read();
-            // Pods of several namespaces share the address of their node, so nothing is known of those.
+            // The address of a node may belong to pods of several namespaces. Their search path is not known.
             let [namespace] = reading.pods(client.address) else { return None };
             let svc = Name::of_parts(&[b"\x03svc", domain.wire()]).ok()?;
             path.push(Name::of_parts(&[namespace, svc.wire()]).ok()?);
@@ -60,8 +60,8 @@ impl Search {
         Some((base, path))
     }
 
-    /// The names that the client would ask for one after the other, the last one being that without a path; `None`
-    /// if this is no search.
+    /// The names that the client would ask for one after the other, at last the name without a domain of the search
+    /// path. `None` if the query is not the first of a search.
     pub(super) fn names(
         &self,
         cluster: Option<&View>,
@@ -78,8 +78,8 @@ impl Search {
     }
 }
 
-/// Makes the reply for a name that a search led to one to the query: an alias in front, if it is another name.
-/// Tells whether that could be done.
+/// Turns the reply about a name of the search path into a reply to the query, with an alias from the name of the query
+/// in front. Returns false if the reply cannot be read.
 pub(super) fn lead_to(
     query: &Query<'_>,
     name: &Name,
@@ -107,7 +107,7 @@ pub(super) fn lead_to(
     true
 }
 
-/// The search path in a text of the form of resolv.conf; the last line counts.
+/// The search path in a text in the format of resolv.conf. The last line counts.
 fn search_path(text: &str) -> Vec<Name> {
     let mut path = Vec::new();
     for line in text.lines() {

@@ -6,7 +6,7 @@ use super::{CacheLimits, CacheOptions, PrefetchOptions, StaleOptions};
 use crate::corefile::{Directive, Fault, Scope};
 use crate::wire::Name;
 
-/// The options of `cache`.
+/// The options that are listed if one is not known.
 const OPTIONS: [&str; 7] = ["success", "denial", "prefetch", "serve_stale", "servfail", "disable", "keepttl"];
 
 /// Reads `cache [TTL] [ZONE...] { OPTION... }`.
@@ -93,7 +93,7 @@ fn prefetch(option: &Directive) -> Result<PrefetchOptions, Fault> {
     Ok(prefetch)
 }
 
-/// `serve_stale [DURATION] [immediate [TTL]] | [verify [WAIT [TTL]]]`.
+/// Reads `serve_stale [DURATION] [immediate [TTL]] | [verify [WAIT [TTL]]]`.
 fn stale(option: &Directive) -> Result<StaleOptions, Fault> {
     let mut words = option.arguments.iter().map(String::as_str).peekable();
     let mut stale = StaleOptions { longest: Duration::from_secs(3600), wait: Some(Duration::ZERO), ttl: 0 };

@@ -7,7 +7,7 @@ use crate::config::Scheme;
 use crate::corefile::{Directive, Fault, Scope};
 use crate::wire::rcode;
 
-/// The options that are told when one is not known.
+/// The options that are listed if one is not known.
 const OPTIONS: [&str; 17] = [
     "except",
     "force_tcp",
@@ -27,7 +27,7 @@ const OPTIONS: [&str; 17] = [
     "max_idle_conns",
     "max_age",
 ];
-/// How many upstreams a `forward` may have, as in CoreDNS.
+/// The most upstream resolvers of a directive, as in CoreDNS.
 const MOST_UPSTREAMS: usize = 15;
 
 /// Reads `forward FROM TO... { OPTION... }`.
@@ -130,7 +130,7 @@ fn health_check(option: &Directive, forward: &mut ForwardOptions) -> Result<(), 
     Ok(())
 }
 
-/// Response codes by name.
+/// Reads response codes.
 fn codes(option: &Directive) -> Result<Vec<u16>, Fault> {
     let names = option.some("RCODE...")?.iter();
     let code = |name: &String| {
@@ -141,7 +141,8 @@ fn codes(option: &Directive) -> Result<Vec<u16>, Fault> {
     names.map(code).collect()
 }
 
-/// `10.0.0.1`, `[::1]:5353`, `dns://…`, `tls://9.9.9.9%name`, `https://…`, `/etc/resolv.conf`.
+/// Reads an upstream resolver: `10.0.0.1`, `[::1]:5353`, `dns://…`, `tls://9.9.9.9%name`, `https://…` or
+/// `/etc/resolv.conf`.
 fn upstream(directive: &Directive, text: &str, scope: &Scope<'_>) -> Result<UpstreamOption, Fault> {
     let (scheme, rest) = text.split_once("://").unwrap_or(("dns", text));
     let Some(scheme) = Scheme::ALL.into_iter().find(|known| known.name() == scheme) else {

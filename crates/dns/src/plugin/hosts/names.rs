@@ -1,4 +1,4 @@
-//! Entries of a file in the form of `/etc/hosts`.
+//! The names of `hosts`, looked up by name and by address.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -9,10 +9,10 @@ use super::HostsOptions;
 use crate::wire::{CLASS_IN, HEADER, Name, Query, Reply, Section, flag, kind, pointer, rcode};
 use crate::zone::reverse_address;
 
-/// How many names a file may give an address, and how many lines are read; what is beyond is told once.
+/// The most names that are kept. If there are more, that is logged.
 const MOST_NAMES: usize = 1_000_000;
 
-/// Entries of a file and of lines in the Corefile.
+/// The names of a file and of lines in the Corefile.
 #[derive(Debug)]
 pub(crate) struct HostNames {
     options: HostsOptions,
@@ -26,7 +26,7 @@ struct Entries {
 }
 
 impl HostNames {
-    /// The names as they are now.
+    /// Reads the names.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -36,7 +36,7 @@ impl HostNames {
         Ok(hosts)
     }
 
-    /// Reads the file again; tells whether names changed. A file that is gone leaves the names as they were.
+    /// Reads the file again. Returns whether names changed.
     ///
     /// # Errors
     /// When the file cannot be read.
@@ -52,15 +52,15 @@ impl HostNames {
         Ok(true)
     }
 
-    /// How often the file should be read again; `None` if never.
+    /// The interval in which the file should be read again; `None` means never.
     pub(crate) fn interval(&self) -> Option<std::time::Duration> {
         Some(self.options.reload).filter(|every| !every.is_zero() && self.options.file.is_some())
     }
 
-    /// Writes the reply of `limit` bytes at most, if the name is in the file or may be nowhere else.
+    /// Writes the reply of at most `limit` bytes. Returns false if the name is left to the next plugin.
     ///
-    /// As in CoreDNS a name that is nowhere is a failure: the file has no SOA record to deny it with. Addresses that
-    /// are not in the file are always left to what comes next, whatever the zones.
+    /// As in CoreDNS a missing name that does not fall through is a failure (SERVFAIL), because a negative answer
+    /// needs an SOA record. Missing addresses are always left to the next plugin, whatever the zones.
     pub(crate) fn answer(&self, query: &Query<'_>, limit: usize, out: &mut Vec<u8>) -> bool {
         if query.class != CLASS_IN {
             return false;
@@ -186,13 +186,17 @@ mod tests {
             ask(&hosts, "ONE.example", kind::A),
             Some((0, vec![vec![192, 0, 2, 1], vec![192, 0, 2, 2]]))
         );
-        assert_eq!(ask(&hosts, "one.example", kind::TXT), Some((0, vec![])), "another type is no other name");
+        assert_eq!(
+            ask(&hosts, "one.example", kind::TXT),
+            Some((0, vec![])),
+            "the name exists without records of this type"
+        );
         let (code, names) = ask(&hosts, "1.2.0.192.in-addr.arpa", kind::PTR).unwrap();
         assert_eq!((code, names.len(), &names[0][..]), (0, 2, &b"\x03one\0"[..]));
     }
 
     #[test]
-    fn coredns_what_is_not_in_the_file_fails_without_fallthrough_but_addresses_are_left_to_others() {
+    fn coredns_missing_names_fail_without_fallthrough_and_missing_addresses_fall_through() {
         assert_eq!(ask(&hosts("192.0.2.1 a", true), "b", kind::A), None);
         let alone = hosts("192.0.2.1 a", false);
         assert_eq!(ask(&alone, "b", kind::A), Some((rcode::SERVFAIL, vec![])));

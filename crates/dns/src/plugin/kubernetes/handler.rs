@@ -20,7 +20,7 @@ pub(in crate::plugin) fn handler(_: &Option<KubernetesOptions>, parts: &Parts) -
 
 #[derive(Debug)]
 struct Kubernetes {
-    /// The names of several clusters together come first.
+    /// The views, of which that of ServiceImports comes first.
     views: Vec<Arc<View>>,
     options: ReplyOptions,
 }

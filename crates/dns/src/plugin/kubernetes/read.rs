@@ -3,7 +3,7 @@
 use super::{KubernetesOptions, PodRecords, Selector};
 use crate::corefile::{Directive, Fault, Scope};
 
-/// The options of `kubernetes`.
+/// The options that are listed if one is not known.
 const OPTIONS: [&str; 16] = [
     "endpoint",
     "tls",

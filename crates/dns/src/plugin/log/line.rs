@@ -1,4 +1,4 @@
-//! LogWriter as CoreDNS writes them.
+//! A line of the log, as CoreDNS writes it.
 
 use std::net::IpAddr;
 
@@ -6,7 +6,7 @@ use super::LoggedQuery;
 use crate::client::Transport;
 use crate::wire::{LARGEST_TCP, Message, PLAIN_UDP, Query, class, flag, kind, rcode};
 
-/// The flags of a reply, in the order in which they are told.
+/// The flags of a reply, in the order in which they are written.
 const FLAGS: [(u16, &str); 8] = [
     (flag::QR, "qr"),
     (flag::AA, "aa"),
@@ -18,7 +18,7 @@ const FLAGS: [(u16, &str); 8] = [
     (flag::CD, "cd"),
 ];
 
-/// A query in the common log format.
+/// The line of a query, in the common log format of CoreDNS.
 pub(super) fn of_query(answered: &LoggedQuery<'_>, query: &Query<'_>, reply: Message<'_>) -> String {
     let client = answered.client;
     let host = match client.address {
@@ -48,7 +48,7 @@ pub(super) fn of_query(answered: &LoggedQuery<'_>, query: &Query<'_>, reply: Mes
     )
 }
 
-/// The name of a number, else the number behind a prefix (RFC 3597).
+/// The name of a number; the number behind a prefix if it has none (RFC 3597).
 fn word(prefix: &str, number: u16, name: fn(u16) -> Option<&'static str>) -> String {
     name(number).map_or_else(|| format!("{prefix}{number}"), str::to_owned)
 }

@@ -14,7 +14,7 @@ fn logger(lines: &str) -> (Logger, Receiver<String>) {
     (Logger::new(config.blocks[0].plugins.log.clone().unwrap(), Arc::new(LogWriter::to(waiting))), told)
 }
 
-/// Has a reply to a query for a name logged, with an address if it is a success.
+/// Logs a reply to a query for a name, with a response code and some addresses.
 fn note(logger: &Logger, name: &str, code: u16, answers: usize) {
     let packet = Query::packet(Name::from_text(name).unwrap().wire(), kind::A, CLASS_IN);
     let mut out = Vec::new();

@@ -1,13 +1,14 @@
-//! Standard output, for those who must not wait for it.
+//! Writing lines to standard output without waiting for its reader.
 
 use std::io::{self, Write};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 
-/// How many lines may wait to be written; more are left out and counted.
+/// The most lines that wait to be written. More are left out and counted.
 const MOST_WAITING: usize = 16_384;
 
-/// LogWriter that a thread of its own writes: whoever reads them may be slow, and queries are answered meanwhile.
+/// Hands lines to a thread that writes them. The reader of standard output may be slow; queries are answered
+/// meanwhile.
 #[derive(Debug)]
 pub(crate) struct LogWriter {
     waiting: SyncSender<String>,
@@ -15,7 +16,7 @@ pub(crate) struct LogWriter {
 }
 
 impl LogWriter {
-    /// LogWriter on standard output.
+    /// A writer to standard output.
     ///
     /// # Errors
     /// When the machine has no thread left.
@@ -25,13 +26,13 @@ impl LogWriter {
         Ok(Self { waiting, left_out: AtomicUsize::new(0) })
     }
 
-    /// LogWriter that a test reads.
+    /// A writer to a channel that a test reads.
     #[cfg(test)]
     pub(super) fn to(waiting: SyncSender<String>) -> Self {
         Self { waiting, left_out: AtomicUsize::new(0) }
     }
 
-    /// Has a line written, at once or never.
+    /// Hands over a line, or leaves it out if too many wait.
     pub(super) fn put(&self, line: String) {
         let left_out = self.left_out.swap(0, Ordering::Relaxed);
         if left_out > 0 {
@@ -40,14 +41,14 @@ impl LogWriter {
                 self.left_out.fetch_add(left_out, Ordering::Relaxed);
             }
         }
-        // Without a reader standard output is closed, and nobody misses the line.
+        // If the thread has ended, standard output is closed and the line is not missed.
         if let Err(TrySendError::Full(_)) = self.waiting.try_send(line) {
             self.left_out.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
 
-/// Writes lines until there can be no more, or nobody reads them; those that are ready at once together.
+/// Writes lines until the writer is dropped or standard output is closed. Lines that are ready are written together.
 fn write(lines: &Receiver<String>, output: impl Write) {
     let mut output = io::BufWriter::new(output);
     while let Ok(line) = lines.recv() {
@@ -65,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_slow_reader_misses_lines_and_is_told_how_many() {
+    fn lines_that_a_slow_reader_misses_are_counted() {
         let (waiting, reader) = sync_channel(2);
         let lines = LogWriter::to(waiting);
         ["a", "b", "c", "d"].map(str::to_owned).into_iter().for_each(|line| lines.put(line));
@@ -77,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_are_written_until_nobody_puts_any() {
+    fn lines_are_written_until_the_writer_is_dropped() {
         let (waiting, reader) = sync_channel(2);
         LogWriter::to(waiting).put("a".to_owned());
         let mut output = Vec::new();

@@ -15,7 +15,7 @@ pub(in crate::plugin) fn read(
     directive: &Directive,
     _: &mut Scope<'_>,
 ) -> Result<(), Fault> {
-    // A rule may stand on one line or in braces; the words are the same.
+    // A rule may be on one line or in braces.
     let inside = directive.options.iter();
     let inside = inside.flat_map(|option| [&option.name].into_iter().chain(&option.arguments));
     let words: Vec<&str> = directive.arguments.iter().chain(inside).map(String::as_str).collect();
@@ -49,7 +49,7 @@ pub(in crate::plugin) fn read(
     Ok(())
 }
 
-/// How names are matched, `exact` if that is not said, and the words after it.
+/// How names are matched, and the words behind that. `exact` may be left out.
 fn method<'a>(words: &'a [&'a str]) -> (&'a str, &'a [&'a str]) {
     match words.split_first() {
         Some((method @ (&"exact" | &"prefix" | &"suffix" | &"substring" | &"regex"), rest))
@@ -130,7 +130,7 @@ fn cname_rule(directive: &Directive, words: &[&str]) -> Result<Change, Fault> {
     Ok(Change::Cname { matches, to })
 }
 
-/// What takes the place of what was matched; at the end of a name it has the final dot.
+/// The replacement of what was matched. At the end of a name it gets the final dot.
 fn replacement(matches: &NameMatch, to: &str) -> String {
     let to = to.to_ascii_lowercase();
     let is_end = matches!(matches, NameMatch::Exact(_) | NameMatch::Suffix(_));

@@ -1,38 +1,37 @@
-//! Names asked for under one name and answered under another.
+//! Applying the rules of `rewrite` to questions and replies.
 
 use super::{AfterMatch, AnswerRule, Change, NameMatch, RewriteRule};
 use crate::wire::{
     Copier, LARGEST_TCP, Malformed, Message, Name, Query, Record, Reply, Section, flag, kind, names_inside,
 };
 
-/// Rules that change questions, and the replies to them back.
+/// The rules of a server block, in their order.
 #[derive(Debug)]
 pub(super) struct Rules {
     rules: Vec<RewriteRule>,
 }
 
-/// A question that rules have changed.
+/// A question that was changed by rules.
 #[derive(Debug)]
 pub(super) struct Rewritten<'a> {
-    /// The name now.
+    /// The new name.
     pub(super) name: Name,
-    /// The type now.
+    /// The new type.
     pub(super) kind: u16,
-    /// The class now.
+    /// The new class.
     pub(super) class: u16,
-    /// How to change the reply, in the order in which the rules applied: the name before, the name after, and what
-    /// the rule says of answers.
+    /// The rules that applied, in order, each with the name before and after it. They say how to change the reply.
     back: Vec<(String, String, &'a RewriteRule)>,
 }
 
-/// An alias in a reply that a rule leads elsewhere.
+/// An alias in a reply whose target a rule changes.
 #[derive(Debug)]
 pub(super) struct Alias {
-    /// Its place among the records of the reply.
+    /// Its index among the records of the reply.
     place: usize,
-    /// Where it leads now.
+    /// The new target.
     pub(super) target: Name,
-    /// What was found there.
+    /// The records of the new target.
     pub(super) followed: Vec<Record>,
 }
 
@@ -42,7 +41,7 @@ impl Rules {
         Self { rules }
     }
 
-    /// Whether a rule is about a query.
+    /// Whether a rule may apply to a query or its reply.
     pub(super) fn applies(&self, query: &Query<'_>) -> bool {
         if self.rules.is_empty() {
             return false;
@@ -52,12 +51,12 @@ impl Rules {
             Change::Name { matches, .. } | Change::Ttl { matches, .. } => matches.finds(&name),
             Change::Type { from, .. } => *from == query.kind,
             Change::Class { from, .. } => *from == query.class,
-            // Only the reply tells.
+            // Whether the rule applies is seen in the reply.
             Change::Cname { .. } => true,
         })
     }
 
-    /// The question that the rules make of a query, `None` if no rule is about it, or that the new name is none.
+    /// Applies the rules to a query. `None` if no rule applies; [`Malformed`] if the new name is no domain name.
     pub(super) fn question(&self, query: &Query<'_>) -> Option<Result<Rewritten<'_>, Malformed>> {
         if !self.applies(query) {
             return None;
@@ -96,7 +95,7 @@ impl Rules {
         Some(Name::from_text(&name).map(|name| Rewritten { name, kind, class, back }))
     }
 
-    /// The first alias in the reply to a rewritten question that a rule leads elsewhere.
+    /// The first alias in the reply whose target a rule changes.
     pub(super) fn alias(&self, rewritten: &Rewritten<'_>, reply: &[u8]) -> Option<Alias> {
         let rules: Vec<_> = rewritten
             .back
@@ -120,8 +119,8 @@ impl Rules {
         })
     }
 
-    /// Makes the reply to a rewritten question one to the query, of `limit` bytes at most. An alias that leads
-    /// elsewhere now is the last of its chain, and what was found there follows it.
+    /// Turns the reply to the rewritten question into a reply to the query, of at most `limit` bytes. Behind an alias
+    /// with a new target, the records of the old one are replaced by those of the new one.
     pub(super) fn answer(
         &self,
         rewritten: &Rewritten<'_>,
@@ -156,7 +155,7 @@ impl Rules {
     }
 }
 
-/// Changes a record of the reply as a rule says that took a name from `before` to `after`.
+/// Changes a record of the reply by a rule that changed the name `before` to `after`.
 fn change(record: &mut Record, before: &str, after: &str, kind: &Change) {
     match kind {
         Change::Ttl { least, most, .. } => record.ttl = record.ttl.clamp(*least, *most),
@@ -185,7 +184,7 @@ fn rename(wire: &mut Box<[u8]>, change: impl FnOnce(&str) -> Option<String>) {
     }
 }
 
-/// Changes the host that a record names. The mailbox of an SOA record is none.
+/// Changes the first name in the data of a record. The second one, the mailbox of an SOA record, stays.
 fn rename_inside(record: &mut Record, change: impl FnOnce(&str) -> Option<String>) {
     let Some((before, _)) = names_inside(record.kind) else { return };
     let Some((fixed, rest)) = record.data.split_at_checked(before) else { return };
@@ -206,7 +205,7 @@ impl NameMatch {
         }
     }
 
-    /// The name with what matches replaced, `None` if nothing does.
+    /// The name with the matching part replaced; `None` if it does not match.
     fn replace(&self, name: &str, to: &str) -> Option<String> {
         match self {
             Self::Exact(text) => (name == text).then(|| to.to_owned()),
@@ -217,8 +216,8 @@ impl NameMatch {
         }
     }
 
-    /// The name in a reply as it was before a rule took `before` to `after`: for a suffix rule all names that end
-    /// so, else that one name and those below it.
+    /// The name in a reply, changed back. A suffix rule changes all names with its suffix; other rules change the name
+    /// `after` and those below it to `before`.
     fn back(&self, name: &str, to: &str, before: &str, after: &str) -> Option<String> {
         match self {
             Self::Suffix(text) => name.strip_suffix(to).map(|rest| format!("{rest}{text}")),
@@ -230,7 +229,7 @@ impl NameMatch {
     }
 }
 
-/// The replacement with `{1}` and so on filled in from what a pattern found, `None` if it finds nothing.
+/// The replacement with `{1}` and so on filled in from the groups of a pattern; `None` if the name does not match.
 fn replace(regex: &regex::Regex, name: &str, to: &str) -> Option<String> {
     let groups = regex.captures(name)?;
     let filled = groups.iter().enumerate().fold(to.to_owned(), |text, (index, group)| {
@@ -252,7 +251,8 @@ mod tests {
         Rules::new(config.blocks[0].plugins.rewrite.clone())
     }
 
-    /// What becomes of a name, and of a reply with one CNAME record from the new name to `target`.
+    /// The name that rules make of `name`, and the records of the final reply if the inner one has one CNAME record to
+    /// `target`.
     fn through(lines: &str, name: &str, target: &str) -> (String, Vec<String>) {
         let rewrites = rewrites(lines);
         let packet = Query::packet(Name::from_text(name).unwrap().wire(), kind::A, CLASS_IN);
@@ -285,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn coredns_a_cname_rule_leads_an_alias_elsewhere_and_what_is_there_follows() {
+    fn coredns_a_cname_rule_changes_the_target_of_an_alias_and_resolves_the_new_one() {
         for (rule, target, new) in [
             ("exact c.example d.example", "c.example", Some("d.example.")),
             ("c.example d.example", "C.example", Some("d.example.")),
@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn coredns_names_in_records_go_back_too_and_those_below_the_new_name() {
+    fn coredns_names_in_data_and_names_below_the_new_name_are_changed_back() {
         let (_, records) = through("rewrite name a.example b.example", "a.example", "web-0.b.example");
         assert_eq!(records, ["a.example. 100 web-0.a.example."]);
         let (_, records) = through("rewrite name a.example b.example", "a.example", "web-b.example");
@@ -321,7 +321,7 @@ mod tests {
     }
 
     #[test]
-    fn coredns_of_an_soa_record_the_server_goes_back_and_the_mailbox_stays() {
+    fn coredns_the_server_of_an_soa_record_is_changed_back_and_the_mailbox_stays() {
         let data = [&b"\x02ns\x01b\0\x02me\x01b\0"[..], &[0; 20]].concat();
         let mut record = Record { name: (*b"\x01b\0").into(), kind: kind::SOA, ttl: 5, data: data.into() };
         rename_inside(&mut record, |name| Some(name.replace('b', "a")));
@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn a_suffix_rule_goes_back_with_answer_auto_only() {
+    fn a_suffix_rule_changes_replies_back_with_answer_auto_only() {
         let (name, records) = through("rewrite name suffix .x .y", "a.x", "b.y");
         assert_eq!((&*name, records), ("a.y.", vec!["a.y. 100 b.y.".to_owned()]));
         let (_, records) = through("rewrite name suffix .x .y answer auto", "a.x", "b.y");
@@ -337,14 +337,14 @@ mod tests {
     }
 
     #[test]
-    fn patterns_change_names_and_values() {
+    fn patterns_change_owner_names_and_data() {
         let rule = "rewrite stop {\n name regex (.*)-(eu)\\.x\\. {1}.{2}.y.\n answer name (.*)\\.(eu)\\.y\\. {1}-{2}.x.\n answer value (.*)\\.y\\. {1}.x.\n}";
         let (name, records) = through(rule, "a-eu.x", "b.y");
         assert_eq!((&*name, records), ("a.eu.y.", vec!["a-eu.x. 100 b.x.".to_owned()]));
     }
 
     #[test]
-    fn rules_go_on_only_if_they_say_so() {
+    fn rules_continue_only_if_they_say_so() {
         let (name, _) = through("rewrite name substring a b\nrewrite name substring b c", "a.x", "t");
         assert_eq!(name, "b.x.");
         let (name, records) =

@@ -7,20 +7,20 @@ use std::time::Instant;
 
 use super::RrlOptions;
 
-/// How many networks are counted apart; others share a count. Bounds memory.
+/// The number of counters, which bounds memory. Networks with equal hashes share one.
 const BUCKETS: usize = 1 << 14;
 
-/// Counts of replies by network.
+/// Counters of replies by network.
 #[derive(Debug)]
 pub(super) struct Limiter {
     options: RrlOptions,
-    /// For each bucket the second of now in the upper half and the replies of that second in the lower.
+    /// For each bucket the last second in the upper 32 bits, and the replies in that second in the lower 32.
     buckets: Box<[AtomicU64]>,
     over: AtomicU32,
     seed: foldhash::fast::FixedState,
 }
 
-/// What becomes of a reply.
+/// What happens to a reply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Decision {
     /// It is sent.
@@ -32,7 +32,7 @@ pub(super) enum Decision {
 }
 
 impl Limiter {
-    /// Nothing counted so far.
+    /// Counters at zero.
     pub(super) fn new(options: RrlOptions) -> Self {
         Self {
             options,
@@ -42,7 +42,7 @@ impl Limiter {
         }
     }
 
-    /// Counts a reply to an address now.
+    /// Counts a reply to an address, and decides what happens to it.
     pub(super) fn count(&self, address: IpAddr) -> Decision {
         static START: OnceLock<Instant> = OnceLock::new();
         self.count_at(address, START.get_or_init(Instant::now).elapsed().as_secs() as u32)
@@ -66,7 +66,7 @@ impl Limiter {
     }
 }
 
-/// The network of an address: what one site is likely to have.
+/// The network of an address that is likely to belong to one site: a /24 or a /56.
 fn network(address: IpAddr) -> u64 {
     match address {
         IpAddr::V4(v4) => u64::from(u32::from(v4) >> 8) | 1 << 63,
@@ -79,7 +79,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_network_gets_so_many_replies_a_second_and_then_every_second_one_truncated() {
+    fn above_the_limit_of_a_network_every_second_reply_is_sent_truncated() {
         let limits = Limiter::new(RrlOptions { responses_per_second: 3, slip: 2 });
         let count = |address: &str, second| limits.count_at(address.parse().unwrap(), second);
         let first: Vec<_> = (0..7).map(|last| count(&format!("203.0.113.{last}"), 1)).collect();

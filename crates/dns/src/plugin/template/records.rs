@@ -1,7 +1,7 @@
-//! Replies made from the question by a pattern.
+//! Making records from the question.
 //!
-//! Of Go's templates the fields of the question are known, and the groups of the pattern: what rules for names of
-//! addresses need. Everything else is an error when the Corefile is read.
+//! Of the Go templates that CoreDNS takes, the fields of the question and the groups of the pattern are known here:
+//! what rules for names of addresses need. Everything else is an error when the Corefile is read.
 
 use std::net::IpAddr;
 
@@ -11,13 +11,13 @@ use super::TemplateRule;
 use super::zone_file;
 use crate::wire::{Copier, Name, Query, Reply, Section, flag, kind, rcode};
 
-/// Rules in their order.
+/// The rules of a server block, in their order.
 #[derive(Debug)]
 pub(super) struct Templates {
     rules: Vec<TemplateRule>,
 }
 
-/// A piece of a record's text.
+/// A piece of the text of a record.
 #[derive(Debug, PartialEq, Eq)]
 enum Piece<'a> {
     Text(&'a str),
@@ -30,7 +30,7 @@ enum Piece<'a> {
     Match(usize),
 }
 
-/// What the pieces stand for.
+/// The values of the pieces.
 struct Values<'a> {
     query: &'a Query<'a>,
     name: &'a str,
@@ -39,13 +39,13 @@ struct Values<'a> {
     groups: Option<&'a Captures<'a>>,
 }
 
-/// A record of a template cannot be read.
+/// Why the text of a record cannot be read.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum TemplateError {
     /// Braces are opened and not closed.
     #[error("{0:?}: a {{{{ is not closed")]
     Open(String),
-    /// The braces hold something else than what is known here.
+    /// The expression in braces is not known here.
     #[error(
         "{0:?} is not known in templates here; there are .Name, .Zone, .Class, .Type, .Remote, .Group.NAME and \
          index .Match NUMBER"
@@ -90,12 +90,12 @@ fn piece(text: &str) -> Option<Piece<'_>> {
 }
 
 impl Templates {
-    /// Rules in their order.
+    /// Templates with these rules.
     pub(super) fn new(rules: Vec<TemplateRule>) -> Self {
         Self { rules }
     }
 
-    /// Writes the reply of `limit` bytes at most, if a rule is about the question.
+    /// Writes the reply of at most `limit` bytes. Returns false if no rule is about the question.
     pub(super) fn answer(&self, query: &Query<'_>, client: IpAddr, limit: usize, out: &mut Vec<u8>) -> bool {
         if self.rules.is_empty() {
             return false;

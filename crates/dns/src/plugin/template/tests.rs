@@ -1,4 +1,4 @@
-//! What rules make of questions.
+//! Replies of templates.
 
 use std::path::Path;
 
@@ -8,7 +8,7 @@ use super::records::{Templates, check};
 use crate::config::Config;
 use crate::wire::{CLASS_IN, Message, Name, Query, kind, rcode};
 
-/// Types and data.
+/// The types and data of records.
 type Records = Vec<(u16, Vec<u8>)>;
 
 fn ask(text: &str, name: &str, kind: u16) -> Option<(u16, Records)> {
@@ -31,17 +31,17 @@ const ADDRESSES: &str = "template IN A example. {
 }";
 
 #[test]
-fn groups_of_the_pattern_become_data() {
+fn groups_of_the_pattern_are_filled_in() {
     assert_eq!(ask(ADDRESSES, "ip-1-2.example", kind::A), Some((0, vec![(kind::A, vec![10, 0, 1, 2])])));
     assert_eq!(ask(ADDRESSES, "ip-1-2.example", kind::AAAA), None, "the rule is about A");
     let any = ask(ADDRESSES, "ip-1-2.example", kind::ANY);
-    assert_eq!(any, Some((0, vec![(kind::A, vec![10, 0, 1, 2])])), "which is one of ANY");
+    assert_eq!(any, Some((0, vec![(kind::A, vec![10, 0, 1, 2])])), "a question for ANY includes A");
     assert_eq!(ask(ADDRESSES, "other.example", kind::A), None, "it falls through");
     assert_eq!(ask(ADDRESSES, "ip-1-2.example.org", kind::A), None, "another zone");
 }
 
 #[test]
-fn without_fallthrough_names_that_do_not_fit_fail() {
+fn without_fallthrough_names_that_do_not_match_fail() {
     let rule = ADDRESSES.replace("fallthrough", "");
     assert_eq!(ask(&rule, "other.example", kind::A), Some((rcode::SERVFAIL, vec![])));
     assert_eq!(ask(&rule, "ip-1-999.example", kind::A), Some((rcode::SERVFAIL, vec![])), "no record");
@@ -56,7 +56,7 @@ fn a_rule_may_deny_everything() {
 }
 
 #[test]
-fn what_templates_cannot_do_is_told() {
+fn expressions_that_are_not_known_are_reported() {
     assert!(check("{{ .Name }} {{ range .Match }}").unwrap_err().to_string().contains("range .Match"));
     assert!(check("{{ .Name").unwrap_err().to_string().contains("not closed"));
 }

@@ -1,13 +1,13 @@
-//! Records as a zone file writes them (RFC 1035, 5.1).
+//! Reading records in the format of zone files (RFC 1035, 5.1).
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use crate::wire::{Name, Record, kind};
 
-/// How long a record without a TTL may be remembered, in seconds, as in zone files of CoreDNS.
+/// The TTL of records that have none, in seconds, as in zone files of CoreDNS.
 const TTL: u32 = 3600;
 
-/// A line is no record.
+/// Why a line is no record.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LineError {
     /// It has no words.
@@ -19,18 +19,18 @@ pub(super) enum LineError {
     /// It ends before the type.
     #[error("it has no type")]
     NoType,
-    /// The type has a name that is not known.
+    /// The type is not known.
     #[error("the type {0} is not known")]
     Type(String),
-    /// The data is not that of the type.
+    /// The data does not have the format of the type.
     #[error("{0:?} is no data of type {1}")]
     Data(Vec<String>, String),
-    /// The owner is no name.
+    /// The owner is no domain name.
     #[error("{0:?} is no name")]
     Owner(String),
 }
 
-/// The record of a line: `name [ttl] [class] type data...`.
+/// Reads a record: `name [ttl] [class] type data...`.
 ///
 /// # Errors
 /// [`LineError`] when the line is no record.
@@ -57,7 +57,7 @@ pub(super) fn parse(line: &str) -> Result<Record, LineError> {
     })
 }
 
-/// The words of a line; those in quotes may hold white space.
+/// The words of a line. Words in quotes may contain white space.
 fn words(line: &str) -> Result<Vec<String>, LineError> {
     let (mut words, mut rest) = (Vec::new(), line.trim_start());
     while !rest.is_empty() {

@@ -7,7 +7,7 @@ use crate::plugin::{Handled, Handler, Parts, Request};
 use crate::wire::{CLASS_IN, kind};
 use crate::zone::View;
 
-/// Makes the handler of `transfer`, for the zones of the cluster; other zones are not known whole.
+/// Makes the handler of `transfer`. Only zones of the cluster are sent: of others this server does not know all names.
 pub(in crate::plugin) fn handler(value: &[TransferRule], parts: &Parts) -> Option<Box<dyn Handler>> {
     let (rules, cluster) = (value.to_vec(), parts.cluster.clone()?);
     (!rules.is_empty()).then(|| Box::new(Transfer { rules, cluster }) as Box<dyn Handler>)

@@ -1,4 +1,4 @@
-//! A zone sent whole (RFC 5936).
+//! The messages of a zone transfer (RFC 5936).
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -6,12 +6,12 @@ use std::net::IpAddr;
 use crate::wire::{HEADER, LARGEST_TCP, Name, Query, Reply, Section, flag, kind, pointer, rcode};
 use crate::zone::{AddressSource, OWN_NAME, Reading, RecordFilter, Records, SVC, SrvTarget, View};
 
-/// The name of the zone, where all messages repeat the question.
+/// A pointer to the name of the zone: the question, which all messages repeat.
 const APEX: [u8; 2] = pointer(HEADER);
 
-/// The messages that carry a zone of the cluster: its SOA record, all others, and the SOA record again.
+/// The messages with a zone of the cluster: the SOA record, all other records, and the SOA record again.
 ///
-/// Each record is that of a query for its name; the zones of addresses have PTR records, the others the rest.
+/// The records are those that queries for their names get. Reverse zones have PTR records, other zones have the rest.
 pub(crate) fn messages(view: &View, query: &Query<'_>) -> Vec<Vec<u8>> {
     let reading = view.read();
     let mut zone = Zone { query, messages: Vec::new(), records: Vec::new(), length: 0 };
@@ -40,11 +40,11 @@ pub(crate) fn messages(view: &View, query: &Query<'_>) -> Vec<Vec<u8>> {
     zone.messages
 }
 
-/// Messages being filled.
+/// Messages that are being filled.
 struct Zone<'a> {
     query: &'a Query<'a>,
     messages: Vec<Vec<u8>>,
-    /// Records of the next message, ready to be copied into it.
+    /// The records of the next message: owner name, type, TTL and data.
     records: Vec<(Vec<u8>, u16, u32, Vec<u8>)>,
     length: usize,
 }
@@ -78,7 +78,7 @@ impl Zone<'_> {
         }
     }
 
-    /// The records under the name of a Service.
+    /// Adds the records of a Service.
     fn service(&mut self, view: &View, records: &Records) {
         let own = [&records.key[..], SVC, &APEX].concat();
         match &records.source {
@@ -108,7 +108,7 @@ impl Zone<'_> {
         }
     }
 
-    /// The SRV records of a name.
+    /// Adds the SRV records of a name.
     fn srv_targets(&mut self, view: &View, records: &Records, filter: &RecordFilter<'_>, owner: &[u8]) {
         let mut buffer = [0; 64];
         let weight = (100 / records.srv_targets(filter).count().max(1)).max(1) as u16;
@@ -122,7 +122,7 @@ impl Zone<'_> {
         }
     }
 
-    /// The names that addresses lead back to, as far as they are in this zone.
+    /// Adds the PTR records of the addresses in this zone.
     fn pointers(&mut self, view: &View, reading: &Reading<'_>) {
         let mut buffer = [0; 64];
         for address in reading.addresses() {
