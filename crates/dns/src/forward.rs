@@ -223,7 +223,9 @@ async fn follow_files(forwarder: Weak<Forwarder>) {
         known = now;
         let resolvers = forwarder.resolvers();
         if resolvers.is_empty() {
-            tracing::warn!("the file with upstream resolvers names none any more; those before are kept");
+            tracing::warn!(
+                "the file with upstream resolvers names none any more; the resolvers that it named before are kept"
+            );
             continue;
         }
         forwarder.set(&resolvers);

@@ -86,7 +86,7 @@ impl Metrics {
     /// Registers metrics. Those with names that are already registered are left out.
     pub(crate) fn register(&self, collector: impl Collector + 'static) {
         if let Err(error) = self.registry.register(Box::new(collector)) {
-            tracing::debug!(%error, "counters that are shown already");
+            tracing::debug!(%error, "metrics with these names are already registered");
         }
     }
 

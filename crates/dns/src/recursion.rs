@@ -144,7 +144,7 @@ impl Recursion {
         let question = Question::of(query);
         let forwarder = inner.forwards.iter().find(|forwarder| forwarder.takes(&query.name));
         let Some(_place) = forwarder.and_then(|forwarder| forwarder.place()) else {
-            inner.log_failure(&question, rcode::REFUSED, "as many queries as may be are under way");
+            inner.log_failure(&question, rcode::REFUSED, "`max_concurrent` queries are already under way");
             return Reply::failure(query, rcode::REFUSED, out);
         };
         let Some(mut waiting) = inner.wait_for(&question) else {

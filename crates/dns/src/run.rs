@@ -79,7 +79,7 @@ pub async fn run(
                 Ok(()) => config = new,
                 Err(error) => {
                     metrics.reload_failed.inc();
-                    tracing::error!(%error, "the Corefile cannot be followed; going on as before");
+                    tracing::error!(%error, "the Corefile cannot be followed; the configuration before it stays in use");
                     server.restore(&config).await;
                 }
             }
@@ -119,7 +119,7 @@ impl Server {
     /// Undoes what was started for a configuration that could not be used.
     async fn restore(&mut self, config: &Config) {
         if let Err(error) = self.status.show(config).await {
-            tracing::error!(%error, "a page of health or metrics is lost; start DNS again to have it back");
+            tracing::error!(%error, "a page of `health`, `ready` or `prometheus` cannot be shown any more; restart DNS to have it back");
         }
         self.feeds.forget_others(config);
     }

@@ -196,8 +196,8 @@ async fn probe(upstream: Weak<Upstream>, question: Question, every: Duration) {
                 if upstream.health.failed(upstream.max_fails) {
                     tracing::warn!(
                         upstream = %upstream.to,
-                        "an upstream resolver does not answer; others are asked before it until it does; check \
-                         that it can be reached"
+                        "an upstream resolver does not answer; until it does, others are asked first; check that \
+                         it can be reached"
                     );
                 }
             }

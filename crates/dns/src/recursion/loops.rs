@@ -79,9 +79,9 @@ async fn look(loops: Loops, forwarder: Weak<Forwarder>) {
                     forwarder.leave_out(upstream);
                     tracing::error!(
                         upstream = %upstream.to,
-                        "a loop: what this upstream resolver is asked, it asks this server. It is left out. If it \
-                         is 127.0.0.53, that is systemd-resolved, which asks the resolvers of the machine, this \
-                         one among them: forward to /run/systemd/resolve/resolv.conf or to another resolver"
+                        "a loop: this upstream resolver sends its queries back to this server, so it is left out. \
+                         If it is 127.0.0.53, it is systemd-resolved, which asks the resolvers of the machine and \
+                         so this server: forward to /run/systemd/resolve/resolv.conf or to another resolver"
                     );
                 }
             }

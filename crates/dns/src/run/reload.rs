@@ -35,7 +35,7 @@ impl Reload {
                 () = asked(&mut self.asked) => true,
             };
             let Some(path) = self.path.clone() else {
-                tracing::info!("there is no Corefile to be read again");
+                tracing::info!("there is no Corefile to read again");
                 continue;
             };
             if asked {
@@ -45,7 +45,7 @@ impl Reload {
             match self.look(&path, metrics) {
                 Some(config) => return config,
                 None if asked && self.trouble.is_none() => {
-                    tracing::info!(path = %path.display(), "the Corefile says what it said before");
+                    tracing::info!(path = %path.display(), "the Corefile has not changed");
                 }
                 None => {}
             }
@@ -71,7 +71,7 @@ impl Reload {
             Err(why) => {
                 if self.trouble.as_ref() != Some(&why) {
                     metrics.reload_failed.inc();
-                    tracing::error!(path = %path.display(), why, "the Corefile cannot be followed; going on as before");
+                    tracing::error!(path = %path.display(), why, "the Corefile cannot be followed; the configuration before it stays in use");
                     self.trouble = Some(why);
                 }
                 None

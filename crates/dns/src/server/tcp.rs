@@ -75,7 +75,7 @@ pub(crate) async fn serve(
         if let Some(suppressed) = crowded.then(|| rate.admit(Instant::now())).flatten() {
             tracing::warn!(
                 %client, suppressed,
-                "more than {CONNECTIONS} DNS connections are open; for each new one that which was silent longest is closed"
+                "more than {CONNECTIONS} DNS connections are open; each new one closes the one that is idle longest"
             );
         }
         let (shared, certificate) = (shared.clone(), certificate.borrow().clone());

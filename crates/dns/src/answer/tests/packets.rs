@@ -1,4 +1,4 @@
-//! Whatever comes, the server replies within its limits or is silent; it neither panics nor hangs.
+//! Damaged packets: the server replies within its limits or not at all, and neither panics nor hangs.
 
 use serde_json::json;
 
@@ -33,7 +33,7 @@ fn samples() -> Vec<Vec<u8>> {
     names.into_iter().map(|(name, kind)| with_opt(query(name, kind), 1232, 0)).collect()
 }
 
-/// A generator of numbers that look random, the same ones in each run (Marsaglia's xorshift).
+/// A generator of pseudo-random numbers, the same in each run (Marsaglia's xorshift).
 fn random(state: &mut u64) -> usize {
     *state ^= *state << 13;
     *state ^= *state >> 7;

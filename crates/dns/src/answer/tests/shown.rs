@@ -1,4 +1,4 @@
-//! Which namespaces a server block shows.
+//! The namespaces whose names a server block serves.
 
 use serde_json::json;
 use service::Event;
@@ -52,7 +52,11 @@ fn coredns_with_namespace_labels_a_service_makes_no_namespace() {
     {
         assert_eq!(scene.status(name, SRV), "NXDOMAIN", "{name}");
     }
-    assert_eq!(scene.status("8.0.96.10.in-addr.arpa", PTR), "NXDOMAIN", "no address leads to no name");
+    assert_eq!(
+        scene.status("8.0.96.10.in-addr.arpa", PTR),
+        "NXDOMAIN",
+        "no PTR record leads to a name that does not exist"
+    );
     scene.feed(Input::Namespace(Event::Apply(Namespace::named("other"))));
     assert_eq!(scene.answers("web.other.svc.cluster.local", A), ["10.96.0.8"]);
     assert_eq!(scene.answers("8.0.96.10.in-addr.arpa", PTR), ["web.other.svc.cluster.local."]);

@@ -1,4 +1,4 @@
-//! SRV records and the addresses of ports and endpoints, where several slices, ports and zones come together.
+//! SRV records and addresses of Services with several slices, ports and zones.
 
 use serde_json::json;
 
@@ -28,11 +28,11 @@ fn coredns_a_port_has_the_addresses_of_the_endpoints_that_serve_it() {
     assert_eq!(scene.answers(&format!("_http._tcp.{DB}"), A), ["10.244.1.3", "10.244.2.3"]);
     assert_eq!(scene.answers(&format!("_more._tcp.{DB}"), A), ["10.244.2.3", "10.244.9.9"]);
     assert_eq!(scene.status(&format!("_more._tcp.{DB}"), AAAA), "NODATA");
-    assert_eq!(scene.answers(DB, A).len(), 3, "the Service's own name has all");
+    assert_eq!(scene.answers(DB, A).len(), 3, "the name of the Service has all");
 }
 
 #[test]
-fn rfc2181_a_target_with_a_number_comes_once_however_many_slices_and_protocols_have_it() {
+fn rfc2181_a_target_with_a_port_number_is_sent_once_whatever_slices_and_protocols_have_it() {
     let scene = db();
     let targets = [format!("0 50 5432 10-244-2-3.{DB}"), format!("0 50 5432 db-0.{DB}")];
     assert_eq!(scene.answers(&format!("_sql._tcp.{DB}"), SRV), targets);
@@ -65,7 +65,7 @@ fn rfc2782_every_target_has_all_its_addresses_once_in_the_additional_section() {
 }
 
 #[test]
-fn coredns_targets_are_in_the_zone_that_was_asked_and_addresses_lead_to_the_first() {
+fn coredns_targets_are_in_the_zone_of_the_question_and_ptr_records_lead_to_the_first_zone() {
     let mut scene = Scene::with(|kubernetes| kubernetes.zones.push(Name::from_text("corp.example").unwrap()));
     let ports = json!([{"name": "http", "port": 80}]);
     scene.service("web", json!({"clusterIP": "10.96.0.7", "ports": ports}));
@@ -84,7 +84,7 @@ fn coredns_targets_are_in_the_zone_that_was_asked_and_addresses_lead_to_the_firs
 }
 
 #[test]
-fn rfc5936_a_transfer_has_the_records_that_questions_get() {
+fn rfc5936_a_transfer_has_the_records_that_queries_get() {
     let mut scene = db();
     let ports = json!([{"name": "http", "port": 80}, {"name": "dns", "port": 53, "protocol": "UDP"}]);
     scene
@@ -112,7 +112,7 @@ fn rfc5936_a_transfer_has_the_records_that_questions_get() {
 }
 
 #[test]
-fn coredns_the_services_in_front_of_this_server_are_the_name_servers() {
+fn coredns_the_services_that_this_server_is_an_endpoint_of_are_the_name_servers() {
     let mut scene = Scene::new();
     let dns = json!([{"name": "dns", "port": 53, "protocol": "UDP"}]);
     scene.service("dns", json!({"clusterIPs": ["10.96.0.53", "fd00::53"], "clusterIP": "10.96.0.53"})).slice(
@@ -132,7 +132,7 @@ fn coredns_the_services_in_front_of_this_server_are_the_name_servers() {
         ]
     );
     assert_eq!(scene.answers("ns.dns.cluster.local", A), ["10.96.0.53"]);
-    // A headless one is named by its endpoints.
+    // A headless Service gives the names of its endpoints.
     scene.service("dns", json!({"clusterIP": "None"}));
     assert_eq!(scene.answers("cluster.local", NS), [format!("10-96-0-10.{name}")]);
 }

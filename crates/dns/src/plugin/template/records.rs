@@ -143,7 +143,7 @@ fn write(rule: &TemplateRule, values: &Values<'_>, limit: usize, out: &mut Vec<u
                     copier.record(section, &record);
                 }
                 Err(error) => {
-                    tracing::debug!(record = %filled, %error, "a template makes no record");
+                    tracing::debug!(record = %filled, %error, "the text of a template is no record");
                     Reply::to(values.query, limit, out).finish(rcode::SERVFAIL);
                     return;
                 }
