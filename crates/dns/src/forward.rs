@@ -5,14 +5,13 @@ mod https;
 mod id;
 mod metrics;
 mod race;
-mod resolv;
 mod stream;
 mod tls;
 mod udp;
 mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -21,6 +20,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::plugin::forward::{ForwardOptions, Policy, UpstreamAddress, UpstreamOption};
+use crate::resolv_conf::nameservers;
 use crate::wire::Name;
 
 pub(crate) use metrics::ForwardMetrics;
@@ -138,7 +138,7 @@ impl Forwarder {
         for upstream in &self.options.to {
             let found = match address(upstream) {
                 UpstreamAddress::Socket(socket) => vec![*socket],
-                UpstreamAddress::File(path) => resolv::read(path),
+                UpstreamAddress::File(path) => read(path),
             };
             let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|to| self.is_own(*to));
             for to in own {
@@ -207,6 +207,17 @@ fn path(upstream: &UpstreamOption) -> Option<&PathBuf> {
     match address(upstream) {
         UpstreamAddress::File(path) => Some(path),
         UpstreamAddress::Socket(_) => None,
+    }
+}
+
+/// The resolvers that a file names. If it cannot be read, logs that and returns none.
+fn read(path: &Path) -> Vec<SocketAddr> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => nameservers(&text),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the file with upstream resolvers cannot be read");
+            Vec::new()
+        }
     }
 }
 

@@ -62,6 +62,7 @@ mod names;
 mod plan;
 mod plugin;
 mod recursion;
+mod resolv_conf;
 mod run;
 mod server;
 mod sys;

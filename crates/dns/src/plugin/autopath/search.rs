@@ -5,6 +5,7 @@ use std::path::Path;
 use super::{AutopathOptions, SearchPath};
 use crate::answer::ReplyOptions;
 use crate::client::Client;
+use crate::resolv_conf::search_path;
 use crate::wire::{CLASS_IN, Copier, Message, Name, Query, Record, Reply, Section, flag, kind};
 use crate::zone::View;
 
@@ -105,28 +106,4 @@ pub(super) fn lead_to(
     }
     reply.finish(code);
     true
-}
-
-/// The search path in a text in the format of resolv.conf. The last line counts.
-fn search_path(text: &str) -> Vec<Name> {
-    let mut path = Vec::new();
-    for line in text.lines() {
-        let mut words = line.split_whitespace();
-        if matches!(words.next(), Some("search" | "domain")) {
-            path = words.filter_map(|word| Name::from_text(word).ok()).collect();
-        }
-    }
-    path
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_search_line_counts() {
-        let path = search_path("search a.example b.example\n# x\nnameserver 192.0.2.1\nsearch c.example .\n");
-        let texts: Vec<_> = path.iter().map(ToString::to_string).collect();
-        assert_eq!(texts, ["c.example.", "."]);
-    }
 }
