@@ -21,9 +21,9 @@ pub enum Error {
         "DNS cannot listen on {address}: {source}; is another DNS server there? Choose another port or `bind`"
     )]
     Bind {
-        /// The address.
+        /// The address that cannot be listened on.
         address: SocketAddr,
-        /// What the kernel says.
+        /// The error of the kernel.
         source: io::Error,
     },
     /// A file that the Corefile names cannot be read.
@@ -31,21 +31,21 @@ pub enum Error {
     File {
         /// The file.
         path: PathBuf,
-        /// What the system says.
+        /// The error of the system.
         source: io::Error,
     },
     /// A certificate or its key cannot be used.
-    #[error("{} cannot be used for TLS: {why}", path.display())]
+    #[error("{} cannot be used for TLS: {source}", path.display())]
     Certificate {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
-        why: String,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// The API server that the Corefile names cannot be asked.
     #[error("the API server cannot be asked: {0}; check what `kubernetes` says of it")]
-    Api(String),
-    /// The stream of events ended, so answers would grow stale.
+    Api(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The stream of events ended, so answers would become outdated.
     #[error("the watches of Services, EndpointSlices and Namespaces ended; start DNS again")]
     WatchEnded,
 }

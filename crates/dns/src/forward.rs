@@ -1,19 +1,17 @@
-//! Asking upstream resolvers.
+//! Asking upstream resolvers (directive `forward`).
 
 mod health;
 mod https;
 mod id;
-mod meters;
-mod question;
+mod metrics;
 mod race;
-mod resolv;
 mod stream;
 mod tls;
 mod udp;
 mod upstream;
 
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, PoisonError, RwLock, Weak};
 use std::time::Duration;
@@ -21,88 +19,88 @@ use std::time::Duration;
 use tokio::runtime::Handle;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::config::{self, Forward, Policy, UpstreamAddress};
+use crate::plugin::forward::{ForwardOptions, Policy, UpstreamAddress, UpstreamOption};
+use crate::resolv_conf::nameservers;
 use crate::wire::Name;
 
-pub(crate) use meters::Meters;
-pub(crate) use question::{Manner, Question};
+pub(crate) use metrics::ForwardMetrics;
 pub(crate) use upstream::Upstream;
 
-use upstream::Way;
+use upstream::UpstreamTransport;
 
-/// How many queries may be with the resolvers of a `forward` that says nothing of it.
+/// The most queries under way of a `forward` without `max_concurrent`.
 const IN_FLIGHT: usize = 8192;
-/// How often a file that names resolvers is looked at.
+/// How often files that name resolvers are read again.
 const LOOK: Duration = Duration::from_secs(5);
 
-/// A `forward` directive at work.
+/// One `forward` directive at work.
 #[derive(Debug)]
 pub(crate) struct Forwarder {
-    forward: Forward,
+    options: ForwardOptions,
     own: Vec<SocketAddr>,
-    meters: Meters,
+    metrics: ForwardMetrics,
     upstreams: RwLock<Arc<[Arc<Upstream>]>>,
-    /// Whose turn it is.
+    /// The number of the next resolver for the policy `round_robin`.
     turn: AtomicUsize,
     places: Arc<Semaphore>,
 }
 
 impl Forwarder {
-    /// Asks the resolvers of a directive, but none that is this server, which listens on `own`. Files that name
-    /// resolvers are read again by a task of `tasks` when they change.
+    /// Starts a directive. Resolvers that are this server, which listens on `own`, are left out. A task on `tasks`
+    /// reads files that name resolvers again when they change.
     pub(crate) fn start(
-        forward: &Forward,
+        options: &ForwardOptions,
         own: &[SocketAddr],
-        meters: &Meters,
+        metrics: &ForwardMetrics,
         tasks: Option<&Handle>,
     ) -> Arc<Self> {
-        let most = forward.max_concurrent.unwrap_or(IN_FLIGHT).min(Semaphore::MAX_PERMITS);
+        let most = options.max_concurrent.unwrap_or(IN_FLIGHT).min(Semaphore::MAX_PERMITS);
         let forwarder = Arc::new(Self {
-            forward: forward.clone(),
+            options: options.clone(),
             own: own.to_vec(),
-            meters: meters.clone(),
+            metrics: metrics.clone(),
             upstreams: RwLock::new(Arc::new([])),
             turn: AtomicUsize::new(0),
             places: Arc::new(Semaphore::new(most)),
         });
         forwarder.set(&forwarder.resolvers());
         if let Some(tasks) = tasks.filter(|_| forwarder.changes()) {
-            tasks.spawn(follow(Arc::downgrade(&forwarder)));
+            tasks.spawn(follow_files(Arc::downgrade(&forwarder)));
         }
         forwarder
     }
 
-    /// Whether names of this directive are asked here.
+    /// Whether the directive is responsible for a name.
     pub(crate) fn takes(&self, name: &Name) -> bool {
-        name.below(&self.forward.from).is_some()
-            && !self.forward.except.iter().any(|zone| name.below(zone).is_some())
+        name.below(&self.options.from).is_some()
+            && !self.options.except.iter().any(|zone| name.below(zone).is_some())
     }
 
-    /// Whether there may be other resolvers one day, because a file names them.
+    /// Whether the resolvers may change, because a file names them.
     pub(crate) fn changes(&self) -> bool {
-        self.forward.to.iter().any(|upstream| path(upstream).is_some())
+        self.options.to.iter().any(|upstream| path(upstream).is_some())
     }
 
-    /// The zone whose names are asked here.
+    /// The zone of the directive.
     pub(crate) fn zone(&self) -> &Name {
-        &self.forward.from
+        &self.options.from
     }
 
-    /// Whether the next directive is asked after this response code.
+    /// Whether the next directive is asked after a reply with this response code (`next`).
     pub(crate) fn passes_on(&self, rcode: u16) -> bool {
-        self.forward.next.contains(&rcode)
+        self.options.next.contains(&rcode)
     }
 
-    /// Whether there is anybody to ask.
+    /// Whether it has a resolver that can be asked.
     pub(crate) fn available(&self) -> bool {
         self.upstreams().iter().any(|upstream| upstream.health.usable())
     }
 
-    /// A place for one query under way, if there is one left.
+    /// A permit for one query under way; `None` if there are as many as may be.
     pub(crate) fn place(&self) -> Option<OwnedSemaphorePermit> {
         let place = self.places.clone().try_acquire_owned().ok();
         if place.is_none() {
-            self.meters.refused.inc();
+            self.metrics.refused.inc();
         }
         place
     }
@@ -112,17 +110,17 @@ impl Forwarder {
         self.upstreams.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Leaves a resolver out from now on, as what it is asked comes back here.
+    /// Leaves a resolver out from now on: its queries come back to this server.
     pub(crate) fn leave_out(&self, upstream: &Upstream) {
         upstream.health.leads_back();
-        self.meters.loops.with_label_values(&[&upstream.to.to_string()]).inc();
+        self.metrics.loops.with_label_values(&[&upstream.to.to_string()]).inc();
     }
 
-    /// The resolvers that may be asked, in the order of the policy; those that live first.
+    /// The resolvers that can be asked, those that answer first, otherwise in the order of the policy.
     fn order(&self) -> Vec<Arc<Upstream>> {
         let mut order: Vec<_> =
             self.upstreams().iter().filter(|upstream| upstream.health.usable()).cloned().collect();
-        match self.forward.policy {
+        match self.options.policy {
             Policy::Random => fastrand::shuffle(&mut order),
             Policy::RoundRobin if !order.is_empty() => {
                 let turn = self.turn.fetch_add(1, Ordering::Relaxed) % order.len();
@@ -134,13 +132,13 @@ impl Forwarder {
         order
     }
 
-    /// Whom to ask and how, as the directive and its files say now.
-    fn resolvers(&self) -> Vec<(SocketAddr, config::Upstream)> {
+    /// The resolvers that the directive and its files name now.
+    fn resolvers(&self) -> Vec<(SocketAddr, UpstreamOption)> {
         let mut all = Vec::new();
-        for upstream in &self.forward.to {
+        for upstream in &self.options.to {
             let found = match address(upstream) {
                 UpstreamAddress::Socket(socket) => vec![*socket],
-                UpstreamAddress::File(path) => resolv::read(path),
+                UpstreamAddress::File(path) => read(path),
             };
             let (own, others): (Vec<_>, Vec<_>) = found.into_iter().partition(|to| self.is_own(*to));
             for to in own {
@@ -158,16 +156,16 @@ impl Forwarder {
         })
     }
 
-    /// Asks these resolvers; what is known of those that were asked before stays.
-    fn set(&self, resolvers: &[(SocketAddr, config::Upstream)]) {
+    /// Replaces the resolvers. Those from files that are named again keep their state.
+    fn set(&self, resolvers: &[(SocketAddr, UpstreamOption)]) {
         let before = self.upstreams();
         let mut after: Vec<Arc<Upstream>> = Vec::new();
         for (to, upstream) in resolvers {
             match before.iter().find(|known| known.to == *to && path(upstream).is_some()) {
                 Some(known) => after.push(known.clone()),
-                None => match self.way(*to, upstream) {
-                    Ok(way) => {
-                        after.push(Arc::new(Upstream::new(*to, way, &self.forward, &self.meters)));
+                None => match self.transport(*to, upstream) {
+                    Ok(transport) => {
+                        after.push(Arc::new(Upstream::new(*to, transport, &self.options, &self.metrics)));
                     }
                     Err(error) => tracing::error!(
                         upstream = %to, %error,
@@ -179,39 +177,52 @@ impl Forwarder {
         *self.upstreams.write().unwrap_or_else(PoisonError::into_inner) = after.into();
     }
 
-    fn way(&self, to: SocketAddr, upstream: &config::Upstream) -> std::io::Result<Way> {
+    fn transport(&self, to: SocketAddr, upstream: &UpstreamOption) -> std::io::Result<UpstreamTransport> {
         let name = |own: &Option<String>| {
-            let name = own.as_ref().or(self.forward.tls_server_name.as_ref());
+            let name = own.as_ref().or(self.options.tls_server_name.as_ref());
             name.map_or_else(|| to.ip().to_string(), Clone::clone)
         };
         Ok(match upstream {
-            config::Upstream::Plain(_) if self.forward.force_tcp => Way::Connection,
-            config::Upstream::Plain(_) => Way::Datagrams,
-            config::Upstream::Tls(_, own) => Way::Tls(tls::config(&self.forward, None)?, name(own)),
-            config::Upstream::Https(_, own) => {
-                Way::Https(tls::config(&self.forward, Some(b"h2"))?, name(own))
+            UpstreamOption::Plain(_) if self.options.force_tcp => UpstreamTransport::Tcp,
+            UpstreamOption::Plain(_) => UpstreamTransport::Udp,
+            UpstreamOption::Tls(_, own) => {
+                UpstreamTransport::Tls(tls::config(&self.options, None)?, name(own))
+            }
+            UpstreamOption::Https(_, own) => {
+                UpstreamTransport::Https(tls::config(&self.options, Some(b"h2"))?, name(own))
             }
         })
     }
 }
 
-fn address(upstream: &config::Upstream) -> &UpstreamAddress {
+fn address(upstream: &UpstreamOption) -> &UpstreamAddress {
     match upstream {
-        config::Upstream::Plain(address)
-        | config::Upstream::Tls(address, _)
-        | config::Upstream::Https(address, _) => address,
+        UpstreamOption::Plain(address)
+        | UpstreamOption::Tls(address, _)
+        | UpstreamOption::Https(address, _) => address,
     }
 }
 
-fn path(upstream: &config::Upstream) -> Option<&PathBuf> {
+fn path(upstream: &UpstreamOption) -> Option<&PathBuf> {
     match address(upstream) {
         UpstreamAddress::File(path) => Some(path),
         UpstreamAddress::Socket(_) => None,
     }
 }
 
-/// Reads the files of a directive again and again, as long as there is the directive.
-async fn follow(forwarder: Weak<Forwarder>) {
+/// The resolvers that a file names. If it cannot be read, logs that and returns none.
+fn read(path: &Path) -> Vec<SocketAddr> {
+    match std::fs::read_to_string(path) {
+        Ok(text) => nameservers(&text),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "the file with upstream resolvers cannot be read");
+            Vec::new()
+        }
+    }
+}
+
+/// Reads the files of a directive again when they change, until the directive is dropped.
+async fn follow_files(forwarder: Weak<Forwarder>) {
     let mut known = forwarder.upgrade().map(|forwarder| stamps(&forwarder)).unwrap_or_default();
     loop {
         tokio::time::sleep(LOOK).await;
@@ -223,7 +234,9 @@ async fn follow(forwarder: Weak<Forwarder>) {
         known = now;
         let resolvers = forwarder.resolvers();
         if resolvers.is_empty() {
-            tracing::warn!("the file with upstream resolvers names none any more; those before are kept");
+            tracing::warn!(
+                "the file with upstream resolvers names none any more; the resolvers that it named before are kept"
+            );
             continue;
         }
         forwarder.set(&resolvers);
@@ -234,8 +247,8 @@ async fn follow(forwarder: Weak<Forwarder>) {
     }
 }
 
-/// When each file was changed.
+/// The times at which the files were changed.
 fn stamps(forwarder: &Forwarder) -> Vec<Option<std::time::SystemTime>> {
-    let files = forwarder.forward.to.iter().filter_map(path);
+    let files = forwarder.options.to.iter().filter_map(path);
     files.map(|path| std::fs::metadata(path).and_then(|about| about.modified()).ok()).collect()
 }

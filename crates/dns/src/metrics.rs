@@ -1,4 +1,4 @@
-//! What is counted, under CoreDNS' names.
+//! The metrics of the server, with the names that CoreDNS gives them.
 
 mod counts;
 
@@ -12,32 +12,37 @@ use prometheus::{
     Encoder, Gauge, HistogramOpts, HistogramVec, IntCounter, IntGaugeVec, Opts, Registry, TextEncoder,
 };
 
-pub(crate) use counts::{Counted, Counts, Plugin};
+pub(crate) use counts::{Counted, Counts, MOST_PLUGINS};
 
-/// All counters of a server, which outlive a change of what it does.
+/// All metrics of a server. They go on when the configuration changes.
 #[derive(Debug, Clone)]
 pub(crate) struct Metrics {
     registry: Registry,
     queries: Queries,
-    /// How long a change took from the API to answers (SIG Scalability's DNS programming latency).
+    /// The time from a change in the API until queries are answered with it (DNS programming latency of SIG
+    /// Scalability).
     pub(crate) programming: HistogramVec,
-    /// When the Corefile was last followed, and that it could not be.
+    /// How often a new Corefile could not be used.
     pub(crate) reload_failed: IntCounter,
     enabled: IntGaugeVec,
 }
 
-/// Queries by server and zone.
-#[derive(Debug, Clone, Default)]
-struct Queries(Arc<Mutex<ByZone>>);
+/// The counters of queries.
+#[derive(Debug, Clone)]
+struct Queries {
+    by_zone: Arc<Mutex<ByZone>>,
+    /// The names of plugins, by row of their table.
+    plugins: &'static [&'static str],
+}
 
 /// Counters by server and zone.
 type ByZone = HashMap<(String, String), Arc<Counts>>;
 
 impl Metrics {
-    /// Nothing counted so far.
-    pub(crate) fn new() -> Self {
+    /// Counters at zero. `plugins` are the names of plugins, by row of their table.
+    pub(crate) fn new(plugins: &'static [&'static str]) -> Self {
         let registry = Registry::new();
-        let queries = Queries::default();
+        let queries = Queries { by_zone: Arc::default(), plugins };
         let programming = HistogramVec::new(
             HistogramOpts::new(
                 "coredns_kubernetes_dns_programming_duration_seconds",
@@ -78,39 +83,39 @@ impl Metrics {
         metrics
     }
 
-    /// Has counters shown. Those of a name that is there already are not shown twice.
+    /// Registers metrics. Those with names that are already registered are left out.
     pub(crate) fn register(&self, collector: impl Collector + 'static) {
         if let Err(error) = self.registry.register(Box::new(collector)) {
-            tracing::debug!(%error, "counters that are shown already");
+            tracing::debug!(%error, "metrics with these names are already registered");
         }
     }
 
-    /// The counters of the queries for a zone of a server, for so many threads.
+    /// The counters of the queries for a zone of a server, for threads with numbers up to `threads`.
     pub(crate) fn counts(&self, server: &str, zone: &str, threads: usize) -> Arc<Counts> {
-        let mut all = self.queries.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut all = self.queries.by_zone.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (server.to_owned(), zone.to_owned());
         let counts = all.entry(key).or_insert_with(|| Arc::new(Counts::new(threads)));
         counts.clone()
     }
 
-    /// Says which directives a zone of a server has.
+    /// Sets which directives a zone of a server has.
     pub(crate) fn enable(&self, server: &str, zone: &str, names: &[&str]) {
         for name in names {
             self.enabled.with_label_values(&[server, zone, "", name]).set(1);
         }
     }
 
-    /// Forgets which directives there are.
+    /// Removes all directives of [`Metrics::enable`].
     pub(crate) fn disable_all(&self) {
         self.enabled.reset();
     }
 
-    /// Counts how long a change took, by the kind of its Service.
+    /// Counts the time that a change took, by the kind of its Service.
     pub(crate) fn programmed(&self, kind: &str, took: Duration) {
         self.programming.with_label_values(&[kind]).observe(took.as_secs_f64());
     }
 
-    /// Everything, as Prometheus reads it.
+    /// All metrics in the text format of Prometheus.
     pub(crate) fn text(&self) -> Vec<u8> {
         let mut text = Vec::new();
         if let Err(error) = TextEncoder::new().encode(&self.registry.gather(), &mut text) {
@@ -120,7 +125,7 @@ impl Metrics {
     }
 }
 
-/// A collector whose name is fixed in the program.
+/// A collector whose name is fixed in the program, and so well formed.
 pub(crate) fn well_formed<T>(collector: Result<T, prometheus::Error>) -> T {
     match collector {
         Ok(collector) => collector,
@@ -134,9 +139,10 @@ impl Collector for Queries {
     }
 
     fn collect(&self) -> Vec<MetricFamily> {
-        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let all = self.by_zone.lock().unwrap_or_else(PoisonError::into_inner);
         let mut sorted: Vec<_> = all.iter().collect();
         sorted.sort_by_key(|(labels, _)| *labels);
-        counts::families(sorted.into_iter().map(|((server, zone), counts)| (&**server, &**zone, &**counts)))
+        let counts = sorted.into_iter().map(|((server, zone), counts)| (&**server, &**zone, &**counts));
+        counts::families(counts, self.plugins)
     }
 }

@@ -1,4 +1,4 @@
-//! From events to changes of the zone.
+//! From events about objects to changes of the table of names.
 
 mod pods;
 mod services;
@@ -9,28 +9,28 @@ use std::sync::Arc;
 use service::objects::{EndpointSlice, Namespace, Pod, Service};
 use service::{Event, Listing};
 
-use crate::zone::{Change, Naming};
+use crate::zone::{Change, RecordOptions};
 
 use pods::Pods;
 use services::Services;
 
-/// One event of any of the watches.
+/// An event of one of the watches.
 #[derive(Debug)]
 pub enum Input {
-    /// About Services.
+    /// An event about a Service.
     Service(Event<Service>),
-    /// About EndpointSlices.
+    /// An event about an EndpointSlice.
     Slice(Event<EndpointSlice>),
-    /// About Namespaces.
+    /// An event about a Namespace.
     Namespace(Event<Namespace>),
-    /// About pods.
+    /// An event about a pod.
     Pod(Event<Pod>),
 }
 
-/// What the cluster is known to hold.
+/// The objects of a cluster, as far as names depend on them.
 #[derive(Debug)]
 pub(crate) struct Names {
-    naming: Naming,
+    options: RecordOptions,
     services: Services,
     pods: Pods,
     namespaces: HashSet<Arc<str>>,
@@ -39,10 +39,10 @@ pub(crate) struct Names {
 }
 
 impl Names {
-    /// Nothing known yet. Pods are waited for only if they count.
-    pub(crate) fn new(naming: Naming, with_pods: bool) -> Self {
+    /// No objects yet. Without `with_pods` there will be no events about pods, and none are waited for.
+    pub(crate) fn new(options: RecordOptions, with_pods: bool) -> Self {
         Self {
-            naming,
+            options,
             services: Services::new(),
             pods: Pods::new(with_pods),
             namespaces: HashSet::new(),
@@ -51,8 +51,9 @@ impl Names {
         }
     }
 
-    /// Takes in events; returns what they change, nothing before everything was listed once. An event costs the
-    /// size of its object and of the Service that it is about; many about one Service share the latter.
+    /// Takes events and returns the changes of the table. Before the first lists of all kinds are complete, Services
+    /// are only collected. An event costs as much as its object and the Service that it is about are large; several
+    /// events about one Service share the latter cost.
     pub(crate) fn take(&mut self, inputs: impl IntoIterator<Item = Input>) -> Vec<Change> {
         let mut changes = Vec::new();
         for input in inputs {
@@ -66,7 +67,7 @@ impl Names {
         if !(self.services.listed() && self.namespaces_listed.complete() && self.pods.listed()) {
             return changes;
         }
-        changes.extend(self.services.changes(self.naming));
+        changes.extend(self.services.changes(self.options));
         if !std::mem::replace(&mut self.synced, true) {
             changes.push(Change::Synced);
         }

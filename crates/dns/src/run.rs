@@ -1,7 +1,7 @@
-//! The server at work.
+//! Running the server.
 
 mod feed;
-mod ports;
+mod listeners;
 mod reload;
 mod status;
 
@@ -14,54 +14,56 @@ use tokio::sync::{mpsc, oneshot};
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::Metrics;
+use crate::plugin;
 use crate::server::sockets::Sockets;
 
 use feed::Feeds;
 pub use feed::Source;
-use ports::Ports;
+use listeners::Listeners;
 use reload::Reload;
 use status::Status;
 
-/// What a server needs to begin.
+/// What a server needs to start.
 #[derive(Debug)]
 pub struct Setup {
-    /// What to do.
+    /// The configuration.
     pub config: Config,
-    /// The Corefile that this is from, which is looked at again if it says `reload`, and when `reload` asks for it.
+    /// The Corefile of the configuration. It is read again in the interval of its directive `reload`, and for each
+    /// message of the channel `reload`.
     pub corefile: Option<PathBuf>,
-    /// Each message has the Corefile looked at now, whether it says `reload` or not.
+    /// For each message the Corefile is read again at once, whether it has the directive `reload` or not.
     pub reload: Option<mpsc::Receiver<()>>,
-    /// What clusters hold.
+    /// Where the objects of clusters come from.
     pub source: Source,
-    /// Where to listen, as [`Sockets::open`] opened it.
+    /// The sockets, as [`Sockets::open`] returns them.
     pub sockets: Sockets,
 }
 
-/// Answers until `shutdown`. Sends on `ready` once the names of clusters are known; before that queries for them
-/// fail (SERVFAIL), which clients try again.
+/// Answers queries until `shutdown` ends. Sends on `ready` when the names of clusters are known. Before that, queries
+/// for them fail (SERVFAIL), and clients try them again.
 ///
-/// Replies leave from the address that was asked. Upstream resolvers are asked from the network namespace that this
-/// runs in, wherever the sockets are.
+/// Replies have the address that was asked as source. Upstream resolvers are asked from the network namespace of the
+/// calling thread, even if the sockets are in another.
 ///
 /// # Errors
-/// [`Error::Socket`] and [`Error::File`] when it cannot begin, [`Error::WatchEnded`] when there is nothing to learn
-/// any more.
+/// [`Error::Socket`], [`Error::Bind`], [`Error::File`], [`Error::Certificate`], [`Error::Log`] and [`Error::Api`] when
+/// it cannot start; [`Error::WatchEnded`] when a stream of events ends.
 pub async fn run(
     setup: Setup,
     ready: oneshot::Sender<()>,
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), Error> {
     let Setup { mut config, corefile, reload, source, sockets } = setup;
-    let metrics = Metrics::new();
+    let metrics = Metrics::new(plugin::NAMES);
     let mut server = Server {
         feeds: Feeds::new(source, metrics.clone()),
-        ports: Ports::new(sockets, metrics.clone()),
+        listeners: Listeners::new(sockets, metrics.clone()),
         status: Status::new(metrics.clone()),
     };
     let mut reload = Reload::new(corefile, reload, &config);
     server.status.show(&config).await?;
     server.feeds.follow(&config).await?;
-    server.ports.answer(&config, &server.feeds)?;
+    server.listeners.answer(&config, &server.feeds)?;
     let mut shutdown = pin!(shutdown);
     let mut ready = Some(ready);
     loop {
@@ -77,13 +79,13 @@ pub async fn run(
                 Ok(()) => config = new,
                 Err(error) => {
                     metrics.reload_failed.inc();
-                    tracing::error!(%error, "the Corefile cannot be followed; going on as before");
-                    server.go_on(&config).await;
+                    tracing::error!(%error, "the Corefile cannot be followed; the configuration before it stays in use");
+                    server.restore(&config).await;
                 }
             }
         }
     }
-    // Clients learn of the end while they are still answered.
+    // `/ready` announces the end, and queries are still answered for a while (`lameduck`).
     server.status.ready(false);
     let lame_duck = config.blocks.iter().filter_map(|block| block.plugins.health.as_ref());
     if let Some(longest) = lame_duck.map(|health| health.lame_duck).max() {
@@ -92,32 +94,32 @@ pub async fn run(
     Ok(())
 }
 
-/// The parts of a server that a configuration changes.
+/// The parts of a server that a new configuration changes.
 #[derive(Debug)]
 struct Server {
     feeds: Feeds,
-    ports: Ports,
+    listeners: Listeners,
     status: Status,
 }
 
 impl Server {
-    /// Does as a new configuration says. What was answered before goes on until the new names are known.
+    /// Changes to a new configuration. The old one answers until the names of the new one are known.
     ///
     /// # Errors
-    /// When something that it needs is not there; then queries are answered as before.
+    /// When the new configuration needs something that is not there. Queries are then answered as before.
     async fn renew(&mut self, config: &Config) -> Result<(), Error> {
         self.feeds.follow(config).await?;
         self.feeds.settle(config).await;
         self.status.show(config).await?;
-        self.ports.answer(config, &self.feeds)?;
+        self.listeners.answer(config, &self.feeds)?;
         self.feeds.forget_others(config);
         Ok(())
     }
 
-    /// Takes back what a configuration that could not be followed to its end has begun.
-    async fn go_on(&mut self, config: &Config) {
+    /// Undoes what was started for a configuration that could not be used.
+    async fn restore(&mut self, config: &Config) {
         if let Err(error) = self.status.show(config).await {
-            tracing::error!(%error, "a page of health or metrics is lost; start DNS again to have it back");
+            tracing::error!(%error, "a page of `health`, `ready` or `prometheus` cannot be shown any more; restart DNS to have it back");
         }
         self.feeds.forget_others(config);
     }

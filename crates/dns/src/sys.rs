@@ -1,4 +1,4 @@
-//! Many datagrams in one call of the kernel, with the address that each was sent to.
+//! Receiving and sending many datagrams in one system call, each with its destination address.
 #![allow(unsafe_code)]
 
 use std::io;
@@ -8,15 +8,15 @@ use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_void, iovec, mmsghdr, msghdr, sockaddr_in, sockaddr_in6, sockaddr_storage};
 
-/// How many datagrams are taken at once at most.
+/// The most datagrams in one system call.
 pub(crate) const BATCH: usize = 32;
-/// Room for a datagram. A longer one is cut, and so no message that ends where it says.
+/// The size of the buffer of a datagram, in bytes. A longer datagram is cut off, and then cannot be read as a message.
 const ROOM: usize = 4096;
-/// Room for the control message with the address that a datagram was sent to.
+/// The size of the buffer of the control message with the destination address, in bytes.
 const CONTROL: usize = 64;
 
-/// Room for a batch of datagrams and their replies, made once and used for ever. Its parts point at each other, so
-/// they stay where they are.
+/// The buffers of a batch of datagrams and their replies. They are allocated once and used again. They contain
+/// pointers to each other, so they are boxed and stay in their place.
 pub(crate) struct Batch {
     packets: Box<[[u8; ROOM]]>,
     names: Box<[sockaddr_storage]>,
@@ -26,10 +26,11 @@ pub(crate) struct Batch {
     replies: Box<[Vec<u8>]>,
     outgoing: Box<[mmsghdr]>,
     parts: Box<[iovec]>,
-    /// How many replies are to be sent.
+    /// The number of replies that are queued.
     pending: usize,
-    /// Whether the address that a datagram was sent to matters.
-    told: bool,
+    /// Whether the socket gives the destination address of each datagram (`IP_PKTINFO`), which is needed at sockets
+    /// for all addresses.
+    pktinfo: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -39,15 +40,15 @@ struct Control([u8; CONTROL]);
 /// A datagram of a batch.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Datagram<'a> {
-    /// What it holds.
+    /// Its contents.
     pub(crate) packet: &'a [u8],
-    /// Who sent it.
+    /// The address of its sender.
     pub(crate) client: SocketAddr,
 }
 
 impl Batch {
-    /// Room for a batch. `told` says whether the socket tells the address that datagrams were sent to.
-    pub(crate) fn new(told: bool) -> Self {
+    /// Allocates the buffers. `pktinfo` says whether [`set_pktinfo`] was called for the socket.
+    pub(crate) fn new(pktinfo: bool) -> Self {
         // SAFETY: these are plain data of C, for which zero is a valid value.
         let (name, header, vector) = unsafe {
             (
@@ -66,7 +67,7 @@ impl Batch {
             outgoing: vec![header; BATCH].into(),
             parts: vec![vector; BATCH].into(),
             pending: 0,
-            told,
+            pktinfo,
         };
         for at in 0..BATCH {
             batch.vectors[at] =
@@ -80,11 +81,11 @@ impl Batch {
         batch
     }
 
-    /// Waits for datagrams; returns how many came, none when the socket was shut down.
+    /// Waits for datagrams. Returns how many came; 0 when the socket was shut down.
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         for header in &mut self.headers {
             header.msg_hdr.msg_namelen = size_of::<sockaddr_storage>() as u32;
-            header.msg_hdr.msg_controllen = if self.told { CONTROL } else { 0 };
+            header.msg_hdr.msg_controllen = if self.pktinfo { CONTROL } else { 0 };
             header.msg_hdr.msg_flags = 0;
         }
         self.pending = 0;
@@ -101,13 +102,13 @@ impl Batch {
         if count < 0 {
             return Err(io::Error::last_os_error());
         }
-        // A socket that is shut down gives one empty message from nobody.
+        // A socket that is shut down gives one empty message without a sender.
         let count = count as usize;
         let ended = count > 0 && self.headers[0].msg_hdr.msg_namelen == 0;
         Ok(if ended { 0 } else { count })
     }
 
-    /// A datagram that came, and room for its reply. `None` if it is from no IP address.
+    /// A datagram that came, and an empty buffer for its reply. `None` if the sender has no IP address.
     pub(crate) fn datagram(&mut self, at: usize) -> Option<(Datagram<'_>, &mut Vec<u8>)> {
         let client = address(&self.names[at])?;
         let length = (self.headers[at].msg_len as usize).min(ROOM);
@@ -123,12 +124,12 @@ impl Batch {
         (&self.packets[at][..length], &self.replies[at])
     }
 
-    /// Has the reply that was written for a datagram sent with the others, from the address it was sent to.
+    /// Queues the reply to a datagram. Its source is the address that the datagram was sent to.
     pub(crate) fn queue(&mut self, at: usize) {
         let reply = &mut self.replies[at];
         self.parts[self.pending] = iovec { iov_base: reply.as_mut_ptr().cast(), iov_len: reply.len() };
-        // The control message that came is one that can be sent, once what the kernel chose is taken out.
-        let length = if self.told { forget_interface(&self.headers[at].msg_hdr) } else { 0 };
+        // The control message of the datagram is sent with the reply, without the interface.
+        let length = if self.pktinfo { forget_interface(&self.headers[at].msg_hdr) } else { 0 };
         let incoming = self.headers[at].msg_hdr;
         let header = &mut self.outgoing[self.pending].msg_hdr;
         header.msg_name = incoming.msg_name;
@@ -140,7 +141,7 @@ impl Batch {
         self.pending += 1;
     }
 
-    /// Sends what was queued. A reply that cannot be sent is left out: its client is gone, or asks again.
+    /// Sends the queued replies. A reply that cannot be sent is left out: its client is gone, or asks again.
     pub(crate) fn send(&mut self, socket: BorrowedFd<'_>) {
         let mut done = 0;
         while done < self.pending {
@@ -154,7 +155,7 @@ impl Batch {
     }
 }
 
-/// The address in a C structure.
+/// The address in a C structure; `None` if it is no IP address.
 fn address(name: &sockaddr_storage) -> Option<SocketAddr> {
     match c_int::from(name.ss_family) {
         libc::AF_INET => {
@@ -176,8 +177,8 @@ fn address(name: &sockaddr_storage) -> Option<SocketAddr> {
     }
 }
 
-/// Makes the control message of a datagram that came one that is sent from the same address, by whatever interface
-/// leads to the client; returns its length.
+/// Changes the control message of a datagram so that it can be sent with the reply: the source is the same address,
+/// and the kernel chooses the interface. Returns its length.
 fn forget_interface(header: &msghdr) -> usize {
     // SAFETY: the control messages lie in memory of the batch that nobody else refers to at this time.
     unsafe {
@@ -192,7 +193,7 @@ fn forget_interface(header: &msghdr) -> usize {
             }
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 let mut info = data.cast::<libc::in6_pktinfo>().read_unaligned();
-                // An address of one link means nothing without the link.
+                // A link-local address needs its interface.
                 if !Ipv6Addr::from(info.ipi6_addr.s6_addr).is_unicast_link_local() {
                     info.ipi6_ifindex = 0;
                 }
@@ -204,8 +205,8 @@ fn forget_interface(header: &msghdr) -> usize {
     }
 }
 
-/// Has a socket tell the address that each datagram was sent to.
-pub(crate) fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+/// Has a socket give the destination address of each datagram (`IP_PKTINFO`).
+pub(crate) fn set_pktinfo(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     let (level, option) = match v6 {
         true => (libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO),
         false => (libc::IPPROTO_IP, libc::IP_PKTINFO),
@@ -213,9 +214,9 @@ pub(crate) fn tell_destination(socket: BorrowedFd<'_>, v6: bool) -> io::Result<(
     turn_on(socket, level, option)
 }
 
-/// Lets a socket be bound to an address that this machine does not have, and be known as one of these
-/// (`IP_TRANSPARENT`). Needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
-pub(crate) fn bind_anywhere(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
+/// Makes a socket transparent (`IP_TRANSPARENT`): it can be bound to an address that the machine does not have, and
+/// netfilter finds it by that. Needs `CAP_NET_ADMIN` or `CAP_NET_RAW`.
+pub(crate) fn set_transparent(socket: BorrowedFd<'_>, v6: bool) -> io::Result<()> {
     let (level, option) = match v6 {
         true => (libc::IPPROTO_IPV6, libc::IPV6_TRANSPARENT),
         false => (libc::IPPROTO_IP, libc::IP_TRANSPARENT),
@@ -233,9 +234,9 @@ fn turn_on(socket: BorrowedFd<'_>, level: c_int, option: c_int) -> io::Result<()
     if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
 }
 
-/// Where a datagram came from and what it was sent to, for a reply that takes longer.
+/// The sender and the destination of a datagram, for a reply that is sent later.
 #[derive(Clone)]
-pub(crate) struct Origin {
+pub(crate) struct ReplyPath {
     name: sockaddr_storage,
     length: u32,
     control: Control,
@@ -243,11 +244,11 @@ pub(crate) struct Origin {
 }
 
 impl Batch {
-    /// Where a datagram came from.
-    pub(crate) fn origin(&self, at: usize) -> Origin {
+    /// The sender and the destination of a datagram.
+    pub(crate) fn path(&self, at: usize) -> ReplyPath {
         let header = &self.headers[at].msg_hdr;
-        let control_length = if self.told { forget_interface(header) } else { 0 };
-        Origin {
+        let control_length = if self.pktinfo { forget_interface(header) } else { 0 };
+        ReplyPath {
             name: self.names[at],
             length: header.msg_namelen,
             control: self.controls[at],
@@ -256,8 +257,8 @@ impl Batch {
     }
 }
 
-impl Origin {
-    /// Sends a reply there, from the address that was asked.
+impl ReplyPath {
+    /// Sends a reply to the sender, from the destination.
     pub(crate) fn reply(&mut self, socket: BorrowedFd<'_>, packet: &[u8]) -> io::Result<()> {
         let mut part = iovec { iov_base: packet.as_ptr().cast_mut().cast(), iov_len: packet.len() };
         // SAFETY: plain data of C, for which zero is a valid value.
@@ -280,7 +281,7 @@ impl Origin {
 // SAFETY: the pointers lead to memory that the batch owns.
 unsafe impl Send for Batch {}
 
-/// Counts what the calling thread allocates, for tests of what must not.
+/// Counts the allocations of the calling thread, for tests.
 #[cfg(test)]
 pub(crate) mod allocations {
     use std::alloc::{GlobalAlloc, Layout, System};
@@ -299,7 +300,7 @@ pub(crate) mod allocations {
     // SAFETY: everything is done by the system's allocator, with what the caller vouches for.
     unsafe impl GlobalAlloc for Counting {
         unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-            // A thread that ends has no counter any more.
+            // A thread that is ending has no counter any more.
             let _ = COUNT.try_with(|count| count.set(count.get() + 1));
             let _ = HELD.try_with(|held| held.set(held.get() + layout.size() as isize));
             unsafe { System.alloc(layout) }
@@ -311,12 +312,12 @@ pub(crate) mod allocations {
         }
     }
 
-    /// How many bytes more this thread has allocated than freed.
+    /// The bytes that this thread has allocated and not freed.
     pub(crate) fn held() -> isize {
         HELD.with(Cell::get)
     }
 
-    /// How often this thread has allocated.
+    /// The number of allocations of this thread.
     pub(crate) fn count() -> usize {
         COUNT.with(Cell::get)
     }

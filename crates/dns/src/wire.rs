@@ -1,33 +1,38 @@
-//! DNS messages as bytes (RFC 1035, RFC 6891).
+//! DNS messages as bytes (RFC 1035, RFC 6891): reading queries and replies, writing replies, names and records.
 
 mod copy;
+mod framing;
 mod message;
 mod name;
 mod query;
+mod question;
 mod reply;
 
 pub(crate) use copy::Copier;
+pub(crate) use framing::{put_message, read_message};
 pub(crate) use message::{Message, Record, names_inside};
 pub(crate) use name::Name;
 pub(crate) use query::{Edns, Query, Reject};
+pub(crate) use question::{QueryFlags, Question};
 pub(crate) use reply::{LAST_POINTED, Reply, Section, pointer};
 
-/// Bytes of a message header.
+/// The length of a message header, in bytes.
 pub(crate) const HEADER: usize = 12;
-/// The longest name in wire form, with the root (RFC 1035, 2.3.4).
+/// The longest name in wire form, in bytes, with the root (RFC 1035, 2.3.4).
 pub(crate) const LONGEST_NAME: usize = 255;
-/// The largest message over UDP without EDNS (RFC 1035, 4.2.1).
+/// The largest message over UDP without EDNS, in bytes (RFC 1035, 4.2.1).
 pub(crate) const PLAIN_UDP: usize = 512;
-/// The largest message over UDP at all: what passes every network unfragmented (DNS flag day 2020).
+/// The largest message that this server sends over UDP, in bytes: it passes every network without being fragmented
+/// (DNS flag day 2020).
 pub(crate) const LARGEST_UDP: usize = 1232;
-/// The largest message over TCP (RFC 1035, 4.2.2).
+/// The largest message over TCP, in bytes (RFC 1035, 4.2.2).
 pub(crate) const LARGEST_TCP: usize = 65_535;
 /// The class of the Internet.
 pub(crate) const CLASS_IN: u16 = 1;
 /// Any class, in questions.
 pub(crate) const CLASS_ANY: u16 = 255;
 
-/// A part of a message that cannot be what it should be.
+/// A message, or a part of one, that cannot be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
@@ -35,7 +40,7 @@ pub(crate) struct Malformed;
 pub(crate) mod flag {
     /// A response.
     pub(crate) const QR: u16 = 1 << 15;
-    /// The kind of query.
+    /// The kind of query; 0 is an ordinary one.
     pub(crate) const OPCODE: u16 = 0xF << 11;
     /// An authoritative answer.
     pub(crate) const AA: u16 = 1 << 10;
@@ -75,7 +80,7 @@ pub(crate) mod kind {
     pub(crate) const AXFR: u16 = 252;
     pub(crate) const ANY: u16 = 255;
 
-    /// Types by name, those that people write in rules and that metrics tell apart.
+    /// The names of types that Corefiles write and that metrics tell apart.
     const NAMES: &[(&str, u16)] = &[
         ("A", A),
         ("NS", NS),
@@ -99,13 +104,13 @@ pub(crate) mod kind {
         ("CAA", 257),
     ];
 
-    /// The type of a name, in any case; `TYPE65` means 65 (RFC 3597).
+    /// The type with a name, in any case; `TYPE65` means 65 (RFC 3597).
     pub(crate) fn by_name(name: &str) -> Option<u16> {
         let known = NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name));
         known.map(|(_, kind)| *kind).or_else(|| name.strip_prefix("TYPE")?.parse().ok())
     }
 
-    /// The name of a type, `None` if it has none here.
+    /// The name of a type; `None` if it is not in the list.
     pub(crate) fn name(kind: u16) -> Option<&'static str> {
         NAMES.iter().find(|(_, known)| *known == kind).map(|(name, _)| *name)
     }
@@ -116,12 +121,12 @@ pub(crate) mod class {
     const NAMES: [(&str, u16); 4] =
         [("IN", super::CLASS_IN), ("CH", 3), ("HS", 4), ("ANY", super::CLASS_ANY)];
 
-    /// The name of a class, `None` if it has none here.
+    /// The name of a class; `None` if it is not in the list.
     pub(crate) fn name(class: u16) -> Option<&'static str> {
         NAMES.iter().find(|(_, known)| *known == class).map(|(name, _)| *name)
     }
 
-    /// The class of a name, in any case.
+    /// The class with a name, in any case.
     pub(crate) fn by_name(name: &str) -> Option<u16> {
         NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, class)| *class)
     }
@@ -148,18 +153,18 @@ pub(crate) mod rcode {
         ("BADVERS", BADVERS),
     ];
 
-    /// The response code of a name, in any case.
+    /// The response code with a name, in any case.
     pub(crate) fn by_name(name: &str) -> Option<u16> {
         NAMES.iter().find(|(known, _)| known.eq_ignore_ascii_case(name)).map(|(_, code)| *code)
     }
 
-    /// The name of a response code, `None` if it has none here.
+    /// The name of a response code; `None` if it is not in the list.
     pub(crate) fn name(code: u16) -> Option<&'static str> {
         NAMES.iter().find(|(_, known)| *known == code).map(|(name, _)| *name)
     }
 }
 
-/// The big-endian number at a place.
+/// The big-endian number of two bytes at an offset.
 pub(crate) fn word(packet: &[u8], at: usize) -> Result<u16, Malformed> {
     let bytes = packet.get(at..at + 2).ok_or(Malformed)?;
     Ok(u16::from_be_bytes([bytes[0], bytes[1]]))

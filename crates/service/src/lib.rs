@@ -8,6 +8,7 @@
 //! A [`Cluster`] is filled by [`Event`]s: crate `follow` makes them from the watches of an API server, with the feature
 //! `manifest` the module `manifest` makes them from text.
 
+pub mod duration;
 #[cfg(feature = "manifest")]
 pub mod manifest;
 pub mod objects;

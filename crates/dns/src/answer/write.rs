@@ -1,28 +1,28 @@
-//! From what a name means to records.
+//! Writing the records of a name.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Follower, authority, locations};
+use super::{AliasFollower, authority, srv};
 use crate::wire::{LONGEST_NAME, Name, Reply, Section, kind, pointer, rcode};
-use crate::zone::{Behind, Filter, Found, Label, Records, SVC};
+use crate::zone::{AddressSource, Found, Label, RecordFilter, Records, SVC};
 
-/// A name that records are written for.
+/// The owner name of records.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Subject<'a> {
+pub(super) struct Owner<'a> {
     /// The name.
     pub(super) name: &'a Name,
-    /// Where it stands in the reply, uncompressed.
+    /// Its offset in the reply, where it stands uncompressed.
     pub(super) at: usize,
     /// How many labels it has in front of the apex of its zone.
     pub(super) below: usize,
-    /// How long its records may be remembered, in seconds.
+    /// The TTL of its records, in seconds.
     pub(super) ttl: u32,
 }
 
-impl Subject<'_> {
+impl Owner<'_> {
     /// A pointer to the name.
-    pub(super) fn owner(&self) -> [u8; 2] {
+    pub(super) fn pointer(&self) -> [u8; 2] {
         pointer(self.at)
     }
 
@@ -36,30 +36,31 @@ impl Subject<'_> {
         &self.name.wire()[self.name.start(self.below)..]
     }
 
-    /// A pointer to the name from one of its labels on.
+    /// A pointer to the end of the name that begins with one of its labels.
     pub(super) fn from(&self, label: usize) -> [u8; 2] {
         pointer(self.at + self.name.start(label))
     }
 
-    /// Writes that the name is an alias; returns the place of the target, if it fit.
+    /// Writes a CNAME record. Returns the offset of the target; `None` if the record did not fit.
     pub(super) fn alias(&self, target: &[u8], reply: &mut Reply<'_>) -> Option<usize> {
-        let fits = reply.record(Section::Answer, &[&self.owner()], kind::CNAME, self.ttl, &[target]);
+        let fits = reply.record(Section::Answer, &[&self.pointer()], kind::CNAME, self.ttl, &[target]);
         fits.then(|| reply.place() - target.len())
     }
 
     fn addresses(&self, kind: u16, addresses: impl Iterator<Item = IpAddr>, reply: &mut Reply<'_>) {
         for address in addresses {
             if kind == address_kind(address) {
-                put_address(Section::Answer, self.owner(), self.ttl, address, reply);
+                put_address(Section::Answer, self.pointer(), self.ttl, address, reply);
             }
         }
     }
 }
 
-/// Writes the records of a type that a name has, and without any who is responsible. Returns the response code.
+/// Writes the records that a name has of a type; if there are none, the SOA record of the zone. Returns the response
+/// code.
 pub(super) fn records(
-    from: Follower<'_>,
-    subject: &Subject<'_>,
+    from: AliasFollower<'_>,
+    owner: &Owner<'_>,
     found: &Found<'_>,
     kind: u16,
     reply: &mut Reply<'_>,
@@ -68,55 +69,49 @@ pub(super) fn records(
     let missing = matches!(found, Found::Missing);
     match kind {
         _ if missing => {}
-        kind::ANY => authority::minimal_any(subject, reply),
-        kind => existing(from, subject, found, kind, reply),
+        kind::ANY => authority::minimal_any(owner, reply),
+        kind => existing(from, owner, found, kind, reply),
     }
     if reply.place() == before && !reply.truncated() {
-        authority::start_of_authority(from.view, subject, Section::Authority, reply);
+        authority::put_soa(from.view, owner, Section::Authority, reply);
     }
     if missing { rcode::NXDOMAIN } else { rcode::NOERROR }
 }
 
-fn existing(from: Follower<'_>, subject: &Subject<'_>, found: &Found<'_>, kind: u16, reply: &mut Reply<'_>) {
+fn existing(from: AliasFollower<'_>, owner: &Owner<'_>, found: &Found<'_>, kind: u16, reply: &mut Reply<'_>) {
     match (found, kind) {
         (Found::Apex, kind::SOA) => {
-            authority::start_of_authority(from.view, subject, Section::Answer, reply);
+            authority::put_soa(from.view, owner, Section::Answer, reply);
         }
-        (Found::Apex, kind::NS) => authority::name_servers(from, subject, reply),
-        (Found::Version, kind::TXT) => authority::version(subject, reply),
+        (Found::Apex, kind::NS) => authority::name_servers(from, owner, reply),
+        (Found::Version, kind::TXT) => authority::version(owner, reply),
         (Found::Server, _) => {
             let servers = from.view.name_servers(from.reading);
             let addresses: BTreeSet<_> = servers.into_iter().map(|(_, address)| address).collect();
-            subject.addresses(kind, addresses.into_iter(), reply);
+            owner.addresses(kind, addresses.into_iter(), reply);
         }
-        (Found::Pod(address), _) => subject.addresses(kind, [*address].into_iter(), reply),
-        (Found::Address(address), kind::PTR) => pointers(from, subject, *address, reply),
-        (Found::Service(records, filter), kind::SRV) => locations::write(subject, records, filter, reply),
-        (Found::Service(records, Filter { host: Some(label), .. }), _) => {
-            subject.addresses(kind, records.addresses_of(*label), reply);
+        (Found::Pod(address), _) => owner.addresses(kind, [*address].into_iter(), reply),
+        (Found::Address(address), kind::PTR) => pointers(from, owner, *address, reply),
+        (Found::Service(records, filter), kind::SRV) => srv::write(owner, records, filter, reply),
+        (Found::Service(records, RecordFilter { host: Some(label), .. }), _) => {
+            owner.addresses(kind, records.addresses_of(*label), reply);
         }
         (Found::Service(records, filter), _)
-            if filter.port.is_some() && records.behind == Behind::Endpoints =>
+            if filter.port.is_some() && records.source == AddressSource::Endpoints =>
         {
-            subject.addresses(kind, records.addresses_serving(filter).into_iter(), reply);
+            owner.addresses(kind, records.addresses_serving(filter).into_iter(), reply);
         }
-        (Found::Service(records, _), _) => service_addresses(subject, records, from.turn, kind, reply),
+        (Found::Service(records, _), _) => service_addresses(owner, records, from.turn, kind, reply),
         _ => {}
     }
 }
 
-/// The addresses of a Service's own name, beginning at another one for each turn: clients take the first one (and
-/// a reply that is cut holds only the first ones).
-fn service_addresses(
-    subject: &Subject<'_>,
-    records: &Records,
-    turn: usize,
-    kind: u16,
-    reply: &mut Reply<'_>,
-) {
+/// Writes the addresses of the name of a Service. Each turn begins with another address: clients take the first one,
+/// and a truncated reply has only the first ones.
+fn service_addresses(owner: &Owner<'_>, records: &Records, turn: usize, kind: u16, reply: &mut Reply<'_>) {
     match kind {
-        kind::A => subject.addresses(kind, rotated(&records.v4, turn).map(IpAddr::from), reply),
-        kind::AAAA => subject.addresses(kind, rotated(&records.v6, turn).map(IpAddr::from), reply),
+        kind::A => owner.addresses(kind, rotated(&records.v4, turn).map(IpAddr::from), reply),
+        kind::AAAA => owner.addresses(kind, rotated(&records.v6, turn).map(IpAddr::from), reply),
         _ => {}
     }
 }
@@ -126,29 +121,29 @@ fn rotated<T: Copy>(all: &[T], turn: usize) -> impl Iterator<Item = T> {
     early.iter().chain(late).copied()
 }
 
-/// PTR records (specification 2.3.3, 2.4.3).
-fn pointers(from: Follower<'_>, subject: &Subject<'_>, address: IpAddr, reply: &mut Reply<'_>) {
+/// Writes PTR records (specification 2.3.3, 2.4.3).
+fn pointers(from: AliasFollower<'_>, owner: &Owner<'_>, address: IpAddr, reply: &mut Reply<'_>) {
     let mut buffer = [0; 64];
     for found in from.view.pointers(from.reading, address) {
         let label = found.label.as_ref().map_or(&[][..], |label: &Label<'_>| label.wire(&mut buffer));
         if let Some(name) = name(label, found.key, from.view.domain().wire()) {
-            reply.record(Section::Answer, &[&subject.owner()], kind::PTR, subject.ttl, &name);
+            reply.record(Section::Answer, &[&owner.pointer()], kind::PTR, owner.ttl, &name);
         }
     }
 }
 
-/// The name of a Service, or of an endpoint of it, in parts. Under a long domain it may be too long to be one.
+/// The name of a Service or of one of its endpoints, in parts; `None` if it is longer than names may be.
 pub(super) fn name<'a>(label: &'a [u8], key: &'a [u8], domain: &'a [u8]) -> Option<[&'a [u8]; 4]> {
     let parts = [label, key, SVC, domain];
     (parts.iter().map(|part| part.len()).sum::<usize>() <= LONGEST_NAME).then_some(parts)
 }
 
-/// The type of an address' record.
+/// The type of the record of an address.
 pub(super) fn address_kind(address: IpAddr) -> u16 {
     if address.is_ipv4() { kind::A } else { kind::AAAA }
 }
 
-/// Writes an address under a name that stands elsewhere, with how long it may be remembered.
+/// Writes an address record whose owner is a pointer. Returns whether it fit.
 pub(super) fn put_address(
     section: Section,
     owner: [u8; 2],
@@ -162,7 +157,7 @@ pub(super) fn put_address(
     }
 }
 
-/// Writes an address under a name given in parts.
+/// Writes an address record whose owner is given in parts. Returns whether it fit.
 pub(super) fn address_record(
     section: Section,
     owner: &[&[u8]],

@@ -1,13 +1,14 @@
-//! A Corefile as words.
+//! Splitting a Corefile into words.
 
-use super::Fault;
+use super::fault::Fault;
 
-/// A word of a Corefile and the line it begins on, counted from 1.
+/// A word of a Corefile.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Word {
     pub(super) text: String,
+    /// The line that it begins on, counted from 1.
     pub(super) line: usize,
-    /// Whether it stood in quotes, and so is no brace even if it looks like one.
+    /// Whether it stood in quotes. A quoted brace is no brace.
     pub(super) quoted: bool,
 }
 
@@ -18,8 +19,9 @@ impl Word {
     }
 }
 
-/// The words of a text: separated by white space, in double quotes if they hold some (`\"` is a quote then), up to
-/// a `#` that begins a word. `{$NAME}` and `{%NAME%}` stand for variables of the environment, empty if not set.
+/// The words of a text. Words are separated by white space; words in double quotes may contain some, and `\"` is a
+/// quote in them. A `#` at the beginning of a word begins a comment. `{$NAME}` and `{%NAME%}` stand for variables of
+/// the environment; those that are not set are empty.
 pub(super) fn words(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> Result<Vec<Word>, Fault> {
     let mut words = Vec::new();
     let mut characters = text.chars().peekable();
@@ -89,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn variables_of_the_environment_are_put_in() {
+    fn variables_of_the_environment_are_filled_in() {
         assert_eq!(texts(".:{$PORT} x{%PORT%}y {$NONE}z {$open"), [".:53", "x53y", "z", "{$open"]);
     }
 

@@ -1,36 +1,44 @@
-//! Words as server blocks and directives, with snippets and imports put in.
+//! Grouping words into server blocks and directives. Snippets and imported files are inserted where they are imported.
 
 use std::collections::HashMap;
 use std::path::Path;
 
-use super::Fault;
+use super::fault::Fault;
 use super::lex::{Word, words};
 
-/// How deep imports may lead, so that a circle of them is noticed.
+/// The most imports inside each other. Files that import each other are noticed by it.
 const DEEPEST_IMPORT: usize = 8;
-/// How deep braces may lead inside a server block; directives have options, and these have none.
+/// The most braces inside each other in a server block. Directives need one, so a greater depth means that a brace is
+/// not closed.
 const DEEPEST_OPTION: usize = 4;
 
-/// A server block: what it serves, and its directives in order.
+/// A server block as it is written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Block {
-    pub(super) line: usize,
-    pub(super) keys: Vec<String>,
-    pub(super) directives: Vec<Directive>,
+pub(crate) struct Block {
+    /// The line that it begins on, counted from 1.
+    pub(crate) line: usize,
+    /// Its keys: the words before its brace.
+    pub(crate) keys: Vec<String>,
+    /// Its directives, in order.
+    pub(crate) directives: Vec<Directive>,
 }
 
-/// A directive, or an option inside one: a name, arguments, and what stands in its braces.
+/// A directive, or an option in the braces of a directive.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Directive {
-    pub(super) line: usize,
-    pub(super) name: String,
-    pub(super) arguments: Vec<String>,
-    pub(super) options: Vec<Directive>,
+pub(crate) struct Directive {
+    /// The line that it begins on, counted from 1.
+    pub(crate) line: usize,
+    /// The first word.
+    pub(crate) name: String,
+    /// The other words on its line.
+    pub(crate) arguments: Vec<String>,
+    /// What stands in its braces.
+    pub(crate) options: Vec<Directive>,
 }
 
-/// Reads the server blocks of a text, and returns everything that was read for them: the text and what it imports.
-/// Imports of files are relative to `folder`.
-pub(super) fn blocks(
+/// Reads the server blocks of a text. Returns them with everything that was read: the text and the files that it
+/// imports. Imported files are relative to `folder`; `variable` gives the variables of the environment.
+pub(crate) fn blocks(
     text: &str,
     folder: &Path,
     variable: &dyn Fn(&str) -> Option<String>,
@@ -48,12 +56,13 @@ struct Reader<'a> {
     snippets: HashMap<String, Vec<Directive>>,
     folder: &'a Path,
     variable: &'a dyn Fn(&str) -> Option<String>,
-    /// All texts, one after the other.
+    /// The texts of all files that were read, one after the other.
     read: String,
 }
 
 impl Reader<'_> {
-    /// Server blocks up to the end, `depth` imports deep; snippets are kept for those that import them.
+    /// Reads server blocks up to the end of a file that is `depth` imports deep. Snippets are kept until they are
+    /// imported.
     fn blocks(&mut self, depth: usize) -> Result<Vec<Block>, Fault> {
         let mut blocks = Vec::new();
         while let Some(word) = self.peek().cloned() {
@@ -81,7 +90,7 @@ impl Reader<'_> {
         self.words.get(self.next)
     }
 
-    /// The words left on a line, up to a brace.
+    /// Reads the remaining words of a line, up to a brace.
     fn rest_of_line(&mut self, line: usize) -> Vec<String> {
         let mut rest = Vec::new();
         while let Some(word) = self.peek().filter(|word| word.line == line && !word.is("{") && !word.is("}"))
@@ -92,7 +101,7 @@ impl Reader<'_> {
         rest
     }
 
-    /// A server block. One without braces holds the directives of the rest of the file.
+    /// Reads a server block. A block without braces has all directives of the rest of the file.
     fn block(&mut self) -> Result<Block, Fault> {
         let line = self.peek().map_or(1, |word| word.line);
         let mut keys = Vec::new();
@@ -101,7 +110,7 @@ impl Reader<'_> {
             if word.is("}") {
                 return Err(Fault::new(word.line, "this brace closes nothing; remove it"));
             }
-            // A list of keys goes on over the line after a comma only.
+            // Keys continue on the next line only after a comma.
             if word.line != last && !keys.last().is_some_and(|key: &String| key.ends_with(',')) {
                 break;
             }
@@ -117,7 +126,7 @@ impl Reader<'_> {
         Ok(Block { line, keys, directives })
     }
 
-    /// Directives up to the brace that closes what was opened on a line, or to the end.
+    /// Reads directives up to the brace that closes the one on the line `opened`, or up to the end of the file.
     fn directives(&mut self, opened: Option<usize>, depth: usize) -> Result<Vec<Directive>, Fault> {
         let mut directives = Vec::new();
         loop {
@@ -146,7 +155,7 @@ impl Reader<'_> {
         }
     }
 
-    /// What follows the name of a directive.
+    /// Reads the arguments and options of a directive.
     fn directive(&mut self, name: Word, depth: usize) -> Result<Directive, Fault> {
         let arguments = self.rest_of_line(name.line);
         let braced = self.peek().is_some_and(|next| next.line == name.line && next.is("{"));
@@ -158,7 +167,7 @@ impl Reader<'_> {
         Ok(Directive { line: name.line, name: name.text, arguments, options })
     }
 
-    /// What an import inside a server block stands for: the directives of a snippet, or of files.
+    /// Reads an import inside a server block: the directives of a snippet, or of files.
     fn import(&mut self, word: &Word, arguments: &[String], depth: usize) -> Result<Vec<Directive>, Fault> {
         let given = arguments.get(1..).unwrap_or_default();
         if let Some(snippet) = arguments.first().and_then(|name| self.snippets.get(name)) {
@@ -168,7 +177,7 @@ impl Reader<'_> {
         Ok(imported.iter().map(|directive| directive.with(given).at(word.line)).collect())
     }
 
-    /// What is read of the files that an import's pattern names, one after the other. Files may bring snippets along.
+    /// Reads the files that match the pattern of an import, one after the other. They may contain snippets too.
     fn files<T>(
         &mut self,
         word: &Word,
@@ -202,7 +211,7 @@ impl Reader<'_> {
         Ok(all)
     }
 
-    /// A file that was imported inside a server block: snippets and directives.
+    /// Reads a file that was imported inside a server block. It has directives and snippets.
     fn imported(&mut self, depth: usize) -> Result<Vec<Directive>, Fault> {
         let mut directives = Vec::new();
         while let Some(word) = self.peek().cloned() {
@@ -222,13 +231,13 @@ impl Reader<'_> {
     }
 }
 
-/// Whether the key of a block makes it a snippet.
+/// Whether a key makes its block a snippet, as `(name)` does.
 fn is_snippet(key: &str) -> bool {
     key.len() > 2 && key.starts_with('(') && key.ends_with(')')
 }
 
 impl Block {
-    /// The block of an imported file, for those who know only the line that imports it.
+    /// The block with all lines set to that of the import: faults name lines of the Corefile.
     fn at(mut self, line: usize) -> Self {
         self.line = line;
         self.directives = self.directives.into_iter().map(|directive| directive.at(line)).collect();
@@ -237,14 +246,14 @@ impl Block {
 }
 
 impl Directive {
-    /// The directive of an imported file, for those who know only the line that imports it.
+    /// The directive with all lines set to that of the import.
     fn at(mut self, line: usize) -> Self {
         self.line = line;
         self.options = self.options.into_iter().map(|option| option.at(line)).collect();
         self
     }
 
-    /// The directive with `{args[0]}` and so on filled in.
+    /// The directive with `{args[0]}` and so on replaced by the arguments of the import.
     fn with(&self, given: &[String]) -> Self {
         let fill = |text: &String| {
             given
@@ -261,7 +270,7 @@ impl Directive {
     }
 }
 
-/// The files that a path with at most one `*` in its last part names, in order. A path without one must exist.
+/// The files that match a path, in order. Its last part may have one `*`; without one the file must exist.
 fn matching(pattern: &Path) -> std::io::Result<Vec<std::path::PathBuf>> {
     let name = pattern.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let Some((start, end)) = name.split_once('*') else {
@@ -294,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn a_block_has_keys_and_directives_and_these_have_options() {
+    fn a_block_has_keys_and_directives_and_a_directive_has_options() {
         let blocks = read("a:53, b\nc {\n errors\n cache 30 {\n  disable success x\n }\n}\nd {\n}").unwrap();
         assert_eq!(blocks[0].keys, ["a:53", "b"]);
         let blocks = read("a:53 b {\n errors\n cache 30 {\n  disable success x\n }\n}\nd {\n}").unwrap();
@@ -315,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn snippets_are_put_in_where_they_are_imported() {
+    fn snippets_are_inserted_where_they_are_imported() {
         let blocks =
             read("(common) {\n log\n forward {args[0]}\n}\n. {\n import common example.org\n errors\n}")
                 .unwrap();
@@ -324,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn files_are_put_in_where_they_are_imported() {
+    fn files_are_inserted_where_they_are_imported() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("b.override"), "log").unwrap();
         std::fs::write(
@@ -334,14 +343,14 @@ mod tests {
         .unwrap();
         let text = ". {\n import *.override\n import none/*.server\n}";
         let (blocks, read) = blocks(text, folder.path(), &|_| None).unwrap();
-        assert!(read.contains("lameduck"), "what is imported counts as read");
+        assert!(read.contains("lameduck"), "the text of an imported file was read");
         assert_eq!(names(&blocks[0].directives), ["health", "errors", "log"]);
         let missing = super::blocks(". {\n\n import nothing\n}", folder.path(), &|_| None).unwrap_err();
         assert_eq!(missing.line, 3);
     }
 
     #[test]
-    fn files_may_bring_whole_server_blocks_and_their_lines_are_that_of_the_import() {
+    fn imported_files_may_have_server_blocks_and_their_lines_are_that_of_the_import() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(
             folder.path().join("b.server"),
@@ -359,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn braces_that_do_not_match_are_told_with_their_line() {
+    fn braces_that_do_not_match_are_reported_with_their_line() {
         for (text, line) in [
             (". {\n errors\n", 1),
             (". {\n}\n}", 3),

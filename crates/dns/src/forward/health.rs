@@ -1,19 +1,19 @@
-//! Whether a resolver lives.
+//! The health of an upstream resolver.
 
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
 
-/// The wait for another resolver while the usual round-trip time of one is not known.
+/// How long a resolver may be silent before another is asked too, while its usual round-trip time is not known.
 const UNKNOWN: Duration = Duration::from_millis(40);
-/// Bounds of that wait otherwise, and how many usual round-trip times it is.
+/// The bounds of that time otherwise, and how many usual round-trip times it is.
 const HEDGE: (Duration, Duration, u32) = (Duration::from_millis(10), Duration::from_millis(400), 3);
 
-/// What is remembered of a resolver.
+/// What is known about the health of a resolver.
 #[derive(Debug, Default)]
 pub(super) struct Health {
-    /// Probes that failed in a row.
+    /// The number of probes that failed one after the other.
     fails: AtomicU32,
-    /// Whether it owes an answer: it is being probed.
+    /// Whether it did not answer the last query, and is being probed.
     suspect: AtomicBool,
     /// Whether queries to it come back to this server.
     looped: AtomicBool,
@@ -21,28 +21,28 @@ pub(super) struct Health {
     usual: AtomicU32,
 }
 
-/// How good a choice a resolver is; smaller is better.
+/// The health of a resolver. The smaller it is, the sooner the resolver is asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum State {
-    /// It answers.
+pub(super) enum HealthState {
+    /// It answers queries.
     Alive,
-    /// It did not answer last time.
+    /// It did not answer the last query.
     Suspect,
-    /// It did not answer for some time.
+    /// It did not answer several probes.
     Down,
 }
 
 impl Health {
-    /// How it is, where `most` failed probes mean that it is down; 0 is never.
-    pub(super) fn state(&self, most: u32) -> State {
+    /// The state. `most` failed probes mean that it is down; with 0 it never is.
+    pub(super) fn state(&self, most: u32) -> HealthState {
         match (self.fails.load(Ordering::Relaxed), self.suspect.load(Ordering::Relaxed)) {
-            (fails, true) if most > 0 && fails >= most => State::Down,
-            (_, true) => State::Suspect,
-            (_, false) => State::Alive,
+            (fails, true) if most > 0 && fails >= most => HealthState::Down,
+            (_, true) => HealthState::Suspect,
+            (_, false) => HealthState::Alive,
         }
     }
 
-    /// It answered, after so long. Tells whether it was down.
+    /// Notes that it answered after the time `took`. Returns whether it was down before.
     pub(super) fn answered(&self, took: Duration, most: u32) -> bool {
         let took = u32::try_from(took.as_micros()).unwrap_or(u32::MAX).max(1);
         let usual = self.usual.load(Ordering::Relaxed);
@@ -51,40 +51,40 @@ impl Health {
         if !self.suspect.load(Ordering::Relaxed) {
             return false;
         }
-        let was_down = self.state(most) == State::Down;
+        let was_down = self.state(most) == HealthState::Down;
         self.fails.store(0, Ordering::Relaxed);
         self.suspect.store(false, Ordering::Relaxed);
         was_down
     }
 
-    /// It did not answer a query. Tells whether it must be probed from now on.
+    /// Notes that it did not answer a query. Returns whether probes must be started.
     pub(super) fn suspect(&self) -> bool {
         !self.suspect.swap(true, Ordering::Relaxed)
     }
 
-    /// It did not answer a probe. Tells whether it is down since now.
+    /// Notes that it did not answer a probe. Returns whether it is down because of that.
     pub(super) fn failed(&self, most: u32) -> bool {
         let fails = self.fails.load(Ordering::Relaxed).saturating_add(1);
         self.fails.store(fails, Ordering::Relaxed);
         fails == most
     }
 
-    /// Whether probes go on.
+    /// Whether it is still being probed.
     pub(super) fn is_suspect(&self) -> bool {
         self.suspect.load(Ordering::Relaxed)
     }
 
-    /// Queries to it come back.
+    /// Notes that its queries come back to this server.
     pub(super) fn leads_back(&self) {
         self.looped.store(true, Ordering::Relaxed);
     }
 
-    /// Whether it may be asked at all.
+    /// Whether it may be asked at all: its queries do not come back.
     pub(super) fn usable(&self) -> bool {
         !self.looped.load(Ordering::Relaxed)
     }
 
-    /// How long it may be silent before another one is asked besides it.
+    /// How long it may be silent before another resolver is asked too.
     pub(super) fn patience(&self) -> Duration {
         let (shortest, longest, times) = HEDGE;
         match self.usual.load(Ordering::Relaxed) {
@@ -99,18 +99,18 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_resolver_is_down_after_so_many_failed_probes_and_alive_with_the_first_answer() {
+    fn a_resolver_is_down_after_some_failed_probes_and_up_with_the_first_answer() {
         let health = Health::default();
-        assert!(health.suspect() && !health.suspect(), "one who probes is enough");
-        assert_eq!(health.state(2), State::Suspect);
-        assert!(!health.failed(2) && health.failed(2) && !health.failed(2), "said once");
-        assert_eq!((health.state(2), health.state(0)), (State::Down, State::Suspect));
+        assert!(health.suspect() && !health.suspect(), "one task of probes is enough");
+        assert_eq!(health.state(2), HealthState::Suspect);
+        assert!(!health.failed(2) && health.failed(2) && !health.failed(2), "reported once");
+        assert_eq!((health.state(2), health.state(0)), (HealthState::Down, HealthState::Suspect));
         assert!(health.answered(Duration::from_millis(1), 2));
-        assert_eq!(health.state(2), State::Alive);
+        assert_eq!(health.state(2), HealthState::Alive);
     }
 
     #[test]
-    fn patience_is_a_multiple_of_the_usual_time_and_bounded() {
+    fn patience_is_a_bounded_multiple_of_the_usual_round_trip_time() {
         let health = Health::default();
         assert_eq!(health.patience(), UNKNOWN);
         health.answered(Duration::from_millis(20), 2);

@@ -1,4 +1,4 @@
-//! Queries by HTTP under TLS (RFC 8484).
+//! Queries over HTTPS (RFC 8484).
 
 use std::io;
 use std::net::SocketAddr;
@@ -19,20 +19,20 @@ use crate::wire::LARGEST_TCP;
 /// The media type of a message (RFC 8484, 6).
 const MESSAGE: &str = "application/dns-message";
 
-/// A connection to a resolver that speaks HTTP/2, opened when it is needed and kept for later queries.
+/// A connection over HTTP/2, opened when it is needed and kept for later queries.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
+pub(super) struct Connection {
     /// The connection, and when it was used last.
     line: Mutex<Option<(Line, Instant)>>,
 }
 
 type Line = SendRequest<Full<Bytes>>;
 
-impl Kept {
-    /// Posts a query to a resolver. Tells whether the connection was there.
+impl Connection {
+    /// Posts a query and waits for the reply. Returns whether the connection was open before.
     ///
     /// # Errors
-    /// When there is no connection, it breaks, or the resolver answers with anything but a message.
+    /// When a connection cannot be opened, it breaks, or the reply is no DNS message.
     pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
         (host, to): (&str, SocketAddr),
@@ -47,11 +47,11 @@ impl Kept {
             .header(ACCEPT, MESSAGE)
             .body(Full::new(Bytes::from(packet)))
             .map_err(io::Error::other)?;
-        // It is awaited once at most: only a connection that was there is replaced.
+        // It is awaited at most once: only a connection that was open before is replaced.
         let mut connect = std::pin::pin!(connect);
         let (kept, there) = self.line(connect.as_mut(), expire).await?;
         let reply = match post(kept, request.clone()).await {
-            // A kept connection may have been closed by the other side.
+            // The resolver may have closed a kept connection.
             Err(_) if there => post(self.line(connect, Duration::ZERO).await?.0, request).await?,
             said => said?,
         };
@@ -62,8 +62,8 @@ impl Kept {
         Ok((body.to_bytes().into(), there))
     }
 
-    /// The connection; the one that is there only if it was used not longer ago than that. Tells whether it was
-    /// there.
+    /// The connection. An open one is used if its last query was less than `expire` ago. Returns whether it was open
+    /// before.
     async fn line<S: AsyncRead + AsyncWrite + Send + Unpin + 'static>(
         &self,
         connect: impl Future<Output = io::Result<S>>,
@@ -78,7 +78,7 @@ impl Kept {
         let stream = TokioIo::new(connect.await?);
         let (sender, connection) =
             http2::handshake(TokioExecutor::new(), stream).await.map_err(io::Error::other)?;
-        // How it ends is told to whoever waits for a reply.
+        // Its end is reported to the queries that wait for replies.
         tokio::spawn(async move { drop(connection.await) });
         Ok((line.insert((sender, Instant::now())).0.clone(), false))
     }

@@ -1,13 +1,13 @@
-//! Ids that nobody can guess (RFC 5452, 9.2).
+//! Query ids that cannot be guessed (RFC 5452, 9.2).
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Draws ids of queries.
+/// A source of query ids.
 ///
-/// A counter, hashed under a secret key: the standard library's hash (SipHash) is made so that who sees some
-/// of its values cannot tell the others, and takes its key from the system.
+/// An id is the hash of a counter under a secret key from the system. Knowing some values of the hash (SipHash, of the
+/// standard library) does not help to guess the others.
 #[derive(Debug, Default)]
 pub(super) struct Ids {
     key: RandomState,
@@ -26,7 +26,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_do_not_count_up() {
+    fn ids_are_not_consecutive() {
         let ids = Ids::default();
         let drawn: Vec<u16> = (0..1000).map(|_| ids.next()).collect();
         let steps = drawn.windows(2).filter(|pair| pair[1] == pair[0].wrapping_add(1)).count();

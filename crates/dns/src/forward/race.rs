@@ -1,6 +1,8 @@
-//! Asking one resolver after the other until one knows.
+//! Asking the resolvers of a directive one after the other until one answers.
 
+use std::error::Error;
 use std::io;
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,52 +11,74 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use tokio::time::{Instant, sleep_until, timeout_at};
 
-use super::health::State;
+use super::health::HealthState;
 use super::upstream::suspect;
-use super::{Forwarder, Question, Upstream};
-use crate::wire::{Message, rcode};
+use super::{Forwarder, Upstream};
+use crate::wire::{Message, Question, rcode};
 
-/// How long a query may take in all: less than the 5 s after which stub resolvers ask again.
+/// The time for all attempts: less than the 5 s after which stub resolvers ask again.
 const ALTOGETHER: Duration = Duration::from_secs(4);
-/// How often a question is sent at most.
+/// The most attempts for a question.
 const TRIES: usize = 4;
-/// When a single resolver is asked once more, as a datagram may get lost.
+/// How long a resolver may be silent before it is asked a second time, as a datagram may be lost.
 const AGAIN: Duration = Duration::from_millis(500);
 
-/// The end of one attempt: by whom, and what it said.
-type End = (Arc<Upstream>, io::Result<Vec<u8>>);
+/// The end of an attempt: the resolver, and its reply.
+type Attempt = (Arc<Upstream>, io::Result<Vec<u8>>);
+
+/// Why no resolver of a directive answered a question.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AskError {
+    /// There is none that can be asked.
+    #[error("there is no resolver to ask")]
+    NoResolver,
+    /// All are down, and queries fail at once then (`failfast_all_unhealthy_upstreams`).
+    #[error("all upstream resolvers are down, {0} among them")]
+    AllDown(SocketAddr),
+    /// None replied in time.
+    #[error("no upstream resolver answers in time")]
+    Late,
+    /// The last one failed for this reason.
+    #[error("{to}: {source}")]
+    Resolver {
+        /// The resolver.
+        to: SocketAddr,
+        /// Why it failed.
+        source: Box<dyn Error + Send + Sync>,
+    },
+}
 
 impl Forwarder {
-    /// Asks one resolver, the next one when it is silent for longer than it usually is, fails or knows nothing,
-    /// and so on; the first answer counts. `read` tells whether a reply is one. If none knows, what one said
-    /// of its failure is passed on.
+    /// Asks one resolver after the other: the next one when the last is silent for longer than usual, fails, or
+    /// replies with a failure. The first answer counts. `read` reads a reply, and fails if it is no answer to the
+    /// question. If all resolvers reply with failures, one of these is returned.
     ///
     /// # Errors
-    /// When none answers; the last reason.
-    pub(crate) async fn ask<T>(
+    /// [`AskError`] when no resolver replies; it has the reason of the last one.
+    pub(crate) async fn ask<T, E: Error + Send + Sync + 'static>(
         &self,
         question: &Question,
-        read: impl Fn(&[u8]) -> Result<T, String>,
-    ) -> Result<T, String> {
+        read: impl Fn(&[u8]) -> Result<T, E>,
+    ) -> Result<T, AskError> {
         let order = self.order();
-        let Some(first) = order.first() else { return Err("there is no resolver to ask".to_owned()) };
-        if first.state() == State::Down {
-            self.meters.all_down.inc();
-            if self.forward.fail_fast {
-                return Err(format!("all upstream resolvers are down, {} among them", first.to));
+        let Some(first) = order.first() else { return Err(AskError::NoResolver) };
+        if first.state() == HealthState::Down {
+            self.metrics.all_down.inc();
+            if self.options.fail_fast {
+                return Err(AskError::AllDown(first.to));
             }
         }
         let end = Instant::now() + ALTOGETHER;
         let mut left = order.iter().cycle().take(TRIES.min(order.len() * 2)).enumerate();
-        let mut running: FuturesUnordered<BoxFuture<'_, End>> = FuturesUnordered::new();
+        let mut running: FuturesUnordered<BoxFuture<'_, Attempt>> = FuturesUnordered::new();
         let (mut silent, mut heard): (Vec<Arc<Upstream>>, Vec<Arc<Upstream>>) = Default::default();
-        let (mut failed, mut reason) = (None, "no upstream resolver answers in time".to_owned());
+        let (mut failed, mut reason) = (None, AskError::Late);
         let mut next_at = Instant::now();
         loop {
             if running.is_empty() || Instant::now() >= next_at {
                 match left.find(|(_, upstream)| !is_among(upstream, &heard)) {
                     Some((turn, upstream)) => {
-                        let until = end.min(Instant::now() + self.forward.read_timeout.min(ALTOGETHER));
+                        let until = end.min(Instant::now() + self.options.read_timeout.min(ALTOGETHER));
                         running.push(Box::pin(attempt(upstream.clone(), question, until)));
                         silent.push(upstream.clone());
                         let repeated = turn + 1 >= order.len();
@@ -75,34 +99,36 @@ impl Forwarder {
                 Ok(reply) => {
                     match (read(&reply), self.settles(&reply)) {
                         (Ok(answer), true) => {
-                            // Those that were asked before and said nothing yet: a probe will show whether they live.
-                            silent.iter().for_each(|slow| suspect(slow, &self.forward));
+                            // Resolvers that were asked before and are still silent are probed.
+                            silent.iter().for_each(|slow| suspect(slow, &self.options));
                             return Ok(answer);
                         }
                         (Ok(failure), false) => failed = Some(failure),
-                        (Err(why), _) => reason = format!("{}: {why}", upstream.to),
+                        (Err(error), _) => {
+                            reason = AskError::Resolver { to: upstream.to, source: error.into() }
+                        }
                     }
-                    // It would say the same again.
+                    // It is not asked again, since its reply would be the same.
                     heard.push(upstream);
                 }
                 Err(error) => {
-                    suspect(&upstream, &self.forward);
-                    reason = format!("{}: {error}", upstream.to);
+                    suspect(&upstream, &self.options);
+                    reason = AskError::Resolver { to: upstream.to, source: error.into() };
                 }
             }
-            // There is nothing to wait for any more from this one.
+            // The next resolver is asked at once.
             next_at = Instant::now();
         }
         failed.ok_or(reason)
     }
 
-    /// Whether a reply settles the question, so that no other resolver needs to be asked.
+    /// Whether a reply is an answer, so that no other resolver needs to be asked.
     fn settles(&self, reply: &[u8]) -> bool {
         Message::read(reply).is_ok_and(|message| {
             let code = message.rcode();
             matches!(code, rcode::NOERROR | rcode::NXDOMAIN)
                 && !message.is_bare()
-                && !self.forward.failover.contains(&code)
+                && !self.options.failover.contains(&code)
         })
     }
 }
@@ -111,7 +137,7 @@ fn is_among(upstream: &Arc<Upstream>, others: &[Arc<Upstream>]) -> bool {
     others.iter().any(|other| Arc::ptr_eq(other, upstream))
 }
 
-async fn attempt(upstream: Arc<Upstream>, question: &Question, until: Instant) -> End {
+async fn attempt(upstream: Arc<Upstream>, question: &Question, until: Instant) -> Attempt {
     let said = match timeout_at(until, upstream.ask(question)).await {
         Ok(said) => said,
         Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "no reply in time")),

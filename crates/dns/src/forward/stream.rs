@@ -1,4 +1,4 @@
-//! Queries on a connection that is kept (RFC 7766).
+//! Queries over TCP and TLS, on a connection that is kept (RFC 7766).
 
 use std::collections::HashMap;
 use std::io;
@@ -9,43 +9,42 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::server::tcp::{put_message, read_message};
+use crate::wire::{put_message, read_message};
 
-/// How many queries may wait on one connection.
+/// The most queries that wait for replies on a connection.
 const MOST_WAITING: usize = 1024;
-/// How many messages that answer nothing are read before a connection is given up.
+/// The most replies to no query before a connection is closed.
 const MOST_FOREIGN: usize = 64;
 
-/// A query for a connection.
+/// A query that waits for its reply.
 #[derive(Debug)]
-struct Job {
+struct PendingQuery {
     packet: Vec<u8>,
     reply: oneshot::Sender<Vec<u8>>,
 }
 
-/// A connection to a resolver that is opened when it is needed and kept for later queries, any number at a time.
+/// A connection that is opened when it is needed and kept for later queries. Several queries may be under way.
 #[derive(Debug, Default)]
-pub(super) struct Kept {
-    line: tokio::sync::Mutex<Option<mpsc::Sender<Job>>>,
+pub(super) struct Connection {
+    line: tokio::sync::Mutex<Option<mpsc::Sender<PendingQuery>>>,
 }
 
-/// Queries by id, and who waits for the reply.
+/// The queries that wait for replies, by id.
 type Waiting = Mutex<HashMap<u16, oneshot::Sender<Vec<u8>>>>;
 
-impl Kept {
-    /// Sends a query on the connection, which `connect` opens if there is none, and waits for the message with its
-    /// id. A kept connection may have been closed by the other side, so the query is tried on a new one too. Tells
-    /// whether the connection was there.
+impl Connection {
+    /// Sends a query and waits for the message with its id. `connect` opens the connection if there is none, and once
+    /// more if a kept one turns out to be closed by the resolver. Returns whether the connection was open before.
     ///
     /// # Errors
-    /// When there is no connection, or it breaks.
+    /// When a connection cannot be opened, or breaks.
     pub(super) async fn exchange<S: AsyncRead + AsyncWrite + Send + 'static>(
         &self,
         packet: &[u8],
         expire: Duration,
         connect: impl Future<Output = io::Result<S>>,
     ) -> io::Result<(Vec<u8>, bool)> {
-        // It is awaited once at most: who has opened a connection is done with it.
+        // It is awaited at most once: after a connection was opened, the loop ends.
         let mut connect = std::pin::pin!(connect);
         loop {
             let (line, there) = {
@@ -53,14 +52,14 @@ impl Kept {
                 match line.as_ref().filter(|line| !line.is_closed()) {
                     Some(line) => (line.clone(), true),
                     None => {
-                        let (jobs, taken) = mpsc::channel(MOST_WAITING);
+                        let (queries, taken) = mpsc::channel(MOST_WAITING);
                         tokio::spawn(drive(connect.as_mut().await?, taken, expire));
-                        (line.insert(jobs).clone(), false)
+                        (line.insert(queries).clone(), false)
                     }
                 }
             };
             let (tell, told) = oneshot::channel();
-            if line.send(Job { packet: packet.to_vec(), reply: tell }).await.is_ok()
+            if line.send(PendingQuery { packet: packet.to_vec(), reply: tell }).await.is_ok()
                 && let Ok(reply) = told.await
             {
                 return Ok((reply, there));
@@ -69,7 +68,7 @@ impl Kept {
                 let text = "the connection was closed before the reply";
                 return Err(io::Error::new(io::ErrorKind::ConnectionAborted, text));
             }
-            // The next turn opens a new one, even if this one is not known to be closed yet.
+            // The next turn opens a new connection, even if this one does not count as closed yet.
             let mut current = self.line.lock().await;
             if current.as_ref().is_some_and(|current| current.same_channel(&line)) {
                 *current = None;
@@ -78,18 +77,22 @@ impl Kept {
     }
 }
 
-/// Writes queries and hands out replies until nobody asks any more, the other side closes, or nothing was heard
-/// for a while.
-async fn drive<S: AsyncRead + AsyncWrite>(stream: S, mut jobs: mpsc::Receiver<Job>, expire: Duration) {
+/// Writes queries and hands out replies until the connection is no longer needed, the resolver closes it, or nothing
+/// came for the time `expire`.
+async fn drive<S: AsyncRead + AsyncWrite>(
+    stream: S,
+    mut queries: mpsc::Receiver<PendingQuery>,
+    expire: Duration,
+) {
     let (read, mut write) = tokio::io::split(stream);
     let waiting = Waiting::default();
     let sending = async {
         let mut bytes = Vec::new();
-        while let Some(mut job) = jobs.recv().await {
-            let Some(id) = place(&waiting, job.reply) else { continue };
-            job.packet[..2].copy_from_slice(&id.to_be_bytes());
+        while let Some(mut query) = queries.recv().await {
+            let Some(id) = place(&waiting, query.reply) else { continue };
+            query.packet[..2].copy_from_slice(&id.to_be_bytes());
             bytes.clear();
-            put_message(&job.packet, &mut bytes);
+            put_message(&query.packet, &mut bytes);
             if write.write_all(&bytes).await.is_err() || write.flush().await.is_err() {
                 return;
             }
@@ -100,7 +103,7 @@ async fn drive<S: AsyncRead + AsyncWrite>(stream: S, mut jobs: mpsc::Receiver<Jo
         while let Ok(Ok(true)) = timeout(expire, read_message(&mut read, &mut packet)).await {
             let id = packet.first_chunk().map(|id| u16::from_be_bytes(*id));
             match id.and_then(|id| lock(&waiting).remove(&id)) {
-                // Whoever waited may have given up.
+                // The query may have been given up meanwhile.
                 Some(reply) => drop(reply.send(std::mem::take(&mut packet))),
                 None if foreign == MOST_FOREIGN => return,
                 None => foreign += 1,
@@ -117,7 +120,7 @@ fn lock(waiting: &Waiting) -> MutexGuard<'_, HashMap<u16, oneshot::Sender<Vec<u8
     waiting.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// An id that no other query on the connection has; `None` while too many wait.
+/// Adds a query under an id that no other on the connection has; `None` if too many wait.
 fn place(waiting: &Waiting, reply: oneshot::Sender<Vec<u8>>) -> Option<u16> {
     let mut waiting = lock(waiting);
     if waiting.len() >= MOST_WAITING {
@@ -126,7 +129,7 @@ fn place(waiting: &Waiting, reply: oneshot::Sender<Vec<u8>>) -> Option<u16> {
     if waiting.len() >= MOST_WAITING {
         return None;
     }
-    // Most ids are free, so one is found soon.
+    // At most 1,024 of 65,536 ids are taken, so a free one is found soon.
     let id = std::iter::repeat_with(|| fastrand::u16(..)).find(|id| !waiting.contains_key(id))?;
     waiting.insert(id, reply);
     Some(id)

@@ -1,4 +1,4 @@
-//! Certificates for resolvers under TLS (RFC 7858, RFC 8484).
+//! The TLS configuration for resolvers over TLS and HTTPS (RFC 7858, RFC 8484).
 
 use std::io;
 use std::path::Path;
@@ -8,21 +8,23 @@ use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
 
-use crate::config::Forward;
+use crate::plugin::forward::ForwardOptions;
 
-/// How resolvers are trusted, and who asks them.
+/// The TLS configuration of a directive: the certificates that it trusts, and its own. `protocol` is announced by
+/// ALPN.
 ///
 /// # Errors
 /// When a file cannot be read or holds no certificate or key.
-pub(super) fn config(forward: &Forward, protocol: Option<&[u8]>) -> io::Result<Arc<ClientConfig>> {
+pub(super) fn config(options: &ForwardOptions, protocol: Option<&[u8]>) -> io::Result<Arc<ClientConfig>> {
     let mut trusted = RootCertStore::empty();
-    match &forward.ca {
+    match &options.ca {
         Some(path) => {
             for certificate in certificates(path)? {
                 trusted.add(certificate).map_err(|error| unfit(path, error))?;
             }
         }
-        // What the machine trusts; with nothing every resolver is refused, which says so itself.
+        // The certificates that the machine trusts. Without any the connection to each resolver fails, and the error
+        // says why.
         None => {
             trusted.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         }
@@ -32,7 +34,7 @@ pub(super) fn config(forward: &Forward, protocol: Option<&[u8]>) -> io::Result<A
         .with_safe_default_protocol_versions()
         .map_err(io::Error::other)?
         .with_root_certificates(trusted);
-    let mut config = match &forward.identity {
+    let mut config = match &options.identity {
         None => builder.with_no_client_auth(),
         Some([certificate, key]) => {
             let private = PrivateKeyDer::from_pem_file(key).map_err(|error| unfit(key, error))?;
@@ -45,10 +47,10 @@ pub(super) fn config(forward: &Forward, protocol: Option<&[u8]>) -> io::Result<A
     Ok(Arc::new(config))
 }
 
-/// The name that a certificate must be for.
+/// The name that the certificate of a resolver must have.
 ///
 /// # Errors
-/// When it is none that a certificate could have.
+/// When the text is neither a domain name nor an address.
 pub(super) fn name(text: &str) -> io::Result<ServerName<'static>> {
     ServerName::try_from(text.to_owned()).map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))
 }

@@ -1,32 +1,32 @@
-//! A query in a datagram.
+//! Queries over UDP.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use tokio::net::UdpSocket;
 
-use super::Question;
 use super::id::Ids;
-use crate::wire::{LARGEST_UDP, Message};
+use crate::wire::{LARGEST_UDP, Message, Question};
 
-/// Room for a reply, more than is ever asked for; what is longer is not whole.
+/// The size of the buffer for a reply, one byte more than resolvers are told that a reply may have. A reply that fills
+/// it is not complete.
 const REPLY: usize = LARGEST_UDP + 1;
-/// How many datagrams that answer nothing are looked at; who sends more than that is guessing ids.
+/// The most datagrams that are no reply to the query. A sender of more is guessing ids.
 const MOST_FOREIGN: usize = 256;
 
-/// The local end of sockets to a resolver: the address that was configured, any port.
+/// The local address of sockets to a resolver: the configured one if its family is right, and any port.
 pub(super) fn local(to: SocketAddr, source: Option<IpAddr>) -> SocketAddr {
     let any = if to.is_ipv4() { IpAddr::V4(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
     (source.filter(|source| source.is_ipv4() == to.is_ipv4()).unwrap_or(any), 0).into()
 }
 
-/// Sends a query to a resolver and waits for the reply to it; tells whether that is whole.
+/// Sends a query to a resolver and waits for the reply. Returns whether that is complete.
 ///
-/// Each query has a socket of its own, so its port is as random as its id; the socket is connected, so the kernel
-/// takes datagrams from the resolver's address and port only. Whatever else comes is not looked at twice.
+/// Each query has a socket of its own, so its port is random like its id. The socket is connected, so the kernel
+/// accepts datagrams from the address and port of the resolver only.
 ///
 /// # Errors
-/// When the network says that the resolver cannot be reached, or datagrams pour in that answer nothing.
+/// When the resolver cannot be reached, or too many datagrams come that are no reply to the query.
 pub(super) async fn exchange(
     to: SocketAddr,
     source: Option<IpAddr>,
@@ -50,8 +50,8 @@ pub(super) async fn exchange(
     Err(io::Error::new(io::ErrorKind::InvalidData, "it sends datagrams that answer no question of ours"))
 }
 
-/// A message, if it replies to this question (RFC 5452, 9.1). A resolver that cannot read the query may leave the
-/// question out, but only together with everything else.
+/// Reads a message; `None` if it is no reply to this question (RFC 5452, 9.1). A reply that is a header only counts:
+/// resolvers send it if they cannot read the query.
 pub(super) fn reply_to<'a>(question: &Question, packet: &'a [u8]) -> Option<Message<'a>> {
     let message = Message::read(packet).ok()?;
     (message.is_bare() || message.is_about(question.wire())).then_some(message)

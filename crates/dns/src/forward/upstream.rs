@@ -11,36 +11,36 @@ use tokio::net::{TcpSocket, TcpStream};
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use super::health::{Health, State};
+use super::health::{Health, HealthState};
 use super::id::Ids;
-use super::meters::{Meters, PROXY};
+use super::metrics::{ForwardMetrics, PROXY};
 use super::udp::{local, reply_to};
-use super::{Question, https, stream, tls, udp};
-use crate::config::Forward;
-use crate::wire::{Message, kind, rcode};
+use super::{https, stream, tls, udp};
+use crate::plugin::forward::ForwardOptions;
+use crate::wire::{Message, Question, kind, rcode};
 
-/// How long a probe may take.
+/// How long a resolver may take to answer a probe.
 const PROBE: Duration = Duration::from_secs(1);
 
-/// How a resolver is spoken to.
+/// The transport to a resolver.
 #[derive(Debug, Clone)]
-pub(super) enum Way {
-    /// In datagrams, and on a connection what does not fit.
-    Datagrams,
-    /// On a connection.
-    Connection,
-    /// On a connection under TLS, with the name that the certificate must be for.
+pub(super) enum UpstreamTransport {
+    /// UDP, and TCP for replies that are truncated.
+    Udp,
+    /// TCP only.
+    Tcp,
+    /// DNS over TLS, with the name that the certificate must have.
     Tls(Arc<ClientConfig>, String),
-    /// By HTTP under TLS, with that name.
+    /// DNS over HTTPS, with the name that the certificate must have.
     Https(Arc<ClientConfig>, String),
 }
 
-impl Way {
-    /// What metrics call it.
+impl UpstreamTransport {
+    /// The label `proto` of metrics.
     fn name(&self) -> &'static str {
         match self {
-            Self::Datagrams => "udp",
-            Self::Connection => "tcp",
+            Self::Udp => "udp",
+            Self::Tcp => "tcp",
             Self::Tls(..) => "tcp-tls",
             Self::Https(..) => "https",
         }
@@ -50,16 +50,16 @@ impl Way {
 /// An upstream resolver.
 #[derive(Debug)]
 pub(crate) struct Upstream {
-    /// Where it is.
+    /// Its address.
     pub(crate) to: SocketAddr,
     pub(super) health: Health,
-    way: Way,
+    transport: UpstreamTransport,
     source: Option<IpAddr>,
     expire: Duration,
     max_fails: u32,
     ids: Ids,
-    stream: stream::Kept,
-    https: https::Kept,
+    stream: stream::Connection,
+    https: https::Connection,
     took: HistogramVec,
     failed_probes: IntCounter,
     kept: IntCounter,
@@ -67,40 +67,45 @@ pub(crate) struct Upstream {
 }
 
 impl Upstream {
-    /// A resolver that was not asked yet.
-    pub(super) fn new(to: SocketAddr, way: Way, forward: &Forward, meters: &Meters) -> Self {
+    /// A resolver that no query was sent to yet.
+    pub(super) fn new(
+        to: SocketAddr,
+        transport: UpstreamTransport,
+        options: &ForwardOptions,
+        metrics: &ForwardMetrics,
+    ) -> Self {
         let label = to.to_string();
-        let proto = [PROXY, &label, way.name()];
+        let proto = [PROXY, &label, transport.name()];
         Self {
             to,
             health: Health::default(),
-            source: forward.source,
-            expire: forward.expire,
-            max_fails: forward.max_fails,
+            source: options.source,
+            expire: options.expire,
+            max_fails: options.max_fails,
             ids: Ids::default(),
-            stream: stream::Kept::default(),
-            https: https::Kept::default(),
-            took: meters.took.clone(),
-            failed_probes: meters.failed_probes.with_label_values(&[PROXY, &label]),
-            kept: meters.kept.with_label_values(&proto),
-            opened: meters.opened.with_label_values(&proto),
-            way,
+            stream: stream::Connection::default(),
+            https: https::Connection::default(),
+            took: metrics.took.clone(),
+            failed_probes: metrics.failed_probes.with_label_values(&[PROXY, &label]),
+            kept: metrics.kept.with_label_values(&proto),
+            opened: metrics.opened.with_label_values(&proto),
+            transport,
         }
     }
 
-    /// How it is.
-    pub(super) fn state(&self) -> State {
+    /// The state of its health.
+    pub(super) fn state(&self) -> HealthState {
         self.health.state(self.max_fails)
     }
 
-    /// Asks it, and remembers how it did.
+    /// Asks a question, and notes the time until the reply came.
     ///
     /// # Errors
-    /// When it cannot be reached, or says something else than a reply to the question.
+    /// When it cannot be reached, or its message is no reply to the question.
     pub(crate) async fn ask(&self, question: &Question) -> io::Result<Vec<u8>> {
         let begun = Instant::now();
         let mut reply = self.exchange(question, true).await?;
-        // A resolver from before EDNS says that it cannot read that (RFC 6891, 7).
+        // A resolver without EDNS replies that it cannot read the query (RFC 6891, 7).
         let misread = |message: Message<'_>| matches!(message.rcode(), rcode::FORMERR | rcode::NOTIMP);
         if Message::read(&reply).is_ok_and(misread) {
             reply = self.exchange(question, false).await?;
@@ -120,12 +125,13 @@ impl Upstream {
     }
 
     async fn exchange(&self, question: &Question, edns: bool) -> io::Result<Vec<u8>> {
-        if matches!(self.way, Way::Datagrams) {
+        if matches!(self.transport, UpstreamTransport::Udp) {
             let (cut, whole) = udp::exchange(self.to, self.source, question, (&self.ids, edns)).await?;
             if whole {
                 return Ok(cut);
             }
-            // What fits is better than nothing from a resolver without TCP; the client sees that it is not whole.
+            // If the resolver has no TCP, the truncated reply is better than none; the client sees that it is
+            // truncated.
             return Ok(self.on_connection(question, edns).await.unwrap_or(cut));
         }
         self.on_connection(question, edns).await
@@ -133,14 +139,14 @@ impl Upstream {
 
     async fn on_connection(&self, question: &Question, edns: bool) -> io::Result<Vec<u8>> {
         let packet = question.packet(0, edns);
-        let (reply, there) = match &self.way {
-            Way::Datagrams | Way::Connection => {
+        let (reply, there) = match &self.transport {
+            UpstreamTransport::Udp | UpstreamTransport::Tcp => {
                 self.stream.exchange(&packet, self.expire, self.connect()).await?
             }
-            Way::Tls(config, name) => {
+            UpstreamTransport::Tls(config, name) => {
                 self.stream.exchange(&packet, self.expire, self.secure(config, name)).await?
             }
-            Way::Https(config, name) => {
+            UpstreamTransport::Https(config, name) => {
                 self.https.exchange((name, self.to), packet, self.expire, self.secure(config, name)).await?
             }
         };
@@ -170,12 +176,12 @@ impl Upstream {
     }
 }
 
-/// Remembers that a resolver did not answer, and asks it for a name that everybody knows until it does;
-/// unless it is configured never to be taken for dead.
-pub(super) fn suspect(upstream: &Arc<Upstream>, forward: &Forward) {
+/// Notes that a resolver did not answer a query, and starts probes that end with its first answer. Does nothing with
+/// `max_fails 0`, where resolvers are never taken for down.
+pub(super) fn suspect(upstream: &Arc<Upstream>, options: &ForwardOptions) {
     if upstream.max_fails > 0 && upstream.health.suspect() {
-        let (every, recursion) = (forward.health_check.every, forward.health_check.recursion);
-        let question = Question::new(&forward.health_check.name, kind::NS, recursion);
+        let (every, recursion) = (options.health_check.every, options.health_check.recursion);
+        let question = Question::new(&options.health_check.name, kind::NS, recursion);
         tokio::spawn(probe(Arc::downgrade(upstream), question, every));
     }
 }
@@ -190,8 +196,8 @@ async fn probe(upstream: Weak<Upstream>, question: Question, every: Duration) {
                 if upstream.health.failed(upstream.max_fails) {
                     tracing::warn!(
                         upstream = %upstream.to,
-                        "an upstream resolver does not answer; others are asked before it until it does; check \
-                         that it can be reached"
+                        "an upstream resolver does not answer; until it does, others are asked first; check that \
+                         it can be reached"
                     );
                 }
             }

@@ -1,14 +1,14 @@
-//! Counting queries on many threads at once, without a lock and without sharing what is written.
+//! Counting queries on many threads: each thread writes its own counters, without a lock.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use prometheus::proto::{Bucket, Counter, Histogram, LabelPair, Metric, MetricFamily, MetricType};
 
-use crate::server::Transport;
+use crate::client::Transport;
 use crate::wire::{kind, rcode};
 
-/// The types of questions that are told apart; the last one stands for all others.
+/// The types of questions that are counted apart; the last one stands for all others.
 const KINDS: [u16; 16] = [
     kind::A,
     kind::AAAA,
@@ -27,22 +27,23 @@ const KINDS: [u16; 16] = [
     kind::ANY,
     0,
 ];
-/// The response codes that are told apart; the last one stands for all others.
+/// The response codes that are counted apart; the last one stands for all others.
 const CODES: [&str; 7] = ["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED", "other"];
-/// Who answered.
-const PLUGINS: [&str; 7] = ["", "rrl", "template", "hosts", "kubernetes", "cache", "forward"];
-/// Upper bounds of durations in nanoseconds: 0.25 ms and 15 times twice as much.
+/// The most plugins that can be counted apart.
+pub(crate) const MOST_PLUGINS: usize = 39;
+/// The number of upper bounds of durations: the first is [`SHORTEST`], and each is twice the one before.
 const DURATIONS: usize = 16;
+/// The shortest upper bound of durations, in nanoseconds.
 const SHORTEST: u64 = 250_000;
-/// Upper bounds of sizes in bytes.
+/// The upper bounds of sizes, in bytes.
 const SIZES: [u64; 14] = [0, 100, 200, 300, 400, 511, 1023, 2047, 4095, 8291, 16_000, 32_000, 48_000, 64_000];
 
-/// A query and the reply to it, as far as they count.
+/// A query and its reply, as they are counted.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Counted {
-    /// How it came.
+    /// The transport.
     pub(crate) transport: Transport,
-    /// Whether over IPv6.
+    /// Whether the client has an IPv6 address.
     pub(crate) v6: bool,
     /// The type asked for.
     pub(crate) kind: u16,
@@ -50,69 +51,50 @@ pub(crate) struct Counted {
     pub(crate) dnssec_ok: bool,
     /// The response code.
     pub(crate) rcode: u16,
-    /// Who answered.
-    pub(crate) plugin: Plugin,
-    /// How many bytes the query has.
+    /// The row of the plugin that answered in the table of plugins, below [`MOST_PLUGINS`]; `None` if none did.
+    pub(crate) plugin: Option<usize>,
+    /// The size of the query, in bytes.
     pub(crate) asked: usize,
-    /// How many bytes the reply has.
+    /// The size of the reply, in bytes.
     pub(crate) answered: usize,
 }
 
-/// Who answered.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Plugin {
-    /// None: there was nothing to be asked.
-    None,
-    /// `rrl`.
-    Limits,
-    /// `template`.
-    Template,
-    /// `hosts`.
-    Hosts,
-    /// `kubernetes`.
-    Kubernetes,
-    /// `cache`.
-    Cache,
-    /// `forward`.
-    Forward,
-}
-
-/// Counters of the queries for one zone, a set for each thread.
+/// The counters of the queries for one zone, a set for each thread.
 #[derive(Debug)]
 pub(crate) struct Counts {
-    slots: Box<[Slot]>,
+    slots: Box<[ThreadCounters]>,
 }
 
-/// The counters that one thread writes, or with an atomic addition all tasks together. Apart from the others' in
-/// memory, so that processors do not wait for each other.
-#[derive(Debug, Default)]
+/// The counters that one thread writes; the first set is written by all tasks with atomic additions. Sets do not share
+/// cache lines, so processors do not wait for each other.
+#[derive(Debug)]
 #[repr(align(128))]
-struct Slot {
+struct ThreadCounters {
     /// By transport, family and type.
     requests: [[[AtomicU64; KINDS.len()]; 2]; 2],
-    /// By who answered and response code.
-    responses: [[AtomicU64; CODES.len()]; PLUGINS.len()],
+    /// By plugin and response code; those that no plugin answered come first.
+    responses: [[AtomicU64; CODES.len()]; MOST_PLUGINS + 1],
     dnssec_ok: AtomicU64,
     durations: [AtomicU64; DURATIONS + 1],
     nanoseconds: AtomicU64,
     /// By transport.
-    asked: [Sizes; 2],
-    answered: [Sizes; 2],
+    asked: [SizeHistogram; 2],
+    answered: [SizeHistogram; 2],
 }
 
 #[derive(Debug, Default)]
-struct Sizes {
+struct SizeHistogram {
     buckets: [AtomicU64; SIZES.len() + 1],
     bytes: AtomicU64,
 }
 
 impl Counts {
-    /// Counters for so many threads, besides those of tasks.
+    /// Counters for threads with numbers up to `threads`, and for tasks.
     pub(crate) fn new(threads: usize) -> Self {
-        Self { slots: (0..=threads).map(|_| Slot::default()).collect() }
+        Self { slots: (0..=threads).map(|_| ThreadCounters::new()).collect() }
     }
 
-    /// Counts a query, on the thread of this number, counted from 1; 0 is any task.
+    /// Counts a query on the thread with this number; 0 is any task.
     pub(crate) fn count(&self, thread: usize, counted: &Counted, took: Duration) {
         let thread = if thread < self.slots.len() { thread } else { 0 };
         match thread {
@@ -121,18 +103,31 @@ impl Counts {
         }
     }
 
-    fn sum(&self, of: impl Fn(&Slot) -> &AtomicU64) -> u64 {
+    fn sum(&self, of: impl Fn(&ThreadCounters) -> &AtomicU64) -> u64 {
         self.slots.iter().map(|slot| of(slot).load(Ordering::Relaxed)).sum()
     }
 }
 
-impl Slot {
+impl ThreadCounters {
+    fn new() -> Self {
+        Self {
+            requests: Default::default(),
+            responses: std::array::from_fn(|_| Default::default()),
+            dnssec_ok: AtomicU64::default(),
+            durations: Default::default(),
+            nanoseconds: AtomicU64::default(),
+            asked: Default::default(),
+            answered: Default::default(),
+        }
+    }
+
     fn count(&self, counted: &Counted, took: Duration, add: impl Fn(&AtomicU64, u64)) {
         let transport = usize::from(counted.transport != Transport::Udp);
         let kind = KINDS.iter().position(|kind| *kind == counted.kind).unwrap_or(KINDS.len() - 1);
         add(&self.requests[transport][usize::from(counted.v6)][kind], 1);
         let code = usize::from(counted.rcode & 0xF).min(CODES.len() - 1);
-        add(&self.responses[counted.plugin as usize][code], 1);
+        let plugin = counted.plugin.map_or(0, |row| row + 1).min(MOST_PLUGINS);
+        add(&self.responses[plugin][code], 1);
         if counted.dnssec_ok {
             add(&self.dnssec_ok, 1);
         }
@@ -150,18 +145,21 @@ impl Slot {
     }
 }
 
-/// Adds where nobody else writes.
+/// Adds to a counter that only this thread writes.
 fn add_own(counter: &AtomicU64, more: u64) {
     counter.store(counter.load(Ordering::Relaxed).wrapping_add(more), Ordering::Relaxed);
 }
 
-/// Adds where others write too.
+/// Adds to a counter that several threads write.
 fn add_shared(counter: &AtomicU64, more: u64) {
     counter.fetch_add(more, Ordering::Relaxed);
 }
 
-/// The counters of all zones as Prometheus knows them.
-pub(super) fn families<'a>(all: impl Iterator<Item = (&'a str, &'a str, &'a Counts)>) -> Vec<MetricFamily> {
+/// The counters of all zones as metrics of Prometheus. `plugins` are the names of plugins by row.
+pub(super) fn families<'a>(
+    all: impl Iterator<Item = (&'a str, &'a str, &'a Counts)>,
+    plugins: &[&str],
+) -> Vec<MetricFamily> {
     let mut requests = family("coredns_dns_requests_total", "Queries by type.", MetricType::COUNTER);
     let mut responses =
         family("coredns_dns_responses_total", "Replies by response code.", MetricType::COUNTER);
@@ -189,9 +187,9 @@ pub(super) fn families<'a>(all: impl Iterator<Item = (&'a str, &'a str, &'a Coun
             asked.extend(sizes(&labels, counts, |slot| &slot.asked[at]));
             answered.extend(sizes(&labels, counts, |slot| &slot.answered[at]));
         }
-        for (who, plugin) in PLUGINS.iter().enumerate() {
+        for (at, plugin) in [""].iter().chain(plugins).enumerate() {
             for (code, rcode) in CODES.iter().enumerate() {
-                let count = counts.sum(|slot| &slot.responses[who][code]);
+                let count = counts.sum(|slot| &slot.responses[at][code]);
                 let labels = [&base[..], &[("rcode", *rcode), ("plugin", *plugin)]];
                 responses.extend(counter(&labels.concat(), count));
             }
@@ -256,13 +254,17 @@ fn counter(labels: &[(&str, &str)], value: u64) -> Option<Metric> {
     })
 }
 
-fn sizes(labels: &[(&str, &str)], counts: &Counts, of: impl Fn(&Slot) -> &Sizes) -> Option<Metric> {
+fn sizes(
+    labels: &[(&str, &str)],
+    counts: &Counts,
+    of: impl Fn(&ThreadCounters) -> &SizeHistogram,
+) -> Option<Metric> {
     let bounds = SIZES.map(|bound| bound as f64);
     let buckets: Vec<_> = (0..=SIZES.len()).map(|at| counts.sum(|slot| &of(slot).buckets[at])).collect();
     histogram(labels, &bounds, &buckets, counts.sum(|slot| &of(slot).bytes) as f64)
 }
 
-/// A histogram, left out while it is empty. `buckets` has one more than `bounds`, for what is above them.
+/// A histogram, left out while it is empty. `buckets` has one more element than `bounds`, for larger values.
 fn histogram(labels: &[(&str, &str)], bounds: &[f64], buckets: &[u64], sum: f64) -> Option<Metric> {
     let mut seen = 0;
     let cumulative = bounds.iter().zip(buckets).map(|(bound, count)| {
@@ -285,7 +287,7 @@ fn histogram(labels: &[(&str, &str)], bounds: &[f64], buckets: &[u64], sum: f64)
     })
 }
 
-// The codes that are told apart are numbered from 0 without a gap.
+// The codes in the list are numbered from 0 without a gap.
 const _: () = assert!(rcode::REFUSED as usize == CODES.len() - 2);
 
 #[cfg(test)]
@@ -301,7 +303,7 @@ mod tests {
             kind: kind::A,
             dnssec_ok: true,
             rcode: rcode::NXDOMAIN,
-            plugin: Plugin::Kubernetes,
+            plugin: Some(2),
             asked: 40,
             answered: 100,
         };
@@ -309,7 +311,7 @@ mod tests {
             counts.count(thread, &counted, Duration::from_micros(300));
         }
         assert_eq!(counts.sum(|slot| &slot.requests[0][0][0]), 4);
-        assert_eq!(counts.sum(|slot| &slot.responses[Plugin::Kubernetes as usize][3]), 4);
+        assert_eq!(counts.sum(|slot| &slot.responses[3][3]), 4);
         assert_eq!(counts.sum(|slot| &slot.durations[1]), 4, "from 0.25 to 0.5 ms");
         assert_eq!(counts.sum(|slot| &slot.answered[0].buckets[1]), 4, "to 100 bytes");
     }

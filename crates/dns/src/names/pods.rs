@@ -1,4 +1,4 @@
-//! Where pods are, for pod records and search paths.
+//! The addresses of pods, for pod records and search paths.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
@@ -15,24 +15,24 @@ type PodName = (Arc<str>, Arc<str>);
 #[derive(Debug)]
 pub(super) struct Pods {
     pods: HashMap<PodName, Vec<IpAddr>>,
-    /// How many pods of each namespace have an address: more than one on a node's own.
+    /// The number of pods of each namespace at an address. Pods in the network of their node share an address.
     namespaces: HashMap<IpAddr, HashMap<Arc<str>, usize>>,
     listed: Listing<PodName>,
 }
 
 impl Pods {
-    /// No pods yet; if they do not count, their list is taken for complete.
-    pub(super) fn new(count: bool) -> Self {
-        let listed = if count { Listing::default() } else { Listing::nothing_to_list() };
+    /// No pods yet. If they are not followed, their list counts as complete.
+    pub(super) fn new(followed: bool) -> Self {
+        let listed = if followed { Listing::default() } else { Listing::nothing_to_list() };
         Self { pods: HashMap::new(), namespaces: HashMap::new(), listed }
     }
 
-    /// Whether all pods were named once.
+    /// Whether the first list of pods is complete.
     pub(super) fn listed(&self) -> bool {
         self.listed.complete()
     }
 
-    /// Takes in an event.
+    /// Takes an event.
     pub(super) fn event(&mut self, event: Event<Pod>, changes: &mut Vec<Change>) {
         match event {
             Event::Relist => self.listed.start(self.pods.keys().cloned()),
@@ -50,7 +50,7 @@ impl Pods {
         }
     }
 
-    /// A pod has these addresses now.
+    /// Replaces the addresses of a pod.
     fn put(&mut self, name: PodName, addresses: Vec<IpAddr>, changes: &mut Vec<Change>) {
         let namespace = name.0.clone();
         let old = match addresses.is_empty() {

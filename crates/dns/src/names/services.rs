@@ -1,7 +1,8 @@
-//! Services and their slices, as far as names depend on them.
+//! Services and their EndpointSlices, as far as names depend on them.
 //!
-//! The shared model keeps what proxies need: nodes, zones, hints, weights, unready endpoints. Names need a fifth of
-//! that, and hold the endpoints of a slice in the same memory as the records that are made of it.
+//! The shared model ([`service::Cluster`]) is not used here, as it keeps what proxies need: nodes, zones, hints,
+//! weights, unready endpoints. Names need a fifth of that, and the endpoints of a slice are shared with the records
+//! that are made of them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
@@ -9,36 +10,36 @@ use std::sync::Arc;
 use service::objects::{EndpointSlice, Service};
 use service::{Event, Listing, ServiceName};
 
-use crate::zone::{Change, Front, Group, Key, Naming, Port, Records, key};
+use crate::zone::{Change, Key, Port, RecordOptions, Records, ServiceSpec, Subset, key};
 
-/// A slice's namespace and name.
+/// The namespace and name of a slice.
 type SliceName = (Arc<str>, Arc<str>);
 
 /// Services and their slices.
 #[derive(Debug)]
 pub(super) struct Services {
-    services: HashMap<Key, Entry>,
-    /// Which Service each slice counts for, as slices may change their label.
+    services: HashMap<Key, ServiceState>,
+    /// The Service of each slice. It is kept because the label that names it may change.
     slices: HashMap<SliceName, Key>,
     services_listed: Listing<Key>,
     slices_listed: Listing<SliceName>,
-    /// Lists of ports, which most Services have the same as others.
+    /// Lists of ports. Most Services share theirs with others.
     ports: HashSet<Arc<[Port]>>,
     namespaces: HashSet<Arc<str>>,
-    /// Services that events touched.
+    /// The Services that events were about since the last call of [`Services::changes`].
     changed: BTreeSet<Key>,
 }
 
-/// What is known under a Service's name. Slices may come before their Service and outlive it.
+/// A Service and its slices. Slices may come before their Service and stay after it.
 #[derive(Debug, Default)]
-struct Entry {
-    front: Option<Front>,
-    /// In order of name.
-    slices: Box<[(Arc<str>, Arc<Group>)]>,
+struct ServiceState {
+    spec: Option<ServiceSpec>,
+    /// In the order of their names.
+    slices: Box<[(Arc<str>, Arc<Subset>)]>,
 }
 
 impl Services {
-    /// Nothing known yet.
+    /// No Services yet.
     pub(super) fn new() -> Self {
         Self {
             services: HashMap::new(),
@@ -51,39 +52,39 @@ impl Services {
         }
     }
 
-    /// Whether both kinds were listed once.
+    /// Whether the first lists of Services and slices are complete.
     pub(super) fn listed(&self) -> bool {
         self.services_listed.complete() && self.slices_listed.complete()
     }
 
-    /// The records of the Services that events touched, since the last time.
-    pub(super) fn changes(&mut self, naming: Naming) -> Vec<Change> {
+    /// The changes of the Services that events were about since the last call.
+    pub(super) fn changes(&mut self, options: RecordOptions) -> Vec<Change> {
         let changed = std::mem::take(&mut self.changed).into_iter();
         let change = |key: Key| match self.services.get(&key) {
-            Some(Entry { front: Some(front), slices }) => {
-                let groups = slices.iter().map(|(_, group)| group);
-                Change::Put(Box::new(Records::of(key, front, groups, naming)))
+            Some(ServiceState { spec: Some(spec), slices }) => {
+                let subsets = slices.iter().map(|(_, subset)| subset);
+                Change::Put(Box::new(Records::of(key, spec, subsets, options)))
             }
             _ => Change::Remove(key),
         };
         changed.map(change).collect()
     }
 
-    /// Takes in an event about Services.
+    /// Takes an event about a Service.
     pub(super) fn service(&mut self, event: Event<Service>) {
         match event {
             Event::Relist => {
-                let known = self.services.iter().filter(|(_, entry)| entry.front.is_some());
+                let known = self.services.iter().filter(|(_, state)| state.spec.is_some());
                 self.services_listed.start(known.map(|(key, _)| key.clone()));
             }
             Event::Apply(service) => {
                 let key = self.key(&service.name());
                 self.services_listed.seen(&key);
                 let ports = service.ports.iter().map(|port| (&*port.name, port.protocol, port.port));
-                let front = Front::of(&service, self.ports(ports));
-                let entry = self.services.entry(key.clone()).or_default();
-                if entry.front.as_ref() != Some(&front) {
-                    entry.front = Some(front);
+                let spec = ServiceSpec::of(&service, self.ports(ports));
+                let state = self.services.entry(key.clone()).or_default();
+                if state.spec.as_ref() != Some(&spec) {
+                    state.spec = Some(spec);
                     self.changed.insert(key);
                 }
             }
@@ -93,16 +94,16 @@ impl Services {
     }
 
     fn remove(&mut self, key: &Key) {
-        let Some(entry) = self.services.get_mut(key) else { return };
-        if entry.front.take().is_some() {
+        let Some(state) = self.services.get_mut(key) else { return };
+        if state.spec.take().is_some() {
             self.changed.insert(key.clone());
         }
-        if entry.slices.is_empty() {
+        if state.slices.is_empty() {
             self.services.remove(key);
         }
     }
 
-    /// Takes in an event about slices.
+    /// Takes an event about a slice.
     pub(super) fn slice(&mut self, event: Event<EndpointSlice>) {
         match event {
             Event::Relist => self.slices_listed.start(self.slices.keys().cloned()),
@@ -115,8 +116,8 @@ impl Services {
                     self.remove_slice(&name);
                 }
                 let ports = slice.ports.iter().map(|port| (&*port.name, port.protocol, port.port));
-                let group = Group::of(&slice, self.ports(ports));
-                self.put_slice(name, key, group);
+                let subset = Subset::of(&slice, self.ports(ports));
+                self.put_slice(name, key, subset);
             }
             Event::Delete(slice) => {
                 let name = self.slice_name(&slice);
@@ -126,16 +127,16 @@ impl Services {
         }
     }
 
-    fn put_slice(&mut self, name: SliceName, key: Key, group: Group) {
-        let entry = self.services.entry(key.clone()).or_default();
-        let place = entry.slices.binary_search_by(|(known, _)| known.cmp(&name.1));
+    fn put_slice(&mut self, name: SliceName, key: Key, subset: Subset) {
+        let state = self.services.entry(key.clone()).or_default();
+        let place = state.slices.binary_search_by(|(known, _)| known.cmp(&name.1));
         match place {
-            Ok(at) if *entry.slices[at].1 == group => return,
-            Ok(at) => entry.slices[at].1 = Arc::new(group),
+            Ok(at) if *state.slices[at].1 == subset => return,
+            Ok(at) => state.slices[at].1 = Arc::new(subset),
             Err(at) => {
-                let mut slices = std::mem::take(&mut entry.slices).into_vec();
-                slices.insert(at, (name.1.clone(), Arc::new(group)));
-                entry.slices = slices.into();
+                let mut slices = std::mem::take(&mut state.slices).into_vec();
+                slices.insert(at, (name.1.clone(), Arc::new(subset)));
+                state.slices = slices.into();
                 self.slices.insert(name, key.clone());
             }
         }
@@ -144,22 +145,22 @@ impl Services {
 
     fn remove_slice(&mut self, name: &SliceName) {
         let Some(key) = self.slices.remove(name) else { return };
-        let Some(entry) = self.services.get_mut(&key) else { return };
-        let slices = std::mem::take(&mut entry.slices).into_vec();
-        entry.slices = slices.into_iter().filter(|(known, _)| *known != name.1).collect();
-        if entry.slices.is_empty() && entry.front.is_none() {
+        let Some(state) = self.services.get_mut(&key) else { return };
+        let slices = std::mem::take(&mut state.slices).into_vec();
+        state.slices = slices.into_iter().filter(|(known, _)| *known != name.1).collect();
+        if state.slices.is_empty() && state.spec.is_none() {
             self.services.remove(&key);
         }
         self.changed.insert(key);
     }
 
-    /// The key of a Service, the one that is there already if there is one.
+    /// The key of a Service; that of the map if the Service is known, so that there is one copy.
     fn key(&self, name: &ServiceName) -> Key {
         let key = key(name);
         self.services.get_key_value(&key).map_or(key, |(known, _)| known.clone())
     }
 
-    /// The name of a slice; its namespace in the memory of the others'.
+    /// The name of a slice; its namespace is shared with those of other slices.
     fn slice_name(&mut self, slice: &EndpointSlice) -> SliceName {
         let namespace = &slice.metadata.namespace;
         if !self.namespaces.contains(namespace) {
@@ -169,7 +170,7 @@ impl Services {
         (namespace, slice.metadata.name.clone())
     }
 
-    /// A list of ports, in order, the one that is there already if there is one.
+    /// A list of ports, in order; the known one if there is an equal one, so that there is one copy.
     fn ports<'a>(
         &mut self,
         ports: impl Iterator<Item = (&'a str, service::objects::Protocol, u16)>,
@@ -185,7 +186,7 @@ impl Services {
         if let Some(known) = self.ports.get(&ports[..]) {
             return known.clone();
         }
-        // What nobody has any more goes with the next new one, once that is worth it.
+        // Lists that are no longer used are dropped once there may be many of them.
         if self.ports.len() >= 2 * self.services.len() + 64 {
             self.ports.retain(|ports| Arc::strong_count(ports) > 1);
         }

@@ -1,4 +1,4 @@
-//! From what clusters hold to tables of names.
+//! Keeping tables of names up to date with the objects of clusters.
 
 use std::path::PathBuf;
 use std::pin::pin;
@@ -17,25 +17,28 @@ use service::objects::{
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 
-use crate::config::{ApiServer, Config, Kubernetes, PodRecords, Search, Selector};
+use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
-use crate::zone::{Change, Naming, Table};
+use crate::plugin::Plugins;
+use crate::plugin::autopath::SearchPath;
+use crate::plugin::kubernetes::{ApiServer, KubernetesOptions, PodRecords, Selector};
+use crate::zone::{Change, RecordOptions, Table};
 
-/// How many events are taken in at once at most. Bounds memory; whatever waits beyond is taken in next.
+/// The most events in one batch, which bounds memory.
 const EVENTS: usize = 4096;
 
-/// What clusters hold.
+/// Where the objects of clusters come from.
 #[derive(Clone)]
 pub enum Source {
-    /// Nothing but what an API server says that the Corefile names.
+    /// API servers that the Corefile names, and no others.
     Corefile,
-    /// What an API server says, unless the Corefile names another.
+    /// An API server, unless the Corefile names another.
     Api(kube::Client),
-    /// What files say.
+    /// Files.
     Objects(Arc<Objects>),
-    /// Events from anywhere, for tests; there is one receiver of them.
+    /// A stream of events, for tests. The first table takes it.
     Events(Arc<std::sync::Mutex<Option<BoxStream<'static, Input>>>>),
 }
 
@@ -51,13 +54,13 @@ impl std::fmt::Debug for Source {
 }
 
 impl Source {
-    /// Events from anywhere.
+    /// A stream of events.
     pub fn events(events: impl Stream<Item = Input> + Send + 'static) -> Self {
         Self::Events(Arc::new(std::sync::Mutex::new(Some(events.boxed()))))
     }
 }
 
-/// Tables of names, each with the task that keeps it up.
+/// Tables of names, each with the task that keeps it up to date.
 #[derive(Debug)]
 pub(super) struct Feeds {
     source: Source,
@@ -67,25 +70,25 @@ pub(super) struct Feeds {
 
 #[derive(Debug)]
 struct Feed {
-    /// What the names depend on.
-    of: Origin,
+    /// What the table depends on.
+    key: FeedKey,
     table: Arc<Table>,
     synced: signal::Receiver<bool>,
     task: JoinHandle<()>,
 }
 
-/// What a table of names depends on.
+/// What a table of names depends on. Server blocks with equal keys share a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Origin {
+struct FeedKey {
     api: ApiServer,
     namespace_labels: Option<Selector>,
     labels: Option<Selector>,
-    naming: Naming,
+    records: RecordOptions,
     endpoints: bool,
     pods: bool,
     /// Whether endpoints without a hostname are named after their pods.
     name_pods: bool,
-    /// Whether it is the Services that several clusters have together.
+    /// Whether the names are those of ServiceImports (KEP-1645).
     imports: bool,
 }
 
@@ -95,13 +98,13 @@ impl Drop for Feed {
     }
 }
 
-impl Origin {
-    fn of(kubernetes: &Kubernetes, with_paths: bool) -> Self {
+impl FeedKey {
+    fn of(kubernetes: &KubernetesOptions, with_paths: bool) -> Self {
         Self {
             api: kubernetes.api.clone(),
             namespace_labels: kubernetes.namespace_labels.clone(),
             labels: kubernetes.labels.clone(),
-            naming: Naming { ignore_empty: kubernetes.ignore_empty },
+            records: RecordOptions { ignore_empty: kubernetes.ignore_empty },
             endpoints: !kubernetes.no_endpoints,
             pods: with_paths || kubernetes.pods == PodRecords::Verified,
             name_pods: kubernetes.endpoint_pod_names,
@@ -109,28 +112,28 @@ impl Origin {
         }
     }
 
-    /// The origin of the names in the multicluster zones of the same directive.
+    /// The key of the table of the multicluster zones of the same directive.
     fn imported(&self) -> Self {
         Self { pods: false, name_pods: false, imports: true, ..self.clone() }
     }
 }
 
-/// What the tables of a configuration depend on.
-fn origins(config: &Config) -> Vec<Origin> {
+/// The keys of the tables of a configuration.
+fn keys(config: &Config) -> Vec<FeedKey> {
     let blocks = config.blocks.iter();
-    blocks.flat_map(|block| [origin(&block.plugins), imports(&block.plugins)]).flatten().collect()
+    blocks.flat_map(|block| [key_of(&block.plugins), imports(&block.plugins)]).flatten().collect()
 }
 
-/// The origin of the names in the multicluster zones of a server block.
-fn imports(plugins: &crate::config::Plugins) -> Option<Origin> {
+/// The key of the table of the multicluster zones of a server block.
+fn imports(plugins: &Plugins) -> Option<FeedKey> {
     plugins.kubernetes.as_ref().filter(|kubernetes| !kubernetes.multicluster.is_empty())?;
-    origin(plugins).map(|origin| origin.imported())
+    key_of(plugins).map(|key| key.imported())
 }
 
-/// The origin of the names of a server block.
-fn origin(plugins: &crate::config::Plugins) -> Option<Origin> {
-    let with_paths = plugins.autopath.as_ref().is_some_and(|autopath| autopath.search == Search::Pods);
-    plugins.kubernetes.as_ref().map(|kubernetes| Origin::of(kubernetes, with_paths))
+/// The key of the table of a server block.
+fn key_of(plugins: &Plugins) -> Option<FeedKey> {
+    let with_paths = plugins.autopath.as_ref().is_some_and(|autopath| autopath.search == SearchPath::Pods);
+    plugins.kubernetes.as_ref().map(|kubernetes| FeedKey::of(kubernetes, with_paths))
 }
 
 impl Feeds {
@@ -139,17 +142,17 @@ impl Feeds {
         Self { source, metrics, feeds: Vec::new() }
     }
 
-    /// Keeps up the tables that a configuration needs. One that is kept up already goes on.
+    /// Starts the tables that a configuration needs and that are not there yet.
     pub(super) async fn follow(&mut self, config: &Config) -> Result<(), Error> {
-        for of in origins(config) {
-            if !self.feeds.iter().any(|feed| feed.of == of) {
-                self.feeds.push(Feed::start(of, &self.source, &self.metrics).await?);
+        for key in keys(config) {
+            if !self.feeds.iter().any(|feed| feed.key == key) {
+                self.feeds.push(Feed::start(key, &self.source, &self.metrics).await?);
             }
         }
         Ok(())
     }
 
-    /// Waits until the tables that a configuration needs are complete, as long as it says.
+    /// Waits until all tables are complete, at most as long as the configuration says (`startup_timeout`).
     pub(super) async fn settle(&self, config: &Config) {
         let patience = config.blocks.iter().filter_map(|block| block.plugins.kubernetes.as_ref());
         let patience = patience.map(|kubernetes| kubernetes.startup).max().unwrap_or_default();
@@ -160,27 +163,27 @@ impl Feeds {
         }
     }
 
-    /// Keeps up no tables but those that a configuration needs.
+    /// Drops the tables that a configuration does not need.
     pub(super) fn forget_others(&mut self, config: &Config) {
-        let wanted = origins(config);
-        self.feeds.retain(|feed| wanted.contains(&feed.of));
+        let wanted = keys(config);
+        self.feeds.retain(|feed| wanted.contains(&feed.key));
     }
 
     /// The table of a server block.
-    pub(super) fn table(&self, plugins: &crate::config::Plugins) -> Option<Arc<Table>> {
-        self.table_of(&origin(plugins)?)
+    pub(super) fn table(&self, plugins: &Plugins) -> Option<Arc<Table>> {
+        self.table_of(&key_of(plugins)?)
     }
 
     /// The table of the multicluster zones of a server block.
-    pub(super) fn imported(&self, plugins: &crate::config::Plugins) -> Option<Arc<Table>> {
+    pub(super) fn imported(&self, plugins: &Plugins) -> Option<Arc<Table>> {
         self.table_of(&imports(plugins)?)
     }
 
-    fn table_of(&self, of: &Origin) -> Option<Arc<Table>> {
-        self.feeds.iter().find(|feed| feed.of == *of).map(|feed| feed.table.clone())
+    fn table_of(&self, key: &FeedKey) -> Option<Arc<Table>> {
+        self.feeds.iter().find(|feed| feed.key == *key).map(|feed| feed.table.clone())
     }
 
-    /// Waits until everything was known once.
+    /// Waits until the first lists of all objects are complete.
     pub(super) async fn synced(&self) {
         for feed in &self.feeds {
             let mut synced = feed.synced.clone();
@@ -190,7 +193,7 @@ impl Feeds {
         }
     }
 
-    /// Waits until there is nothing to learn any more.
+    /// Waits until a stream of events ends.
     pub(super) async fn ended(&self) {
         let ends = self.feeds.iter().map(|feed| {
             let mut synced = feed.synced.clone();
@@ -205,18 +208,18 @@ impl Feeds {
 }
 
 impl Feed {
-    async fn start(of: Origin, source: &Source, metrics: &Metrics) -> Result<Self, Error> {
-        let events = events(&of, source).await?;
+    async fn start(key: FeedKey, source: &Source, metrics: &Metrics) -> Result<Self, Error> {
+        let events = events(&key, source).await?;
         let table = Arc::new(Table::new());
         let (tell, synced) = signal::channel(false);
-        let names = Names::new(of.naming, of.pods);
-        let task = tokio::spawn(keep_up(events, names, table.clone(), tell, metrics.clone()));
-        Ok(Self { of, table, synced, task })
+        let names = Names::new(key.records, key.pods);
+        let task = tokio::spawn(keep_current(events, names, table.clone(), tell, metrics.clone()));
+        Ok(Self { key, table, synced, task })
     }
 }
 
-/// Publishes what events change, for as long as there are any. Whatever is ready is one batch.
-async fn keep_up(
+/// Applies events to a table until they end. All events that are ready are one batch.
+async fn keep_current(
     events: impl Stream<Item = Input>,
     mut names: Names,
     table: Arc<Table>,
@@ -246,7 +249,7 @@ async fn keep_up(
     }
 }
 
-/// Whether an event ends a list, the memory of which is free now.
+/// Whether an event ends a list. The memory of the list can then be given back.
 fn is_end_of_list(input: &Input) -> bool {
     matches!(
         input,
@@ -257,7 +260,7 @@ fn is_end_of_list(input: &Input) -> bool {
     )
 }
 
-/// When the changes that slices tell of happened, with the kind of their Service.
+/// The times at which the changes in EndpointSlices were triggered, with the kind of their Service as metrics call it.
 fn triggers(batch: &[Input]) -> Vec<(&'static str, jiff::Timestamp)> {
     let slices = batch.iter().filter_map(|input| match input {
         Input::Slice(Event::Apply(slice)) => Some(slice),
@@ -270,29 +273,27 @@ fn triggers(batch: &[Input]) -> Vec<(&'static str, jiff::Timestamp)> {
     timed.collect()
 }
 
-/// Seconds since 1970, the customary serial number of a zone.
+/// The time in seconds since 1970, from which serial numbers are made.
 fn seconds() -> u64 {
     SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
-async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input>, Error> {
-    let client = match (source, of.api == ApiServer::default()) {
+async fn events(key: &FeedKey, source: &Source) -> Result<BoxStream<'static, Input>, Error> {
+    let client = match (source, key.api == ApiServer::default()) {
         (Source::Events(events), _) => {
             let events = events.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
             return Ok(events.unwrap_or_else(|| stream::pending().boxed()));
         }
-        (Source::Objects(objects), _) => return Ok(from_objects(objects, of)),
+        (Source::Objects(objects), _) => return Ok(from_objects(objects, key)),
         (Source::Api(client), true) => client.clone(),
-        (Source::Api(_) | Source::Corefile, false) => connect(&of.api).await?,
+        (Source::Api(_) | Source::Corefile, false) => connect(&key.api).await?,
         (Source::Corefile, true) => {
-            return Err(Error::Api(
-                "the Corefile does not say where it is, nor does anything else".to_owned(),
-            ));
+            return Err(Error::Api("the Corefile does not say where it is, nor does anything else".into()));
         }
     };
-    let labels = of.labels.as_ref().map_or("", |selector| &selector.text);
-    let namespaces = of.namespace_labels.as_ref().map_or("", |selector| &selector.text);
-    let services = match of.imports {
+    let labels = key.labels.as_ref().map_or("", |selector| &selector.text);
+    let namespaces = key.namespace_labels.as_ref().map_or("", |selector| &selector.text);
+    let services = match key.imports {
         false => {
             follow::slim_objects(client.clone(), Selection::all().labels(labels)).map(Input::Service).boxed()
         }
@@ -300,7 +301,7 @@ async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input
             .map(|event: Event<ServiceImport>| Input::Service(event.map(|import| import.0)))
             .boxed(),
     };
-    let slices = match (of.endpoints, of.imports, of.name_pods) {
+    let slices = match (key.endpoints, key.imports, key.name_pods) {
         (false, ..) => stream::iter([Input::Slice(Event::Synced)]).chain(stream::pending()).boxed(),
         (_, true, _) => follow::slim_objects(client.clone(), Selection::all().labels(labels))
             .map(|event: Event<ImportedSlice>| Input::Slice(event.map(|slice| slice.0)))
@@ -314,22 +315,22 @@ async fn events(of: &Origin, source: &Source) -> Result<BoxStream<'static, Input
         .map(Input::Namespace)
         .boxed();
     let mut streams = vec![services, slices, namespaces];
-    if of.pods {
+    if key.pods {
         streams.push(follow::slim_objects(client, Selection::all()).map(Input::Pod).boxed());
     }
     Ok(stream::select_all(streams).boxed())
 }
 
-/// The API server that a Corefile names.
+/// A client of the API server that a Corefile names.
 async fn connect(api: &ApiServer) -> Result<kube::Client, Error> {
-    let unreachable = |error: &dyn std::error::Error| Error::Api(error.to_string());
+    fn unreachable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Error {
+        Error::Api(error.into())
+    }
     let config = match (&api.kubeconfig, &api.url) {
         (Some(path), _) => {
-            let kubeconfig = Kubeconfig::read_from(path).map_err(|error| unreachable(&error))?;
+            let kubeconfig = Kubeconfig::read_from(path).map_err(unreachable)?;
             let options = KubeConfigOptions { context: api.context.clone(), ..KubeConfigOptions::default() };
-            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .map_err(|error| unreachable(&error))?
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unreachable)?
         }
         (None, Some(url)) => {
             let files = api
@@ -343,25 +344,23 @@ async fn connect(api: &ApiServer) -> Result<kube::Client, Error> {
                 "users": [{"name": "corefile", "user": {"client-certificate": certificate, "client-key": key}}],
                 "contexts": [{"name": "corefile", "context": {"cluster": "corefile", "user": "corefile"}}],
             });
-            let kubeconfig = serde_json::from_value(text).map_err(|error| unreachable(&error))?;
+            let kubeconfig = serde_json::from_value(text).map_err(unreachable)?;
             let options = KubeConfigOptions::default();
-            kube::Config::from_custom_kubeconfig(kubeconfig, &options)
-                .await
-                .map_err(|error| unreachable(&error))?
+            kube::Config::from_custom_kubeconfig(kubeconfig, &options).await.map_err(unreachable)?
         }
-        (None, None) => kube::Config::infer().await.map_err(|error| unreachable(&error))?,
+        (None, None) => kube::Config::infer().await.map_err(unreachable)?,
     };
-    kube::Client::try_from(config).map_err(|error| unreachable(&error))
+    kube::Client::try_from(config).map_err(unreachable)
 }
 
-/// The events that lead to what files say, and no more.
-fn from_objects(objects: &Objects, of: &Origin) -> BoxStream<'static, Input> {
-    let (services, slices, kind) = match of.imports {
+/// The events of the objects in files; the stream does not end.
+fn from_objects(objects: &Objects, key: &FeedKey) -> BoxStream<'static, Input> {
+    let (services, slices, kind) = match key.imports {
         true => (&objects.imports, &objects.imported_slices, ServiceImport::KIND),
         false => (&objects.services, &objects.slices, Service::KIND),
     };
-    let slices = if of.endpoints { &slices[..] } else { &[] };
-    let (labels, of_namespaces) = (&of.labels, &of.namespace_labels);
+    let slices = if key.endpoints { &slices[..] } else { &[] };
+    let (labels, of_namespaces) = (&key.labels, &key.namespace_labels);
     let inputs = [
         selected(objects, &objects.namespaces, (Namespace::KIND, of_namespaces), Input::Namespace),
         selected(objects, services, (kind, labels), Input::Service),
@@ -371,7 +370,7 @@ fn from_objects(objects: &Objects, of: &Origin) -> BoxStream<'static, Input> {
     stream::iter(inputs.into_iter().flatten()).chain(stream::pending()).boxed()
 }
 
-/// The list of those objects that a selector finds.
+/// The events of the objects that a selector matches, and the end of their list.
 fn selected<T: Object>(
     objects: &Objects,
     list: &[T],

@@ -1,4 +1,4 @@
-//! Looking at the Corefile again, and at what it imports.
+//! Reading the Corefile and its imports again.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -8,27 +8,26 @@ use tokio::sync::mpsc;
 use crate::config::Config;
 use crate::metrics::Metrics;
 
-/// Looks at the Corefile again and again.
+/// The Corefile, and what was read of it last.
 #[derive(Debug)]
 pub(super) struct Reload {
     path: Option<PathBuf>,
-    /// Says that it is to be looked at now.
+    /// For each message it is read again at once.
     asked: Option<mpsc::Receiver<()>>,
-    /// What it and its imports said last that could be read.
+    /// The last text of it and its imports that could be read.
     known: String,
-    /// Why they cannot be read now, which was told.
+    /// The error that was logged last, if it could not be read since.
     trouble: Option<String>,
 }
 
 impl Reload {
-    /// Looks whether a file says something else than the configuration that was read from it.
+    /// Starts with the configuration that was read from the file.
     pub(super) fn new(path: Option<PathBuf>, asked: Option<mpsc::Receiver<()>>, config: &Config) -> Self {
         Self { path, asked, known: config.text.clone(), trouble: None }
     }
 
-    /// Waits until the Corefile says something new that can be followed. It is looked at each time that `every` has
-    /// passed, and whenever that is asked for. A Corefile that cannot be followed is told once. What was seen is not lost when
-    /// nobody waits any more.
+    /// Waits until the Corefile has changed and can be read, and returns the new configuration. It is read in the
+    /// interval `every`, and for each message. An error is logged once. Cancel safe.
     pub(super) async fn changed(&mut self, every: Option<Duration>, metrics: &Metrics) -> Config {
         loop {
             let asked = tokio::select! {
@@ -36,17 +35,17 @@ impl Reload {
                 () = asked(&mut self.asked) => true,
             };
             let Some(path) = self.path.clone() else {
-                tracing::info!("there is no Corefile to be read again");
+                tracing::info!("there is no Corefile to read again");
                 continue;
             };
             if asked {
-                // What is wrong with it is told again to those who ask.
+                // After a message, an error is logged even if it was logged before.
                 self.trouble = None;
             }
             match self.look(&path, metrics) {
                 Some(config) => return config,
                 None if asked && self.trouble.is_none() => {
-                    tracing::info!(path = %path.display(), "the Corefile says what it said before");
+                    tracing::info!(path = %path.display(), "the Corefile has not changed");
                 }
                 None => {}
             }
@@ -72,7 +71,7 @@ impl Reload {
             Err(why) => {
                 if self.trouble.as_ref() != Some(&why) {
                     metrics.reload_failed.inc();
-                    tracing::error!(path = %path.display(), why, "the Corefile cannot be followed; going on as before");
+                    tracing::error!(path = %path.display(), why, "the Corefile cannot be followed; the configuration before it stays in use");
                     self.trouble = Some(why);
                 }
                 None
@@ -81,7 +80,7 @@ impl Reload {
     }
 }
 
-/// Waits for `pause`, or for ever if there is none.
+/// Waits for `pause`; for ever if there is none.
 async fn after(pause: Option<Duration>) {
     match pause {
         Some(pause) => tokio::time::sleep(pause).await,
@@ -89,7 +88,7 @@ async fn after(pause: Option<Duration>) {
     }
 }
 
-/// Waits until somebody asks, or for ever if nobody can any more.
+/// Waits for a message; for ever if there can be none any more.
 async fn asked(requests: &mut Option<mpsc::Receiver<()>>) {
     if let Some(receiver) = requests
         && receiver.recv().await.is_some()

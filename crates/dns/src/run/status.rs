@@ -1,4 +1,4 @@
-//! What the server says of itself: health, readiness and metrics.
+//! The pages of the server: `/health`, `/ready` and `/metrics`.
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -8,34 +8,34 @@ use std::sync::{Arc, PoisonError, RwLock};
 use pages::Reply;
 use tokio::net::TcpListener;
 
-use super::ports::Task;
+use super::listeners::AbortOnDrop;
 use crate::config::Config;
 use crate::error::Error;
 use crate::metrics::Metrics;
 
-/// What is told at an address.
+/// The pages at an address.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-struct Told {
+struct Shown {
     health: bool,
     ready: bool,
     metrics: bool,
 }
 
-/// The pages of a server.
+/// The pages of a server, by address.
 #[derive(Debug)]
 pub(super) struct Status {
     pages: BTreeMap<SocketAddr, Page>,
     state: State,
 }
 
-/// What is told at one address.
+/// The HTTP server of one address.
 #[derive(Debug)]
 struct Page {
-    told: Arc<RwLock<Told>>,
-    _server: Task,
+    shown: Arc<RwLock<Shown>>,
+    _server: AbortOnDrop,
 }
 
-/// What the pages tell.
+/// What the pages show.
 #[derive(Debug, Clone)]
 struct State {
     ready: Arc<AtomicBool>,
@@ -48,12 +48,12 @@ impl Status {
         Self { pages: BTreeMap::new(), state: State { ready: Arc::default(), metrics } }
     }
 
-    /// Has the pages of a configuration shown, and no others.
+    /// Shows the pages of a configuration, and no others.
     ///
     /// # Errors
-    /// [`Error::Bind`] with the address that cannot be had; then the pages are as they were.
+    /// [`Error::Bind`] with the address that cannot be listened on. The pages are then as they were.
     pub(super) async fn show(&mut self, config: &Config) -> Result<(), Error> {
-        let mut wanted: BTreeMap<SocketAddr, Told> = BTreeMap::new();
+        let mut wanted: BTreeMap<SocketAddr, Shown> = BTreeMap::new();
         for plugins in config.blocks.iter().map(|block| &block.plugins) {
             if let Some(health) = &plugins.health {
                 wanted.entry(health.address).or_default().health = true;
@@ -73,27 +73,27 @@ impl Status {
         }
         self.pages.retain(|address, _| wanted.contains_key(address));
         for (address, page) in &self.pages {
-            *page.told.write().unwrap_or_else(PoisonError::into_inner) = wanted[address];
+            *page.shown.write().unwrap_or_else(PoisonError::into_inner) = wanted[address];
         }
         for (address, listener) in added {
-            let (state, told) = (self.state.clone(), Arc::new(RwLock::new(wanted[&address])));
-            let now = told.clone();
+            let (state, shown) = (self.state.clone(), Arc::new(RwLock::new(wanted[&address])));
+            let now = shown.clone();
             let server = pages::serve(listener, move |path| {
-                let told = *now.read().unwrap_or_else(PoisonError::into_inner);
-                std::future::ready(state.answer(told, &path))
+                let shown = *now.read().unwrap_or_else(PoisonError::into_inner);
+                std::future::ready(state.answer(shown, &path))
             });
-            self.pages.insert(address, Page { told, _server: Task(tokio::spawn(server)) });
+            self.pages.insert(address, Page { shown, _server: AbortOnDrop(tokio::spawn(server)) });
         }
         Ok(())
     }
 
-    /// Says that all names are known, or not.
+    /// Sets whether `/ready` says that all names are known.
     pub(super) fn ready(&self, ready: bool) {
         self.state.ready.store(ready, Ordering::Relaxed);
     }
 }
 
-/// Listens; at all addresses also where there is no IPv6.
+/// Listens at an address. If that is `[::]` and the machine has no IPv6, listens at `0.0.0.0`.
 async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
     match TcpListener::bind(address).await {
         Err(error)
@@ -108,14 +108,14 @@ async fn listen(address: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 impl State {
-    fn answer(&self, told: Told, path: &str) -> Reply {
+    fn answer(&self, shown: Shown, path: &str) -> Reply {
         match path {
-            "/health" if told.health => Reply::text(200, "OK"),
-            "/ready" if told.ready => match self.ready.load(Ordering::Relaxed) {
+            "/health" if shown.health => Reply::text(200, "OK"),
+            "/ready" if shown.ready => match self.ready.load(Ordering::Relaxed) {
                 true => Reply::text(200, "OK"),
                 false => Reply::text(503, "kubernetes"),
             },
-            "/metrics" if told.metrics => Reply::text(200, self.metrics.text()),
+            "/metrics" if shown.metrics => Reply::text(200, self.metrics.text()),
             _ => Reply::text(404, "there is no such page; there are /health, /ready and /metrics\n"),
         }
     }

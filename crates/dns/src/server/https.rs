@@ -1,4 +1,4 @@
-//! Queries by HTTP (RFC 8484).
+//! DNS over HTTPS (RFC 8484).
 
 use std::io;
 use std::sync::Arc;
@@ -16,19 +16,19 @@ use hyper_util::server::conn::auto::Builder;
 use pages::Seat;
 use tokio::io::{AsyncRead, AsyncWrite};
 
-use super::Client;
-use super::plan::{Next, Shared};
+use crate::client::Client;
+use crate::plan::{Action, SharedPlan};
 use crate::wire::{LARGEST_TCP, Message};
 
-/// The one path that queries have.
+/// The path of all queries.
 const PATH: &str = "/dns-query";
 const MEDIA_TYPE: &str = "application/dns-message";
-/// How many queries of a connection may be under way.
+/// The most queries of a connection under way.
 const STREAMS: u32 = 128;
 
 /// Answers the queries of a connection until its end.
 pub(super) async fn connection<S>(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     client: Client,
     stream: S,
     seat: Arc<Seat>,
@@ -51,7 +51,7 @@ where
 }
 
 async fn answer(
-    shared: &Shared,
+    shared: &SharedPlan,
     client: Client,
     request: Request<Incoming>,
     seat: &Arc<Seat>,
@@ -60,15 +60,15 @@ async fn answer(
         Ok(packet) => {
             let _working = seat.work();
             let (mut reply, plan, begun) = (Vec::new(), shared.plan(), Instant::now());
-            let outcome = plan.begin(&packet, client, &mut reply);
-            if outcome.next == Next::Later {
+            let summary = plan.begin(&packet, client, &mut reply);
+            if summary.action == Action::Wait {
                 plan.finish(&packet, client, &mut reply).await;
             }
-            plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
+            plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
             if reply.is_empty() {
                 return status(StatusCode::BAD_REQUEST, "this is no DNS query\n");
             }
-            // What is kept of it along the way may be kept no longer than its records (RFC 8484, 5.1).
+            // Caches on the way must not keep the reply longer than its records (RFC 8484, 5.1).
             let age = format!("max-age={}", shortest_ttl(&reply));
             let mut response = Response::new(Full::new(Bytes::from(reply)));
             response
@@ -83,7 +83,7 @@ async fn answer(
     }
 }
 
-/// The query of a request: the body of a POST, or the variable `dns` of a GET.
+/// The query in a request: the body of a POST, or the variable `dns` of a GET.
 async fn query(request: Request<Incoming>) -> Result<Vec<u8>, (StatusCode, &'static str)> {
     if request.uri().path() != PATH {
         return Err((StatusCode::NOT_FOUND, "queries are answered at /dns-query (RFC 8484)\n"));

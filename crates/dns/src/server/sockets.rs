@@ -1,4 +1,4 @@
-//! The sockets that a configuration asks for.
+//! Opening the sockets of a configuration.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
@@ -7,72 +7,75 @@ use std::os::fd::AsFd;
 use rustix::net::sockopt::{set_ipv6_v6only, set_socket_reuseaddr, set_socket_reuseport};
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, listen, socket_with};
 
-use crate::config::{Config, Listen};
+use crate::config::{Config, Scheme};
 use crate::error::Error;
 use crate::sys;
 
-/// How many connections wait to be accepted.
+/// The most connections that wait to be accepted.
 const BACKLOG: i32 = 1024;
-/// Room for queries that wait to be read, in bytes; the kernel may allow less.
+/// The size of the receive buffer of a datagram socket, in bytes. The kernel may allow less.
 const RECEIVE: usize = 4 << 20;
 
-/// The sockets of one address and port.
+/// The sockets of one address and port, for one scheme.
 #[derive(Debug)]
-pub(crate) struct Open {
-    pub(crate) listen: Listen,
+pub(crate) struct OpenSockets {
+    pub(crate) scheme: Scheme,
     pub(crate) address: SocketAddr,
-    /// Sockets that share the datagrams; none for ways in that have only connections.
+    /// The sockets that share the datagrams; none for DNS over TLS and HTTPS.
     pub(crate) udp: Vec<UdpSocket>,
     pub(crate) tcp: TcpListener,
 }
 
-impl Open {
-    /// Where queries come in.
-    pub(crate) fn port(&self) -> (Listen, SocketAddr) {
-        (self.listen, self.address)
+impl OpenSockets {
+    /// The scheme and the address.
+    pub(crate) fn port(&self) -> (Scheme, SocketAddr) {
+        (self.scheme, self.address)
     }
 }
 
 /// The sockets of a configuration, open in the network namespace in which [`Sockets::open`] was called.
 #[derive(Debug)]
 pub struct Sockets {
-    pub(crate) open: Vec<Open>,
-    /// Whether they serve every block, whatever it listens on.
+    pub(crate) open: Vec<OpenSockets>,
+    /// Whether they serve all blocks, whatever these listen on.
     pub(crate) fixed: bool,
 }
 
 impl Sockets {
-    /// Opens what a configuration listens on.
+    /// Opens the sockets of a configuration.
     ///
     /// # Errors
-    /// [`Error::Bind`] with the address that cannot be had.
+    /// [`Error::Bind`] with the address that cannot be listened on.
     pub fn open(config: &Config) -> Result<Self, Error> {
         Self::beside(config, &[])
     }
 
-    /// Opens what a configuration listens on and this process does not have yet. `held` is what it has.
+    /// Opens the sockets of a configuration, except those that this process has already, which are `held`.
     ///
     /// # Errors
     /// As [`Sockets::open`].
-    pub(crate) fn beside(config: &Config, held: &[(Listen, SocketAddr)]) -> Result<Self, Error> {
-        let mut open: Vec<Open> = Vec::new();
+    pub(crate) fn beside(config: &Config, held: &[(Scheme, SocketAddr)]) -> Result<Self, Error> {
+        let mut open: Vec<OpenSockets> = Vec::new();
         for block in &config.blocks {
             for served in &block.served {
                 let count = block.plugins.sockets.unwrap_or_else(processors);
-                for address in addresses(&block.bind, served.port) {
-                    let opened = open.iter().map(|open| (open.listen, open.address));
+                for address in addresses(&block.plugins.bind.addresses, served.port) {
+                    let opened = open.iter().map(|open| (open.scheme, open.address));
                     let ours: Vec<_> = held.iter().copied().chain(opened).collect();
-                    if ours.contains(&(served.listen, address)) {
+                    if ours.contains(&(served.scheme, address)) {
                         continue;
                     }
                     let port = match ours.iter().any(|(_, ours)| ours.port() == address.port()) {
-                        true => Port::Ours,
-                        false => Port::New,
+                        true => PortUse::Ours,
+                        false => PortUse::New,
                     };
-                    match one(served.listen, address, count, Anywhere::of(address), port) {
+                    match open_at(served.scheme, address, count, Transparent::of(address), port) {
                         Ok(one) => open.push(one),
-                        // A machine may be without IPv6.
-                        Err(error) if block.bind.is_empty() && address.is_ipv6() && no_family(&error) => {}
+                        // The machine may have no IPv6.
+                        Err(error)
+                            if block.plugins.bind.addresses.is_empty()
+                                && address.is_ipv6()
+                                && no_family(&error) => {}
                         Err(source) => return Err(Error::Bind { address, source }),
                     }
                 }
@@ -81,49 +84,49 @@ impl Sockets {
         Ok(Self { open, fixed: false })
     }
 
-    /// None, to which others are added.
+    /// No sockets; others can be added. They serve all blocks.
     pub fn none() -> Self {
         Self { open: Vec::new(), fixed: true }
     }
 
-    /// Takes in others.
+    /// Adds other sockets.
     pub fn add(&mut self, others: Self) {
         self.open.extend(others.open);
     }
 
-    /// The address of the cluster's DNS, which this node need not have: the proxy brings its packets here as long
-    /// as the socket is open. Serves every block.
+    /// Opens sockets at the ClusterIP of the cluster DNS, an address that the machine does not have. As long as they
+    /// are open, the proxy hands them the packets to that address. They serve all blocks.
     ///
     /// # Errors
-    /// [`Error::Bind`] when the address cannot be had; `EPERM` without `CAP_NET_ADMIN`.
+    /// [`Error::Bind`] when the address cannot be listened on; with `EPERM` without `CAP_NET_ADMIN`.
     pub fn of_service(address: SocketAddr) -> Result<Self, Error> {
-        let open = one(Listen::Dns, address, processors(), Anywhere::Yes, Port::New)
+        let open = open_at(Scheme::Dns, address, processors(), Transparent::Required, PortUse::New)
             .map_err(|source| Error::Bind { address, source })?;
         Ok(Self { open: vec![open], fixed: true })
     }
 
-    /// One address for UDP and TCP that is open already, and serves every block.
+    /// Takes sockets that are already open, at one address for UDP and TCP. They serve all blocks.
     ///
     /// # Errors
-    /// When the sockets are not open.
+    /// When the kernel does not accept the sockets.
     pub fn of(udp: UdpSocket, tcp: TcpListener) -> io::Result<Self> {
         let address = udp.local_addr()?;
         if address.ip().is_unspecified() {
-            sys::tell_destination(udp.as_fd(), address.is_ipv6())?;
+            sys::set_pktinfo(udp.as_fd(), address.is_ipv6())?;
         }
-        let open = vec![Open { listen: Listen::Dns, address, udp: vec![udp], tcp }];
+        let open = vec![OpenSockets { scheme: Scheme::Dns, address, udp: vec![udp], tcp }];
         Ok(Self { open, fixed: true })
     }
 }
 
-/// What a block listens on.
+/// The addresses that a block listens on.
 pub(crate) fn addresses(bind: &[IpAddr], port: u16) -> impl Iterator<Item = SocketAddr> {
     let any = [IpAddr::from(Ipv4Addr::UNSPECIFIED), Ipv6Addr::UNSPECIFIED.into()];
     let all = if bind.is_empty() { any.to_vec() } else { bind.to_vec() };
     all.into_iter().map(move |address| SocketAddr::new(address, port))
 }
 
-/// How many sockets share the queries of an address: one for each processor.
+/// The number of sockets that share the datagrams to an address, unless it is configured: one for each processor.
 fn processors() -> usize {
     std::thread::available_parallelism().map_or(1, usize::from)
 }
@@ -132,66 +135,74 @@ fn no_family(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(libc::EAFNOSUPPORT | libc::EADDRNOTAVAIL))
 }
 
-/// Whether an address may be bound that the machine does not have.
+/// Whether the sockets are transparent (`IP_TRANSPARENT`), so that they may have an address that the machine does not
+/// have.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Anywhere {
-    /// It must be.
-    Yes,
-    /// If this process is allowed to.
-    Perhaps,
-    /// It is the machine's own for certain.
+enum Transparent {
+    /// They must be.
+    Required,
+    /// They are if this process may make them so.
+    IfAllowed,
+    /// They are not: the machine surely has the address.
     No,
 }
 
-impl Anywhere {
+impl Transparent {
     fn of(address: SocketAddr) -> Self {
         let own = address.ip().is_unspecified() || address.ip().is_loopback();
-        if own { Self::No } else { Self::Perhaps }
+        if own { Self::No } else { Self::IfAllowed }
     }
 }
 
-/// Whether this process has sockets at the port, with another address. One of them may include the other, as
-/// 0.0.0.0 does 127.0.0.1, before a reload closes it or for good.
+/// Whether this process already has sockets with the same port at another address. One address may include the other,
+/// as 0.0.0.0 includes 127.0.0.1.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Port {
+enum PortUse {
     New,
     Ours,
 }
 
-/// Opens the sockets of an address. That of another process is no place to be beside: it would take some of the
+/// Opens the sockets of an address. Fails if another process listens there: the kernel would give it some of the
 /// queries.
-fn one(kind: Listen, address: SocketAddr, count: usize, anywhere: Anywhere, port: Port) -> io::Result<Open> {
+fn open_at(
+    scheme: Scheme,
+    address: SocketAddr,
+    count: usize,
+    transparent: Transparent,
+    port: PortUse,
+) -> io::Result<OpenSockets> {
     let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
     let open = |kind| -> io::Result<_> {
         let socket = socket_with(family, kind, SocketFlags::CLOEXEC, None)?;
         if address.is_ipv6() {
             set_ipv6_v6only(&socket, true)?;
         }
-        if anywhere != Anywhere::No {
-            let allowed = sys::bind_anywhere(socket.as_fd(), address.is_ipv6());
-            allowed.or_else(|error| if anywhere == Anywhere::Yes { Err(error) } else { Ok(()) })?;
+        if transparent != Transparent::No {
+            let allowed = sys::set_transparent(socket.as_fd(), address.is_ipv6());
+            allowed
+                .or_else(|error| if transparent == Transparent::Required { Err(error) } else { Ok(()) })?;
         }
         Ok(socket)
     };
     let tcp = open(SocketType::STREAM)?;
     set_socket_reuseaddr(&tcp, true)?;
-    set_socket_reuseport(&tcp, port == Port::Ours)?;
+    set_socket_reuseport(&tcp, port == PortUse::Ours)?;
     bind(&tcp, &address)?;
     let mut udp = Vec::new();
-    let datagrams = if kind == Listen::Dns { count } else { 0 };
+    let datagrams = if scheme == Scheme::Dns { count } else { 0 };
     for _ in 0..datagrams {
         let socket = open(SocketType::DGRAM)?;
         set_socket_reuseport(&socket, true)?;
-        // Only a wish; without it a burst of queries is lost sooner.
+        // If this fails, a burst of queries is lost sooner; that is no reason to stop.
         let _ = rustix::net::sockopt::set_socket_recv_buffer_size(&socket, RECEIVE);
         if address.ip().is_unspecified() {
-            sys::tell_destination(socket.as_fd(), address.is_ipv6())?;
+            sys::set_pktinfo(socket.as_fd(), address.is_ipv6())?;
         }
         bind(&socket, &address)?;
         udp.push(UdpSocket::from(socket));
     }
     listen(&tcp, BACKLOG)?;
-    // From now on our own may be beside it.
+    // From now on, other sockets of this process may have the same port.
     set_socket_reuseport(&tcp, true)?;
-    Ok(Open { listen: kind, address, udp, tcp: TcpListener::from(tcp) })
+    Ok(OpenSockets { scheme, address, udp, tcp: TcpListener::from(tcp) })
 }

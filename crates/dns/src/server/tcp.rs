@@ -1,4 +1,4 @@
-//! Queries on connections (RFC 7766).
+//! DNS over TCP and TLS (RFC 7766, RFC 7858).
 
 use std::io;
 use std::pin::pin;
@@ -7,57 +7,58 @@ use std::time::{Duration, Instant};
 
 use pages::{Seat, Seats};
 use rustls::ServerConfig;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
-use super::plan::{Next, Shared};
-use super::{Client, Transport};
-use crate::config::Listen;
-use crate::rate::Rate;
+use crate::client::{Client, Transport};
+use crate::config::Scheme;
+use crate::log_rate::LogRate;
+use crate::plan::{Action, SharedPlan};
+use crate::wire::{put_message, read_message};
 
-/// How many connections a listener serves at a time.
+/// The most connections of a listener.
 const CONNECTIONS: usize = 1024;
-/// How long a connection may say nothing while nobody else needs its place (RFC 7766, 6.2.3).
+/// How long a connection may be idle if no new one needs its place (RFC 7766, 6.2.3).
 pub(crate) const IDLE: Duration = Duration::from_secs(10);
-/// How long connections go on when the listener is closed.
+/// How long connections go on after the listener was closed.
 const CLOSING: Duration = Duration::from_secs(10);
-/// How long a client may take to read what it asked for.
+/// How long a client may take to read replies.
 const WRITE: Duration = Duration::from_secs(10);
-/// How many replies of a connection may wait to be written; a client that does not read is not read either.
+/// The most replies of a connection that wait to be written. While so many wait, no queries are read.
 const REPLIES: usize = 32;
-/// How long to wait when no connection can be accepted, so as not to turn in circles.
+/// The pause after a connection could not be accepted, so that the loop does not use the whole processor.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// A listener for the runtime.
+/// Hands a listener to the runtime.
 pub(crate) fn open(listener: std::net::TcpListener) -> io::Result<TcpListener> {
     listener.set_nonblocking(true)?;
     TcpListener::from_std(listener)
 }
 
-/// How long a client may take to agree on keys.
+/// How long a client may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
-/// Answers until `closing`, a bounded number of connections at a time, which come in as `listen` says: where there are
-/// too many, the one that was silent longest is closed. Those under TLS are refused as long as there is no certificate.
-/// Connections that are open when it closes have a while to end.
+/// Accepts connections and answers their queries until `closing` ends. The number of connections is bounded: a new one
+/// above the bound closes the one that is idle longest. Without a certificate, connections over TLS and HTTPS are
+/// closed. When the listener closes, open connections have [`CLOSING`] to end.
 pub(crate) async fn serve(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     listener: TcpListener,
-    listen: Listen,
+    scheme: Scheme,
     certificate: watch::Receiver<Option<Arc<ServerConfig>>>,
     closing: impl Future<Output = ()>,
 ) {
     let mut closing = pin!(closing);
-    let (mut seats, rate) = (Seats::new(CONNECTIONS), Rate::new(Instant::now()));
+    let (mut seats, rate) = (Seats::new(CONNECTIONS), LogRate::new(Instant::now()));
     let mut connections = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            // Those that the kernel has taken in already come before the end.
+            // Connections that are already established are accepted before the end.
             accepted = listener.accept() => accepted,
             () = &mut closing => break,
         };
@@ -74,14 +75,14 @@ pub(crate) async fn serve(
         if let Some(suppressed) = crowded.then(|| rate.admit(Instant::now())).flatten() {
             tracing::warn!(
                 %client, suppressed,
-                "more than {CONNECTIONS} DNS connections are open; for each new one that which was silent longest is closed"
+                "more than {CONNECTIONS} DNS connections are open; each new one closes the one that is idle longest"
             );
         }
         let (shared, certificate) = (shared.clone(), certificate.borrow().clone());
         connections.spawn(async move {
             let from = Client::of(client, Transport::Tcp);
             tokio::select! {
-                ended = connection(shared, stream, from, (listen, certificate), &seat) => {
+                ended = connection(shared, stream, from, (scheme, certificate), &seat) => {
                     if let Err(error) = ended {
                         tracing::debug!(%client, %error, "a DNS connection broke");
                     }
@@ -96,19 +97,19 @@ pub(crate) async fn serve(
 }
 
 async fn connection(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     stream: TcpStream,
     client: Client,
-    (listen, certificate): (Listen, Option<Arc<ServerConfig>>),
+    (scheme, certificate): (Scheme, Option<Arc<ServerConfig>>),
     seat: &Arc<Seat>,
 ) -> io::Result<()> {
-    if listen == Listen::Dns {
+    if scheme == Scheme::Dns {
         let (read, write) = stream.into_split();
         return converse(shared, client, read, write, seat).await;
     }
     let certificate = certificate.ok_or_else(|| io::Error::other("there is no certificate"))?;
     let stream = timeout(HANDSHAKE, TlsAcceptor::from(certificate).accept(stream)).await??;
-    if listen == Listen::Https {
+    if scheme == Scheme::Https {
         return super::https::connection(shared, client, stream, seat.clone()).await;
     }
     let (read, write) = tokio::io::split(stream);
@@ -116,7 +117,7 @@ async fn connection(
 }
 
 async fn converse(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     client: Client,
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
@@ -128,9 +129,9 @@ async fn converse(
     read.and(wrote)
 }
 
-/// Reads queries and sees that each is answered, in whatever order the answers are there (RFC 7766, 7).
+/// Reads queries and has each answered. Replies are sent in the order in which they are ready (RFC 7766, 7).
 async fn read_queries(
-    shared: Arc<Shared>,
+    shared: Arc<SharedPlan>,
     client: Client,
     mut stream: BufReader<impl AsyncRead + Unpin>,
     replies: mpsc::Sender<Vec<u8>>,
@@ -155,19 +156,19 @@ async fn read_queries(
             continue;
         }
         let begun = Instant::now();
-        let outcome = plan.begin(&packet, client, &mut reply);
-        // Whoever does not read replies is as good as silent.
+        let summary = plan.begin(&packet, client, &mut reply);
+        // A client that does not read replies counts as idle.
         drop(working);
-        match outcome.next {
-            Next::Silence => {}
-            Next::Reply => {
-                plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
-                // When writing fails it says why itself.
+        match summary.action {
+            Action::Drop => {}
+            Action::Reply => {
+                plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
+                // If this fails, writing has failed and returns its own error.
                 if replies.send(reply).await.is_err() {
                     return Ok(());
                 }
             }
-            Next::Later => {
+            Action::Wait => {
                 if waiting.len() >= REPLIES {
                     waiting.join_next().await;
                 }
@@ -175,7 +176,7 @@ async fn read_queries(
                 waiting.spawn(async move {
                     let mut reply = Vec::new();
                     plan.finish(&packet, client, &mut reply).await;
-                    plan.count(0, &outcome, client, (&packet, &reply), begun.elapsed());
+                    plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
                     drop(working);
                     if !reply.is_empty() {
                         drop(replies.send(reply).await);
@@ -184,7 +185,7 @@ async fn read_queries(
             }
         }
     }
-    // What was asked is still answered.
+    // Queries that were read are still answered.
     waiting.join_all().await;
     Ok(())
 }
@@ -202,38 +203,17 @@ async fn write_replies(
     Ok(())
 }
 
-/// Reads a message with its length in front (RFC 1035, 4.2.2). False if the connection ends before it.
-pub(crate) async fn read_message(
-    stream: &mut (impl AsyncReadExt + Unpin),
-    packet: &mut Vec<u8>,
-) -> io::Result<bool> {
-    let length = match stream.read_u16().await {
-        Ok(length) => length,
-        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(false),
-        Err(error) => return Err(error),
-    };
-    packet.resize(usize::from(length), 0);
-    stream.read_exact(packet).await?;
-    Ok(true)
-}
-
-/// Appends a message with its length in front.
-pub(crate) fn put_message(message: &[u8], bytes: &mut Vec<u8>) {
-    bytes.extend_from_slice(&(message.len() as u16).to_be_bytes());
-    bytes.extend_from_slice(message);
-}
-
 #[cfg(test)]
 mod tests {
     use std::net::Ipv4Addr;
 
-    use super::super::plan::Plan;
     use super::*;
+    use crate::plan::Plan;
 
     /// RFC 7766, 6.2.3.
     #[tokio::test]
-    async fn who_reads_no_replies_leaves_for_a_new_connection_as_who_says_nothing() {
-        let shared = Arc::new(Shared::new(Arc::new(Plan::new(Vec::new()))));
+    async fn a_client_that_reads_no_replies_is_closed_for_a_new_connection_like_an_idle_one() {
+        let shared = Arc::new(SharedPlan::new(Arc::new(Plan::new(Vec::new()))));
         let from = Client::of((Ipv4Addr::LOCALHOST, 1).into(), Transport::Tcp);
         let mut seats = Seats::new(1);
         let (seat, _) = seats.take().await;
@@ -242,15 +222,15 @@ mod tests {
             let (read, write) = tokio::io::split(server);
             tokio::select! {
                 ended = converse(shared, from, read, write, &seat) => ended.map(|()| "it ended by itself"),
-                () = seat.needed() => Ok("it left"),
+                () = seat.needed() => Ok("it was closed"),
             }
         });
         let mut query = Vec::new();
         put_message(b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01", &mut query);
-        // Until nothing more is taken in, as no reply is taken out.
+        // Sends queries until the server reads no more, because no reply is read.
         while timeout(Duration::from_millis(50), client.write_all(&query)).await.is_ok() {}
         let (_seat, crowded) = timeout(Duration::from_secs(5), seats.take()).await.unwrap();
         assert!(crowded);
-        assert_eq!(conversation.await.unwrap().unwrap(), "it left");
+        assert_eq!(conversation.await.unwrap().unwrap(), "it was closed");
     }
 }

@@ -1,29 +1,29 @@
-//! Records of other messages, copied.
+//! Copying records of other messages into a reply.
 
 use std::collections::HashMap;
 
 use super::{HEADER, LAST_POINTED, Name, Record, Reply, Section, kind, names_inside, pointer};
 
-/// Copies records into a reply, with names that point back to what is there already (RFC 1035, 4.1.4).
+/// Copies records into a reply and compresses their names (RFC 1035, 4.1.4).
 #[derive(Debug)]
 pub(crate) struct Copier<'r, 'a> {
     reply: &'r mut Reply<'a>,
-    /// The name asked for, as owners are compared with it.
+    /// The name of the question.
     asked: Name,
-    /// Where names are that others may end with, in the letters in which they stand there.
+    /// The offsets of names in the reply, by name in wire form with the case in which they were written there.
     places: HashMap<Box<[u8]>, u16>,
 }
 
 impl<'r, 'a> Copier<'r, 'a> {
-    /// Copies into the reply to a query for a name.
+    /// A copier into the reply to a query for the name `asked`.
     pub(crate) fn new(reply: &'r mut Reply<'a>, asked: &Name) -> Self {
         Self { reply, asked: asked.clone(), places: HashMap::new() }
     }
 
-    /// Copies a record of class IN, as [`Reply::record`] adds one.
+    /// Copies a record of class IN. Returns whether it fit, as [`Reply::record`] does.
     pub(crate) fn record(&mut self, section: Section, record: &Record) -> bool {
         let mut owner = Vec::new();
-        // The letters of the client's own name are the client's.
+        // The name of the question keeps the case in which the client wrote it.
         let asked = *record.name == *self.asked.wire();
         if asked {
             owner.extend_from_slice(&pointer(HEADER));
@@ -42,8 +42,8 @@ impl<'r, 'a> Copier<'r, 'a> {
         fits
     }
 
-    /// The data of a record that will stand at a place, and where in the message its names are. Names are shortened
-    /// in the types of RFC 1035 alone; in others that is not allowed (RFC 3597, 4).
+    /// The data of a record for the offset `at` of the reply, and the names in it with their offsets. Names are
+    /// compressed in the types of RFC 1035 only; in other types that is not allowed (RFC 3597, 4).
     fn data<'d>(&self, record: &'d Record, at: usize) -> (Vec<u8>, Vec<(&'d [u8], usize)>) {
         let (before, count) = names_inside(record.kind).unwrap_or((record.data.len(), 0));
         let shortened = !matches!(record.kind, kind::SRV | kind::DNAME);
@@ -63,7 +63,7 @@ impl<'r, 'a> Copier<'r, 'a> {
         (data, names)
     }
 
-    /// Appends a name, its end as a pointer if it is there already.
+    /// Appends a name. If the reply has a name with the same end, a pointer takes the place of that end.
     fn shorten(&self, name: &[u8], out: &mut Vec<u8>) {
         for start in labels(name) {
             if let Some(place) = self.places.get(&name[start..]) {
@@ -75,7 +75,7 @@ impl<'r, 'a> Copier<'r, 'a> {
         out.extend_from_slice(name);
     }
 
-    /// Remembers that a name in wire form stands at a place, up to the end of it that was there before.
+    /// Remembers the offset of a name in wire form, and those of its parent names up to the first that is known.
     pub(crate) fn learn(&mut self, name: &[u8], at: usize) {
         for start in labels(name) {
             if at + start > LAST_POINTED || self.places.contains_key(&name[start..]) {
@@ -86,13 +86,13 @@ impl<'r, 'a> Copier<'r, 'a> {
     }
 }
 
-/// Where the labels of a name in wire form begin, without the root.
+/// The offsets of the labels of a name in wire form, without the root.
 fn labels(name: &[u8]) -> impl Iterator<Item = usize> {
     std::iter::successors(Some(0), |start| Some(start + 1 + usize::from(name[*start])))
         .take_while(|start| name[*start] != 0)
 }
 
-/// How many bytes the name has that some bytes begin with.
+/// The length in bytes of the name that `bytes` begins with.
 fn length(bytes: &[u8]) -> usize {
     labels(bytes).last().map_or(0, |last| last + 1 + usize::from(bytes[last])) + 1
 }
@@ -123,7 +123,7 @@ mod tests {
 
     /// RFC 1035, 4.1.4.
     #[test]
-    fn names_point_to_where_they_were_written_and_read_the_same() {
+    fn compressed_names_point_to_equal_names_and_are_read_back() {
         let soa = [&name("ns.x.example")[..], &name("me.x.example"), &[0; 20]].concat();
         let location = [&[0; 6][..], &name("web-0.b.example")].concat();
         let records = [
@@ -142,14 +142,15 @@ mod tests {
             records.iter().collect::<Vec<_>>()
         );
         let question = HEADER + 11 + 4;
-        // Pointer, ten bytes and the target; then two pointers with their addresses; then the location as it is.
+        // The first record is a pointer, ten bytes and the target of the alias; the second begins with a pointer to
+        // that target.
         assert_eq!(out[question + 12 + 11..][..2], pointer(question + 12));
         let sizes = [12 + 11, 12 + 4, 12 + 4, 12 + 6 + 17, 12 + 16, 12 + 2 + 2 * (3 + 2 + 2) + 20, 11 + 2];
         assert_eq!(out.len(), question + sizes.iter().sum::<usize>());
     }
 
     #[test]
-    fn whatever_can_be_read_is_copied_as_it_was_read() {
+    fn records_that_can_be_read_are_read_back_from_the_copy() {
         let soa = [&name("ns.x.example")[..], &name("me.x.example"), &[0; 20]].concat();
         let whole = copied(
             "a.example",
@@ -176,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn letters_of_data_stay_and_the_clients_name_has_the_clients() {
+    fn the_case_of_data_is_kept_and_the_name_of_the_question_is_as_the_client_wrote_it() {
         let target: &[u8] = b"\x03WWW\x07Example\0";
         let records =
             [record("a.example", kind::CNAME, target), record("a.example", kind::PTR, &name("b.example"))];
@@ -187,7 +188,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_points_behind_what_a_pointer_can_tell() {
+    fn names_at_offsets_too_large_for_a_pointer_are_not_pointed_to() {
         let filler = record("a.example", kind::TXT, &[0; 17_000]);
         let late = record("late.example", kind::A, &[0; 4]);
         let out = copied("a.example", &[filler, late.clone(), late]);

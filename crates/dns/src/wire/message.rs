@@ -1,8 +1,8 @@
-//! Replies as other servers send them.
+//! Reading replies of other servers.
 
 use super::{HEADER, Malformed, Name, Section, flag, kind, rcode, word};
 
-/// The part of a message from another server that says what it is.
+/// A reply of another server, of which the header was read.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Message<'a> {
     packet: &'a [u8],
@@ -11,21 +11,21 @@ pub(crate) struct Message<'a> {
     flags: u16,
 }
 
-/// A record of an answer, its names no longer compressed.
+/// A resource record, its names not compressed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
-    /// Its name in wire form.
+    /// Its owner name in wire form.
     pub(crate) name: Box<[u8]>,
     /// Its type.
     pub(crate) kind: u16,
-    /// How long it may be remembered, in seconds.
+    /// Its TTL in seconds.
     pub(crate) ttl: u32,
     /// Its data.
     pub(crate) data: Box<[u8]>,
 }
 
 impl<'a> Message<'a> {
-    /// Reads the header of a reply to an ordinary query.
+    /// Reads the header.
     pub(crate) fn read(packet: &'a [u8]) -> Result<Self, Malformed> {
         let (id, flags) = (word(packet, 0)?, word(packet, 2)?);
         if packet.len() < HEADER || flags & flag::QR == 0 || flags & flag::OPCODE != 0 {
@@ -49,7 +49,7 @@ impl<'a> Message<'a> {
         self.flags & flag::TC != 0
     }
 
-    /// Whether it repeats exactly this question (name, type and class), in whatever case.
+    /// Whether it repeats this question (name, type and class) and no other. The case of the name does not matter.
     pub(crate) fn is_about(self, question: &[u8]) -> bool {
         let Some(echoed) = self.packet.get(HEADER..HEADER + question.len()) else { return false };
         let (name, rest) = question.split_at(question.len() - 4);
@@ -58,7 +58,7 @@ impl<'a> Message<'a> {
             && echoed[name.len()..] == *rest
     }
 
-    /// Whether it carries no question, as some servers reply to what they cannot read.
+    /// Whether it is a header only, as some servers send in reply to a query that they cannot read.
     pub(crate) fn is_bare(self) -> bool {
         self.packet.len() == HEADER
     }
@@ -68,7 +68,8 @@ impl<'a> Message<'a> {
         word(self.packet, 6).unwrap_or(0)
     }
 
-    /// What it says of the addresses of a name, with its response code; `None` if that is no final word.
+    /// The addresses of a name and the aliases that lead to them, with the response code; `None` if the reply is a
+    /// failure or cannot be read.
     pub(crate) fn chain(self, name: &[u8]) -> Option<(Vec<Record>, u16)> {
         let code = self.rcode();
         let settled = matches!(code, rcode::NOERROR | rcode::NXDOMAIN);
@@ -89,7 +90,7 @@ impl<'a> Message<'a> {
     /// All records, in order, without OPT.
     ///
     /// # Errors
-    /// When one is not what it should be, or ends after the message.
+    /// [`Malformed`] when a record cannot be read, or is cut off by the end of the message.
     pub(crate) fn records(self) -> Result<Vec<(Section, Record)>, Malformed> {
         let mut at = HEADER;
         for _ in 0..word(self.packet, 4)? {
@@ -142,7 +143,8 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Where names are in the data of a type: after how many bytes, and how many. `None` if there are none.
+/// The names in the data of records of a type: after how many bytes they begin, and how many follow each other. `None`
+/// if there are none.
 pub(crate) fn names_inside(kind: u16) -> Option<(usize, usize)> {
     match kind {
         kind::CNAME | kind::NS | kind::PTR | kind::DNAME => Some((0, 1)),
@@ -153,7 +155,8 @@ pub(crate) fn names_inside(kind: u16) -> Option<(usize, usize)> {
     }
 }
 
-/// The records that belong to a name or to what it is an alias of; a resolver has no business telling others.
+/// The records of a name and of the names that its aliases lead to. Records of other names are left out: the reply of
+/// a resolver is no authority for names that were not asked for.
 fn on_the_way(name: &[u8], records: Vec<Record>) -> Vec<Record> {
     let mut names: Vec<Box<[u8]>> = vec![name.into()];
     let mut kept = Vec::new();
@@ -177,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn only_records_on_the_way_from_the_name_count() {
+    fn records_of_names_that_no_alias_leads_to_are_left_out() {
         let alias = Name::from_text("b.example").unwrap();
         let records = vec![
             record("bank.example", kind::A, &[192, 0, 2, 66]),

@@ -7,20 +7,20 @@ use std::ops::Range;
 
 use super::{HEADER, LONGEST_NAME, Malformed};
 
-/// Longest label (RFC 1035, 2.3.4).
+/// The longest label, in bytes (RFC 1035, 2.3.4).
 const LONGEST_LABEL: usize = 63;
-/// Room for a name, in whole words.
+/// The memory of a name in bytes, a multiple of eight so that [`Name::lower`] takes eight bytes at a time.
 const ROOM: usize = LONGEST_NAME.next_multiple_of(8);
-/// How many pointers a name may follow: as many as a name can have labels. Without a bound a long reply in which each
-/// name follows thousands takes a processor for itself.
+/// The most compression pointers in a name: as many as a name can have labels. Without this bound a reply could keep a
+/// processor busy with names that each follow thousands of pointers.
 const MOST_POINTERS: usize = LONGEST_NAME / 2;
 /// The two bits that make a length byte a compression pointer (RFC 1035, 4.1.4).
 const POINTER: u8 = 0xC0;
 
-/// A domain name in wire form and lower case, with the places where its labels begin.
+/// A domain name in wire form and lower case, with the offsets of its labels.
 ///
-/// Names compare without regard to case (RFC 4343), so the case is dropped here; replies keep the client's by
-/// copying or pointing at its question.
+/// Names are compared without regard to case (RFC 4343), so they are kept in lower case. Replies keep the case of the
+/// client, because they copy its question and point to it.
 #[derive(Clone)]
 pub(crate) struct Name {
     bytes: [u8; ROOM],
@@ -30,16 +30,16 @@ pub(crate) struct Name {
 }
 
 impl Name {
-    /// Reads the name at `at`, which may be compressed; returns the place after it too.
+    /// Reads the name at the offset `at`, which may be compressed. Returns the offset behind it too.
     ///
-    /// A pointer must lead to before everything read so far, so reading ends, and not into the header.
+    /// A pointer must lead to an offset before all that were read, so that reading ends, and not into the header.
     pub(crate) fn read(packet: &[u8], at: usize) -> Result<(Self, usize), Malformed> {
         let mut name = Self::root();
         let end = name.fill(packet, at)?;
         Ok((name, end))
     }
 
-    /// Reads a name in place of the root.
+    /// Reads a name into an empty one.
     #[inline]
     pub(super) fn fill(&mut self, packet: &[u8], at: usize) -> Result<usize, Malformed> {
         let (mut at, mut earliest, mut end) = (at, at, None);
@@ -60,7 +60,8 @@ impl Name {
         Err(Malformed)
     }
 
-    /// Appends the labels at `at` as they are, up to a byte that is no length of a label, and returns its place.
+    /// Appends the labels at the offset `at` without changing their case. Returns the offset of the first byte that is
+    /// not the length of a label: the root, a pointer, or malformed.
     #[inline]
     fn fill_labels(&mut self, packet: &[u8], at: usize) -> Result<usize, Malformed> {
         let (begin, mut next) = (usize::from(self.length) - 1, at);
@@ -82,7 +83,7 @@ impl Name {
         }
     }
 
-    /// Makes capital letters small. Length bytes are less than any letter, so they stay.
+    /// Turns the name into lower case. Bytes that are lengths are below all letters and so do not change.
     #[inline]
     fn lower(&mut self) {
         let (words, _) = self.bytes.as_chunks_mut::<8>();
@@ -91,11 +92,11 @@ impl Name {
         }
     }
 
-    /// Like [`Name::read`], but with the case that was written.
+    /// Reads a name like [`Name::read`], but keeps its case.
     pub(crate) fn read_as_is(packet: &[u8], at: usize) -> Result<(Vec<u8>, usize), Malformed> {
         let (name, end) = Self::read(packet, at)?;
         let (mut as_is, mut at) = (Vec::with_capacity(name.wire().len()), at);
-        // Reading the name has shown that this ends, and inside the packet.
+        // [`Name::read`] has shown that the pointers end and stay inside the packet.
         loop {
             let length = usize::from(packet[at]);
             if packet[at] & POINTER == POINTER {
@@ -110,8 +111,8 @@ impl Name {
         }
     }
 
-    /// The pointers that a name follows, each by its place and the bytes up to the next one or the end that it leads
-    /// to. The name must have been read before.
+    /// The compression pointers of a name: the offset of each, and the range of the labels that it leads to up to the
+    /// next pointer or the root. The name must have been read before.
     pub(crate) fn pointers(packet: &[u8], at: usize) -> impl Iterator<Item = (usize, Range<usize>)> {
         let labels = |mut at: usize| {
             while (1..=LONGEST_LABEL).contains(&usize::from(packet[at])) {
@@ -130,7 +131,7 @@ impl Name {
         })
     }
 
-    /// The name written in text, with or without the final dot. Knows no escapes; Kubernetes needs none.
+    /// Reads a name from text, with or without the final dot. Escapes are not known; names in Kubernetes have none.
     pub(crate) fn from_text(text: &str) -> Result<Self, Malformed> {
         let mut name = Self::root();
         if text == "." {
@@ -142,7 +143,7 @@ impl Name {
         Ok(name)
     }
 
-    /// The root of all names.
+    /// The root.
     pub(crate) fn root() -> Self {
         Self { bytes: [0; ROOM], length: 1, starts: [0; LONGEST_NAME / 2 + 1], labels: 0 }
     }
@@ -163,12 +164,12 @@ impl Name {
         Ok(())
     }
 
-    /// The zone of the names of IPv4 addresses (RFC 1035, 3.5).
+    /// The reverse zone of IPv4, `in-addr.arpa` (RFC 1035, 3.5).
     pub(crate) fn reverse_v4() -> Self {
         Self::of_labels([&b"in-addr"[..], b"arpa"])
     }
 
-    /// The zone of the names of IPv6 addresses (RFC 3596, 2.5).
+    /// The reverse zone of IPv6, `ip6.arpa` (RFC 3596, 2.5).
     pub(crate) fn reverse_v6() -> Self {
         Self::of_labels([&b"ip6"[..], b"arpa"])
     }
@@ -189,7 +190,7 @@ impl Name {
         }
     }
 
-    /// The name made of parts in wire form, the last one with a root.
+    /// The name made of parts in wire form, of which the last ends with the root.
     pub(crate) fn of_parts(parts: &[&[u8]]) -> Result<Self, Malformed> {
         Self::read(&parts.concat(), 0).map(|(name, _)| name)
     }
@@ -202,7 +203,7 @@ impl Name {
         })
     }
 
-    /// Whether it is one of these zones or below one.
+    /// Whether it is in a reverse zone.
     pub(crate) fn is_reverse(&self) -> bool {
         [Self::reverse_v4(), Self::reverse_v6()].iter().any(|zone| self.below(zone).is_some())
     }
@@ -217,7 +218,7 @@ impl Name {
         usize::from(self.labels)
     }
 
-    /// Where a label begins, with its length byte; after the last one, where the root is.
+    /// The offset of the length byte of a label; behind the last label, that of the root.
     pub(crate) fn start(&self, label: usize) -> usize {
         if label < self.labels() { usize::from(self.starts[label]) } else { usize::from(self.length) - 1 }
     }
@@ -227,25 +228,25 @@ impl Name {
         &self.bytes[self.start(label) + 1..self.start(label + 1)]
     }
 
-    /// The labels from `from` to before `to` in wire form, without a root.
+    /// The labels from `from` up to but not including `to`, in wire form without the root.
     pub(crate) fn span(&self, from: usize, to: usize) -> &[u8] {
         &self.bytes[self.start(from)..self.start(to)]
     }
 
-    /// How many labels it has in front of `domain`, if it is that name or below it.
+    /// How many labels it has in front of `domain`; `None` if it is neither `domain` nor below it.
     pub(crate) fn below(&self, domain: &Self) -> Option<usize> {
         let in_front = self.labels().checked_sub(domain.labels())?;
         (self.wire()[self.start(in_front)..] == *domain.wire()).then_some(in_front)
     }
 }
 
-/// Eight bytes at once, capital letters of ASCII made small. The compiler finds no way of its own where it is told to
-/// make the program small.
+/// Turns the capital letters of ASCII among eight bytes into lower case. Written by hand because the compiler does not
+/// vectorize this loop when it optimizes for size.
 #[inline]
 const fn lower(word: u64) -> u64 {
     const EACH: u64 = u64::MAX / 255;
     let low = word & (0x7F * EACH);
-    // The top bit of each byte tells whether it is at least A, and whether it is more than Z.
+    // The top bit of each byte is set in `from_a` if the byte is at least A, and in `after_z` if it is more than Z.
     let (from_a, after_z) = (low + (0x80 - b'A' as u64) * EACH, low + (0x7F - b'Z' as u64) * EACH);
     let capital = (from_a ^ after_z) & !word & (0x80 * EACH);
     word | capital >> 2
@@ -280,7 +281,7 @@ impl fmt::Debug for Name {
     }
 }
 
-/// Where the pointer at a place leads.
+/// The offset that the compression pointer at `at` leads to.
 fn target(packet: &[u8], at: usize) -> Result<usize, Malformed> {
     Ok(usize::from(super::word(packet, at)? & !(u16::from(POINTER) << 8)))
 }
@@ -295,7 +296,7 @@ mod tests {
 
     /// RFC 4343, 3.
     #[test]
-    fn only_letters_of_ascii_have_a_case() {
+    fn only_ascii_letters_have_a_case() {
         for byte in 0..=255u8 {
             let word = [byte, b'Z', 0xFF, byte, b'@', b'[', byte, b'A'];
             let expected = word.map(|byte| byte.to_ascii_lowercase());
@@ -317,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn pointers_lead_back_and_never_in_circles() {
+    fn pointers_must_lead_backwards() {
         let good = packet(b"\x01B\x01c\0\x01a\xC0\x0C");
         let (name, end) = Name::read(&good, HEADER + 5).unwrap();
         assert_eq!((name.to_string().as_str(), end), ("a.b.c.", good.len()));
@@ -329,7 +330,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_is_below_a_domain_by_whole_labels() {
+    fn whole_labels_decide_whether_a_name_is_below_a_domain() {
         let domain = Name::from_text("cluster.local").unwrap();
         let labels = |text| Name::from_text(text).unwrap().below(&domain);
         assert_eq!(labels("web.default.svc.Cluster.LOCAL."), Some(3));
@@ -339,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_follows_no_more_pointers_than_it_can_have_labels() {
+    fn a_name_has_at_most_as_many_pointers_as_labels() {
         let chain = |pointers: usize| {
             let mut packet = vec![0; HEADER];
             packet.extend_from_slice(b"\x01a\0\xC0\x0C");

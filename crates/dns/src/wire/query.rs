@@ -1,8 +1,8 @@
-//! Queries as clients send them.
+//! Reading queries of clients.
 
 use super::{HEADER, LARGEST_UDP, Malformed, Name, PLAIN_UDP, flag, kind, rcode, word};
 
-/// Bytes of a record between its name and its data.
+/// The length in bytes of what is between the name and the data of a record.
 const RECORD: usize = 10;
 /// The bit of the OPT record's TTL that asks for DNSSEC records (RFC 3225).
 const DNSSEC_OK: u16 = 1 << 15;
@@ -29,7 +29,7 @@ pub(crate) struct Query<'a> {
 /// What an OPT record says (RFC 6891).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Edns {
-    /// The largest message over UDP that the sender takes, in bytes.
+    /// The largest message over UDP that the sender accepts, in bytes.
     pub(crate) size: u16,
     /// The version of EDNS.
     pub(crate) version: u8,
@@ -38,7 +38,7 @@ pub(crate) struct Edns {
 }
 
 impl Edns {
-    /// What a message of ours says.
+    /// The values in messages of this server.
     pub(crate) fn ours(dnssec_ok: bool) -> Self {
         Self { size: LARGEST_UDP as u16, version: 0, dnssec_ok }
     }
@@ -52,12 +52,13 @@ impl Edns {
     }
 }
 
-/// What to do with a packet that is no query to answer.
+/// What to do with a packet that is not a query that can be answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Reject {
-    /// Nothing: it is too short to reply to, or a response, to which a reply could go on for ever.
+    /// Nothing: it is too short to reply to, or it is itself a reply. Two servers that reply to replies would never
+    /// stop.
     Silence,
-    /// Reply with a header only and this response code.
+    /// Reply with a header only, with this response code.
     Header {
         /// The id that the reply repeats.
         id: u16,
@@ -69,7 +70,7 @@ pub(crate) enum Reject {
 }
 
 impl<'a> Query<'a> {
-    /// Decodes a packet from a client. It must hold exactly one question and what its counts say, no more.
+    /// Decodes a packet of a client. It must have exactly one question, and as many records as its header counts.
     #[inline]
     pub(crate) fn decode(packet: &'a [u8]) -> Result<Self, Reject> {
         let (Ok(id), Ok(flags)) = (word(packet, 0), word(packet, 2)) else { return Err(Reject::Silence) };
@@ -102,7 +103,8 @@ impl<'a> Query<'a> {
                 let record = Record::read(packet, at)?;
                 at = record.end;
                 if record.kind == kind::OPT {
-                    // One OPT record, of the root, in the additional section (RFC 6891, 6.1.1).
+                    // There may be one OPT record; its owner is the root, and it is in the additional section (RFC
+                    // 6891, 6.1.1).
                     let misplaced = section != 3 || !record.of_root || self.edns.is_some();
                     self.edns = Some(if misplaced { return Err(Malformed) } else { record.edns });
                 }
@@ -111,18 +113,18 @@ impl<'a> Query<'a> {
         if at == packet.len() { Ok(()) } else { Err(Malformed) }
     }
 
-    /// The same query with another question, as a packet.
+    /// The packet of the same query with another question.
     pub(crate) fn with_question(&self, name: &Name, kind: u16, class: u16) -> Vec<u8> {
         let edns = self.edns.map(|edns| edns.record(0));
         packet(self.id, self.flags, name.wire(), (kind, class), edns.as_ref())
     }
 
-    /// A query for a name in wire form, as a packet with recursion desired.
+    /// The packet of a query for a name in wire form, with recursion desired.
     pub(crate) fn packet(name: &[u8], kind: u16, class: u16) -> Vec<u8> {
         packet(0, flag::RD, name, (kind, class), None)
     }
 
-    /// The largest reply over UDP that this client takes, in bytes, and `most` in any case.
+    /// The size of the largest reply over UDP that the client accepts, in bytes, but at most `most`.
     pub(crate) fn udp_limit(&self, most: usize) -> usize {
         self.edns.map_or(PLAIN_UDP, |edns| usize::from(edns.size).clamp(PLAIN_UDP, most.max(PLAIN_UDP)))
     }
@@ -140,7 +142,7 @@ fn packet(id: u16, flags: u16, name: &[u8], (kind, class): (u16, u16), edns: Opt
     packet
 }
 
-/// What counts of a record in a query.
+/// The parts of a record that matter in a query.
 struct Record {
     of_root: bool,
     kind: u16,
@@ -150,7 +152,7 @@ struct Record {
 
 impl Record {
     fn read(packet: &[u8], at: usize) -> Result<Self, Malformed> {
-        // Most are the root.
+        // Most owners are the root, which needs no decoding.
         let head = if packet.get(at) == Some(&0) { at + 1 } else { Name::read(packet, at)?.1 };
         let flags = word(packet, head + 6)?;
         let end = head + RECORD + usize::from(word(packet, head + 8)?);

@@ -1,22 +1,22 @@
-//! Replies as they are written.
+//! Writing replies.
 
-use super::{Edns, HEADER, Query, flag};
+use super::{Edns, HEADER, PLAIN_UDP, Query, flag};
 
-/// The last place a compression pointer can lead to.
+/// The largest offset that a compression pointer can hold.
 pub(crate) const LAST_POINTED: usize = 0x3FFF;
 
-/// Where a record goes; records are written in this order.
+/// The section of a record. Records are written in the order of the sections.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Section {
-    /// What was asked for.
+    /// The records asked for.
     Answer,
-    /// Who is responsible, and how long an absence may be remembered.
+    /// The SOA or NS records of the zone; the SOA record says how long a negative answer may be cached.
     Authority,
-    /// What the client would ask next; left out where it does not fit.
+    /// Records that the client would ask for next. Those that do not fit are left out.
     Additional,
 }
 
-/// A reply being written into a buffer.
+/// A reply that is being written into a buffer.
 #[derive(Debug)]
 pub(crate) struct Reply<'a> {
     out: &'a mut Vec<u8>,
@@ -26,14 +26,14 @@ pub(crate) struct Reply<'a> {
     counts: [u16; 3],
 }
 
-/// A compression pointer to a place in the message, as a last part of a name.
+/// A compression pointer to an offset of the message, which can be the last part of a name.
 pub(crate) const fn pointer(place: usize) -> [u8; 2] {
     debug_assert!(place <= LAST_POINTED);
     (0xC000 | place as u16).to_be_bytes()
 }
 
 impl<'a> Reply<'a> {
-    /// Begins the reply to a query in place of what the buffer holds. `limit` is its largest size in bytes.
+    /// Clears the buffer and begins the reply to a query. `limit` is the size of the largest reply in bytes.
     pub(crate) fn to(query: &Query<'_>, limit: usize, out: &'a mut Vec<u8>) -> Self {
         out.clear();
         out.extend_from_slice(&query.id.to_be_bytes());
@@ -45,7 +45,7 @@ impl<'a> Reply<'a> {
         Self { out, limit, edns, flags, counts: [0; 3] }
     }
 
-    /// Writes a reply without even a question, for a query that could not be read.
+    /// Writes a reply that is a header only, to a query that could not be read.
     pub(crate) fn header_only(id: u16, flags: u16, rcode: u16, out: &mut Vec<u8>) {
         let flags = flag::QR | flags & (flag::OPCODE | flag::RD | flag::CD) | rcode;
         out.clear();
@@ -54,12 +54,17 @@ impl<'a> Reply<'a> {
         out.extend_from_slice(&[0; HEADER - 4]);
     }
 
-    /// Whether something asked for did not fit.
+    /// Writes a reply without records, whose response code says why.
+    pub(crate) fn failure(query: &Query<'_>, rcode: u16, out: &mut Vec<u8>) {
+        Reply::to(query, PLAIN_UDP, out).finish(rcode);
+    }
+
+    /// Whether a record of the answer or authority section did not fit.
     pub(crate) fn truncated(&self) -> bool {
         self.flags & flag::TC != 0
     }
 
-    /// Where the next record will begin.
+    /// The offset of the next record.
     pub(crate) fn place(&self) -> usize {
         self.out.len()
     }
@@ -69,8 +74,8 @@ impl<'a> Reply<'a> {
         self.flags |= flags;
     }
 
-    /// Adds a record of class IN, its name and data given in parts. One that does not fit is left out, and the
-    /// reply marked as truncated unless it only was additional (RFC 2181, 9). Tells whether it fit.
+    /// Adds a record of class IN, its name and data given in parts. Returns whether it fit. A record that does not fit
+    /// is left out; unless it is an additional one, the reply is marked as truncated (RFC 2181, 9).
     pub(crate) fn record(
         &mut self,
         section: Section,
@@ -94,8 +99,8 @@ impl<'a> Reply<'a> {
         true
     }
 
-    /// Adds an address of class IN under a name that stands elsewhere in the message, as [`Reply::record`] does: with
-    /// a size that is known beforehand, as there may be a hundred of them.
+    /// Adds an address record of class IN whose owner name is a pointer. Does what [`Reply::record`] does, but faster
+    /// since the size is known when it is compiled: a reply may have a hundred addresses.
     #[inline]
     pub(crate) fn address<const SIZE: usize>(
         &mut self,
@@ -121,7 +126,8 @@ impl<'a> Reply<'a> {
         true
     }
 
-    /// Whether a record of so many bytes fits; marks the reply as truncated if one that was asked for does not.
+    /// Whether a record of `size` bytes fits. If it does not and is not an additional one, marks the reply as
+    /// truncated.
     #[inline]
     fn has_room(&mut self, section: Section, size: usize) -> bool {
         let fits = !self.truncated() && self.out.len() + size <= self.limit;
@@ -131,7 +137,7 @@ impl<'a> Reply<'a> {
         fits
     }
 
-    /// Completes the reply. Response codes above 15 reach only clients that speak EDNS.
+    /// Completes the reply. Response codes above 15 need EDNS; other clients see their lower four bits.
     pub(crate) fn finish(mut self, rcode: u16) {
         if let Some(edns) = self.edns {
             self.out.extend_from_slice(&edns.record(rcode));

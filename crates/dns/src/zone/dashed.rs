@@ -1,10 +1,10 @@
-//! Addresses as labels: `10-244-0-5`, `2001-db8--1`.
+//! Addresses as labels, with dashes: `10-244-0-5`, `2001-db8--1`.
 
 use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// Writes the label of an address, without its length; returns how long it is. A label cannot end in a dash, so a
-/// zero follows there. `buffer` has room for 40 bytes at least.
+/// Writes the label of an address without its length byte, and returns its length. A label must not end in a dash, so
+/// a zero is added to one that would. `buffer` has at least 40 bytes.
 pub(crate) fn write(address: IpAddr, buffer: &mut [u8]) -> usize {
     let mut rest = &mut buffer[..];
     let room = rest.len();
@@ -21,7 +21,7 @@ pub(crate) fn write(address: IpAddr, buffer: &mut [u8]) -> usize {
     }
 }
 
-/// The address that a label spells, as pods are named by it: four numbers for IPv4, else IPv6.
+/// The address that a label spells: IPv4 if it has four numbers, otherwise IPv6.
 pub(crate) fn read(label: &[u8]) -> Option<IpAddr> {
     let mut text = [0; 63];
     let text = text.get_mut(..label.len())?;
@@ -43,7 +43,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn addresses_and_labels_lead_to_each_other() {
+    fn addresses_become_labels_and_labels_addresses() {
         for (address, label) in [
             ("10.244.0.5", "10-244-0-5"),
             ("2001:db8::1", "2001-db8--1"),

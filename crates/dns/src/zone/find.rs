@@ -1,45 +1,44 @@
-//! What a name means: the grammar of the zone, read from the right.
+//! Finding what a name means: the labels are read from the right, by the grammar of the specification.
 
 use std::net::IpAddr;
 
 use service::objects::Protocol;
 
-use super::{Behind, Label, Port, Reading, Records, View, dashed};
-use crate::config::PodRecords;
+use super::{AddressSource, Label, Port, Reading, Records, View, dashed};
+use crate::plugin::kubernetes::PodRecords;
 use crate::wire::Name;
 
-/// What a name means.
+/// What a name is in the zones of a cluster.
 #[derive(Debug)]
 pub(crate) enum Found<'a> {
-    /// A name that is not the cluster's.
+    /// A name outside of the zones of the cluster.
     Foreign,
-    /// The domain itself.
+    /// The apex of a zone.
     Apex,
-    /// A name that is only there because longer ones are (RFC 8020).
+    /// A name without records below which there are others: an empty non-terminal (RFC 8020).
     Empty,
-    /// No name.
+    /// A name that does not exist (NXDOMAIN).
     Missing,
     /// `dns-version.<domain>` (specification 2.2).
     Version,
-    /// `ns.dns.<domain>`, this server.
+    /// `ns.dns.<domain>`, the name of this server.
     Server,
-    /// `<address with dashes>.<namespace>.pod.<domain>`, whether such a pod is there or not: what kubeadm
-    /// configures CoreDNS to do (`pods insecure`), at no cost.
+    /// `<address with dashes>.<namespace>.pod.<domain>`, the name of a pod.
     Pod(IpAddr),
-    /// The address of a Service or endpoint, as a name.
+    /// The reverse name of an address of a Service or an endpoint.
     Address(IpAddr),
-    /// The name of an ExternalName Service, leading to a name in wire form.
+    /// The name of an ExternalName Service, with the external name in wire form.
     Alias(&'a [u8]),
-    /// A name of a Service, and which of its records the name stands for.
-    Service(&'a Records, Filter<'a>),
+    /// A name of a Service or of its parts, and the records that it stands for.
+    Service(&'a Records, RecordFilter<'a>),
 }
 
-/// Which records of a Service a name stands for.
+/// The records of a Service that a name stands for.
 #[derive(Debug, Default)]
-pub(crate) struct Filter<'a> {
-    /// Only the endpoints under this label.
+pub(crate) struct RecordFilter<'a> {
+    /// Only those of the endpoints with this label.
     pub(crate) host: Option<Label<'a>>,
-    /// Only the ports of this name and protocol.
+    /// Only those of ports with this name and protocol.
     pub(crate) port: Option<(&'a [u8], Protocol)>,
 }
 
@@ -50,7 +49,7 @@ impl View {
             (b"svc" | b"pod" | b"dns", 0) => Found::Empty,
             (b"pod", 1 | 2) if self.pods == PodRecords::Disabled => Found::Missing,
             (b"svc" | b"pod", 1) if self.shows(reading, name.span(0, 1)) => Found::Empty,
-            // Where every namespace is shown, that of a Service is.
+            // If all namespaces are shown, that of a Service need not be looked up.
             (b"svc", 2..=4) if self.shows_all() || self.shows(reading, name.span(front - 1, front)) => {
                 self.service_name(reading, name, front)
             }
@@ -73,24 +72,24 @@ impl View {
 }
 
 impl View {
-    /// A name whose `front` labels before `svc` are those of a Service and perhaps of its parts.
+    /// A name with `front` labels before `svc`: those of a Service, perhaps with those of an endpoint or a port.
     fn service_name<'a>(&self, reading: &'a Reading<'_>, name: &'a Name, front: usize) -> Found<'a> {
         let Some(records) = reading.service(name.span(front - 2, front)) else { return Found::Missing };
-        match (&records.behind, front) {
-            (Behind::Nothing, _) => Found::Missing,
-            (Behind::Alias(target), 2) => Found::Alias(target),
-            (Behind::Alias(_), _) => Found::Missing,
-            (_, 2) => Found::Service(records, Filter::default()),
+        match (&records.source, front) {
+            (AddressSource::Nothing, _) => Found::Missing,
+            (AddressSource::Alias(target), 2) => Found::Alias(target),
+            (AddressSource::Alias(_), _) => Found::Missing,
+            (_, 2) => Found::Service(records, RecordFilter::default()),
             (_, 3) => records.part(name.span(0, 1)),
             (_, 4) if self.multicluster && !name.label(0).starts_with(b"_") => {
                 let host = Label::Hostname(name.span(0, 2));
                 let there = records.addresses_of(host).next().is_some();
-                let filter = Filter { host: Some(host), port: None };
+                let filter = RecordFilter { host: Some(host), port: None };
                 if there { Found::Service(records, filter) } else { Found::Missing }
             }
             _ => {
                 let Some(port) = port(name.label(0), name.label(1)) else { return Found::Missing };
-                let filter = Filter { host: None, port: Some(port) };
+                let filter = RecordFilter { host: None, port: Some(port) };
                 if records.serves(&filter) { Found::Service(records, filter) } else { Found::Missing }
             }
         }
@@ -112,23 +111,23 @@ fn transport(label: &[u8]) -> Option<Protocol> {
     }
 }
 
-impl Filter<'_> {
-    /// Whether a port is meant.
+impl RecordFilter<'_> {
+    /// Whether a port is among the records.
     pub(crate) fn takes(&self, port: &Port) -> bool {
         self.port.is_none_or(|(name, protocol)| *port.name == *name && port.protocol == protocol)
     }
 }
 
 impl Records {
-    /// What a label in front of the Service's name means: an endpoint, or a protocol that ports are under. The
-    /// latter is an empty name by RFC 8020; CoreDNS says that it does not exist.
+    /// What one label in front of the name of the Service means: an endpoint, or the protocol of named ports. A
+    /// protocol is an empty non-terminal (RFC 8020), although CoreDNS says NXDOMAIN.
     fn part<'a>(&'a self, label: &'a [u8]) -> Found<'a> {
         let dashed = dashed::read(&label[1..]).map(Label::Dashed);
-        // An address is spelled in one way only.
+        // Only the one spelling of an address that this server writes is a name.
         let dashed = dashed.filter(|dashed| *dashed.wire(&mut [0; 64]) == *label);
         for host in [Some(Label::Hostname(label)), dashed].into_iter().flatten() {
             if self.addresses_of(host).next().is_some() {
-                return Found::Service(self, Filter { host: Some(host), port: None });
+                return Found::Service(self, RecordFilter { host: Some(host), port: None });
             }
         }
         let transport = transport(&label[1..]);
@@ -136,13 +135,13 @@ impl Records {
         if named { Found::Empty } else { Found::Missing }
     }
 
-    fn serves(&self, filter: &Filter<'_>) -> bool {
+    fn serves(&self, filter: &RecordFilter<'_>) -> bool {
         self.all_ports().any(|port| filter.takes(port))
     }
 
-    /// The ports that SRV records of the Service tell of.
+    /// The ports in SRV records of the Service.
     pub(crate) fn all_ports(&self) -> impl Iterator<Item = &Port> {
-        let of_endpoints = self.groups.iter().filter(|_| self.behind == Behind::Endpoints);
-        self.ports.iter().chain(of_endpoints.flat_map(|group| group.ports.iter()))
+        let of_endpoints = self.subsets.iter().filter(|_| self.source == AddressSource::Endpoints);
+        self.ports.iter().chain(of_endpoints.flat_map(|subset| subset.ports.iter()))
     }
 }

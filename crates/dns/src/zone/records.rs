@@ -1,4 +1,4 @@
-//! What the names of one Service hold.
+//! The records of one Service.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,73 +6,73 @@ use std::sync::Arc;
 
 use service::objects::{ClusterIps, Service, ServiceType};
 
-use super::{Few, Group, Key, Port};
+use super::{Key, OneOrMany, Port, Subset};
 use crate::wire::Name;
 
-/// What the names of one Service hold, made once per change and only read by queries.
+/// The records of one Service, made when it changes and only read by queries.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Records {
-    /// What the Service is looked up by.
+    /// The key of the Service in the table.
     pub(crate) key: Key,
-    /// What is behind the name.
-    pub(crate) behind: Behind,
-    /// IPv4 addresses of the Service's own name, each once.
-    pub(crate) v4: Few<Ipv4Addr>,
-    /// IPv6 addresses of the Service's own name, each once.
-    pub(crate) v6: Few<Ipv6Addr>,
-    /// Ports of the Service's own name; a headless Service has none, its endpoints do.
+    /// Where the addresses of the name come from.
+    pub(crate) source: AddressSource,
+    /// The IPv4 addresses of the name of the Service, each once.
+    pub(crate) v4: OneOrMany<Ipv4Addr>,
+    /// The IPv6 addresses of the name of the Service, each once.
+    pub(crate) v6: OneOrMany<Ipv6Addr>,
+    /// The ports of the Service; a headless Service has none, since its endpoints have them.
     pub(crate) ports: Arc<[Port]>,
-    /// The ready endpoints, together with those that serve the same ports.
-    pub(crate) groups: Box<[Arc<Group>]>,
+    /// The ready endpoints, grouped by the ports that they serve.
+    pub(crate) subsets: Box<[Arc<Subset>]>,
 }
 
-/// What is behind the name of a Service.
+/// Where the addresses of the name of a Service come from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Behind {
-    /// Addresses of its own.
+pub(crate) enum AddressSource {
+    /// Its ClusterIPs.
     ClusterIp,
-    /// The addresses of its ready endpoints.
+    /// Its ready endpoints: it is headless.
     Endpoints,
-    /// Another name (type ExternalName), in wire form.
+    /// The name that it is an alias of (type ExternalName), in wire form.
     Alias(Box<[u8]>),
-    /// Nothing that can be named: the external name is an address or no domain name, or the headless Service
-    /// has no ready endpoint.
+    /// Nothing, and so there is no such name: the external name is an address or no domain name, or no endpoint of the
+    /// headless Service is ready.
     Nothing,
 }
 
-/// What a Service says of its names, without its endpoints.
+/// The part of the records of a Service that does not come from endpoints.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Front {
-    behind: Behind,
+pub(crate) struct ServiceSpec {
+    source: AddressSource,
     addresses: Box<[IpAddr]>,
     ports: Arc<[Port]>,
 }
 
-/// What the records of Services depend on besides the Services.
+/// Options of the directive `kubernetes` that change the records of Services.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Naming {
-    /// A Service without ready endpoints is no name.
+pub(crate) struct RecordOptions {
+    /// Whether Services without ready endpoints have no name (`ignore empty_service`).
     pub(crate) ignore_empty: bool,
 }
 
-impl Front {
-    /// What a Service says; `ports` are its ports.
+impl ServiceSpec {
+    /// The part of the records that comes from a Service; `ports` are its ports.
     pub(crate) fn of(service: &Service, ports: Arc<[Port]>) -> Self {
-        let behind = match (service.kind, &service.cluster_ips) {
+        let source = match (service.kind, &service.cluster_ips) {
             (ServiceType::ExternalName, _) => {
                 let name = service.external_name.as_deref().unwrap_or_default();
-                alias(name).map_or(Behind::Nothing, Behind::Alias)
+                alias(name).map_or(AddressSource::Nothing, AddressSource::Alias)
             }
-            (_, ClusterIps::Addresses(_)) => Behind::ClusterIp,
-            (_, ClusterIps::Headless) => Behind::Endpoints,
+            (_, ClusterIps::Addresses(_)) => AddressSource::ClusterIp,
+            (_, ClusterIps::Headless) => AddressSource::Endpoints,
         };
-        let own = if behind == Behind::ClusterIp { service.cluster_ips() } else { &[] };
-        Self { behind, addresses: own.into(), ports }
+        let own = if source == AddressSource::ClusterIp { service.cluster_ips() } else { &[] };
+        Self { source, addresses: own.into(), ports }
     }
 
-    /// Whether endpoints belong to it at all.
+    /// Whether the Service has endpoints at all.
     fn has_endpoints(&self) -> bool {
-        matches!(self.behind, Behind::ClusterIp | Behind::Endpoints)
+        matches!(self.source, AddressSource::ClusterIp | AddressSource::Endpoints)
     }
 }
 
@@ -80,19 +80,19 @@ impl Records {
     /// The records of a Service with the endpoints of its slices.
     pub(crate) fn of<'a>(
         key: Key,
-        front: &Front,
-        slices: impl Iterator<Item = &'a Arc<Group>>,
-        naming: Naming,
+        spec: &ServiceSpec,
+        slices: impl Iterator<Item = &'a Arc<Subset>>,
+        options: RecordOptions,
     ) -> Self {
-        let groups = groups(slices.filter(|_| front.has_endpoints()));
-        let behind = match (&front.behind, groups.is_empty()) {
-            (Behind::Endpoints, true) => Behind::Nothing,
-            (Behind::ClusterIp, true) if naming.ignore_empty => Behind::Nothing,
-            (behind, _) => behind.clone(),
+        let subsets = subsets(slices.filter(|_| spec.has_endpoints()));
+        let source = match (&spec.source, subsets.is_empty()) {
+            (AddressSource::Endpoints, true) => AddressSource::Nothing,
+            (AddressSource::ClusterIp, true) if options.ignore_empty => AddressSource::Nothing,
+            (source, _) => source.clone(),
         };
-        let of_endpoints = groups.iter().filter(|_| behind == Behind::Endpoints);
-        let addresses = of_endpoints.flat_map(|group| group.hosts().map(|(_, address)| address));
-        let addresses = addresses.chain(front.addresses.iter().copied());
+        let of_endpoints = subsets.iter().filter(|_| source == AddressSource::Endpoints);
+        let addresses = of_endpoints.flat_map(|subset| subset.hosts().map(|(_, address)| address));
+        let addresses = addresses.chain(spec.addresses.iter().copied());
         let (mut v4, mut v6) = (Vec::new(), Vec::new());
         for address in addresses {
             match address {
@@ -104,26 +104,27 @@ impl Records {
         v6.sort_unstable();
         v4.dedup();
         v6.dedup();
-        let own_ports = behind == Behind::ClusterIp;
-        let ports = if own_ports { front.ports.clone() } else { Default::default() };
-        Self { key, behind, v4: v4.into(), v6: v6.into(), ports, groups }
+        let own_ports = source == AddressSource::ClusterIp;
+        let ports = if own_ports { spec.ports.clone() } else { Default::default() };
+        Self { key, source, v4: v4.into(), v6: v6.into(), ports, subsets }
     }
 }
 
-/// The endpoints of all slices by their ports. One slice with its ports to itself is shared, not copied.
-fn groups<'a>(slices: impl Iterator<Item = &'a Arc<Group>>) -> Box<[Arc<Group>]> {
-    let mut by_ports = BTreeMap::<&[Port], Vec<&Arc<Group>>>::new();
+/// Merges the endpoints of slices with the same ports. A slice whose ports no other has is shared, not copied.
+fn subsets<'a>(slices: impl Iterator<Item = &'a Arc<Subset>>) -> Box<[Arc<Subset>]> {
+    let mut by_ports = BTreeMap::<&[Port], Vec<&Arc<Subset>>>::new();
     for slice in slices.filter(|slice| !slice.is_empty()) {
         by_ports.entry(&slice.ports).or_default().push(slice);
     }
-    let groups = by_ports.into_values().map(|same| match same[..] {
+    let subsets = by_ports.into_values().map(|same| match same[..] {
         [only] => only.clone(),
-        _ => Arc::new(Group::merged(&same)),
+        _ => Arc::new(Subset::merged(&same)),
     });
-    groups.collect()
+    subsets.collect()
 }
 
-/// The external name in wire form, unless it is an address, which no CNAME can name.
+/// The external name in wire form; `None` if it is an address, which is no target of a CNAME record, or no domain
+/// name.
 fn alias(text: &str) -> Option<Box<[u8]>> {
     let address = text.parse::<IpAddr>().is_ok();
     (!address).then(|| Name::from_text(text).ok())?.map(|name| name.wire().into())

@@ -1,4 +1,4 @@
-//! From addresses to names.
+//! The reverse index: from addresses to the names of Services and endpoints.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -6,73 +6,74 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use papaya::Guard;
 
 use super::table::Map;
-use super::{Behind, Key, Label, Reading, Records};
+use super::{AddressSource, Key, Label, Reading, Records};
 use crate::wire::Name;
 
-/// How many parts the addresses of a family are in. A change copies one part for each address; with 100,000 addresses
-/// a part has 25.
+/// The number of shards of each address family. A change copies one shard for each address; with 100,000 addresses a
+/// shard has 25 of them.
 const SHARDS: u32 = 4096;
 
-/// Which Services an address belongs to.
+/// The Services that each address belongs to.
 ///
-/// There may be as many addresses as endpoints, so they are packed: a part is a sorted list, exchanged whole.
+/// There may be as many addresses as endpoints, so they are packed: each shard is a sorted list that is replaced
+/// whole.
 #[derive(Debug)]
 pub(crate) struct Reverse {
     v4: Shards<u32>,
     v6: Shards<u128>,
 }
 
-/// The addresses of a family.
+/// The addresses of one family, in shards.
 #[derive(Debug)]
-struct Shards<A>(Map<u32, Box<[Owner<A>]>>);
+struct Shards<A>(Map<u32, Box<[AddressUse<A>]>>);
 
-/// That an address belongs to a Service.
+/// One address of one Service.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Owner<A> {
+pub(super) struct AddressUse<A> {
     address: A,
     role: Role,
     key: Key,
 }
 
-/// What an address is to a Service. A ClusterIP comes first: it is asked for more, and names one Service only.
+/// What the address is in the Service. ClusterIPs come first, as their reverse name hides those of endpoints.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Role {
     ClusterIp,
     Endpoint,
 }
 
-/// A name that an address leads back to.
+/// The target of a PTR record.
 #[derive(Debug)]
-pub(crate) struct Pointer<'a> {
-    /// The endpoint's label; `None` for the Service itself.
+pub(crate) struct ReverseName<'a> {
+    /// The label of the endpoint; `None` for the Service itself.
     pub(crate) label: Option<Label<'a>>,
-    /// The Service.
+    /// The key of the Service.
     pub(crate) key: &'a Key,
 }
 
 impl<A: Copy + Ord + Into<u128> + 'static> Shards<A> {
-    /// The part that an address is in, by its last bits mixed with the others: they differ most.
+    /// The shard of an address: a hash of its bits.
     fn shard(address: A) -> u32 {
         let bits: u128 = address.into();
         let mixed = (bits ^ bits >> 64) as u64;
         (mixed.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as u32 % SHARDS
     }
 
-    fn part<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [Owner<A>] {
+    fn shard_of<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [AddressUse<A>] {
         self.0.get(&Self::shard(address), guard).map_or(&[], |part| part)
     }
 
-    /// The Services that an address belongs to, in order of role.
-    fn owners<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [Owner<A>] {
-        let part = self.part(address, guard);
+    /// The Services that an address belongs to, those of ClusterIPs first.
+    fn owners<'g>(&self, address: A, guard: &'g impl Guard) -> &'g [AddressUse<A>] {
+        let part = self.shard_of(address, guard);
         let start = part.partition_point(|owner| owner.address < address);
         let length = part[start..].partition_point(|owner| owner.address == address);
         &part[start..start + length]
     }
 
     fn add(&self, address: A, role: Role, key: &Key, guard: &impl Guard) {
-        let part = self.part(address, guard);
-        let owner = Owner { address, role, key: key.clone() };
+        let part = self.shard_of(address, guard);
+        let owner = AddressUse { address, role, key: key.clone() };
         if let Err(place) = part.binary_search(&owner) {
             let (before, after) = part.split_at(place);
             let part: Vec<_> = before.iter().chain([&owner]).chain(after).cloned().collect();
@@ -81,8 +82,8 @@ impl<A: Copy + Ord + Into<u128> + 'static> Shards<A> {
     }
 
     fn remove(&self, address: A, role: Role, key: &Key, guard: &impl Guard) {
-        let part = self.part(address, guard);
-        let gone = |owner: &Owner<A>| (owner.address, owner.role, &owner.key) == (address, role, key);
+        let part = self.shard_of(address, guard);
+        let gone = |owner: &AddressUse<A>| (owner.address, owner.role, &owner.key) == (address, role, key);
         let left: Box<[_]> = part.iter().filter(|owner| !gone(owner)).cloned().collect();
         if left.is_empty() {
             self.0.remove(&Self::shard(address), guard);
@@ -91,13 +92,13 @@ impl<A: Copy + Ord + Into<u128> + 'static> Shards<A> {
         }
     }
 
-    fn all<'g>(&self, guard: &'g impl Guard) -> impl Iterator<Item = &'g Owner<A>> {
+    fn all<'g>(&self, guard: &'g impl Guard) -> impl Iterator<Item = &'g AddressUse<A>> {
         self.0.values(guard).flatten()
     }
 }
 
 impl Reverse {
-    /// An index in maps that share the table's readers.
+    /// An empty index. Its maps are read under the same guard as those of the table.
     pub(super) fn new(table: &super::table::Maps) -> Self {
         Self { v4: Shards(table.map()), v6: Shards(table.map()) }
     }
@@ -112,7 +113,7 @@ impl Reverse {
         }
     }
 
-    /// Removes the addresses of a Service that it no longer has.
+    /// Removes the addresses that a Service had in its old records and does not have in the new.
     pub(super) fn remove(&self, old: &Records, new: Option<&Records>, guard: &impl Guard) {
         let kept: BTreeSet<_> = new.into_iter().flat_map(addresses).collect();
         for (address, role) in addresses(old).filter(|place| !kept.contains(place)) {
@@ -123,7 +124,7 @@ impl Reverse {
         }
     }
 
-    /// The Services that an address belongs to, in order of role.
+    /// The Services that an address belongs to, those of ClusterIPs first.
     fn owners<'g>(&self, address: IpAddr, guard: &'g impl Guard) -> impl Iterator<Item = (Role, &'g Key)> {
         let (v4, v6) = match address {
             IpAddr::V4(v4) => (self.v4.owners(v4.into(), guard), &[][..]),
@@ -133,7 +134,7 @@ impl Reverse {
         v4.iter().map(|owner| (owner.role, &owner.key)).chain(v6)
     }
 
-    /// All addresses, in no order.
+    /// All addresses, in order.
     pub(super) fn addresses(&self, guard: &impl Guard) -> impl Iterator<Item = IpAddr> {
         let v4 = self.v4.all(guard).map(|owner| IpAddr::from(Ipv4Addr::from(owner.address)));
         let v6 = self.v6.all(guard).map(|owner| IpAddr::from(Ipv6Addr::from(owner.address)));
@@ -144,7 +145,10 @@ impl Reverse {
     }
 
     #[cfg(test)]
-    pub(super) fn snapshot(&self, guard: &impl Guard) -> (BTreeSet<Owner<u32>>, BTreeSet<Owner<u128>>) {
+    pub(super) fn snapshot(
+        &self,
+        guard: &impl Guard,
+    ) -> (BTreeSet<AddressUse<u32>>, BTreeSet<AddressUse<u128>>) {
         (self.v4.all(guard).cloned().collect(), self.v6.all(guard).cloned().collect())
     }
 }
@@ -152,12 +156,13 @@ impl Reverse {
 fn addresses(records: &Records) -> impl Iterator<Item = (IpAddr, Role)> {
     let own =
         records.v4.iter().copied().map(IpAddr::from).chain(records.v6.iter().copied().map(IpAddr::from));
-    let own = own.filter(|_| records.behind == Behind::ClusterIp).map(|address| (address, Role::ClusterIp));
+    let own =
+        own.filter(|_| records.source == AddressSource::ClusterIp).map(|address| (address, Role::ClusterIp));
     own.chain(hosts(records).map(|(_, address)| (address, Role::Endpoint)))
 }
 
 fn hosts(records: &Records) -> impl Iterator<Item = (Label<'_>, IpAddr)> {
-    records.groups.iter().flat_map(|group| group.hosts())
+    records.subsets.iter().flat_map(|subset| subset.hosts())
 }
 
 impl Reading<'_> {
@@ -166,14 +171,14 @@ impl Reading<'_> {
         self.table.reverse.owners(address, &self.guard)
     }
 
-    /// Whether any Service has this address.
+    /// Whether a Service has this address as ClusterIP or endpoint.
     pub(crate) fn knows(&self, address: IpAddr) -> bool {
         self.owners(address).next().is_some()
     }
 
-    /// The names an address leads back to: its Service's if it is a ClusterIP (specification 2.3.3), else one
-    /// for each Service that it is an endpoint of (2.4.3).
-    pub(crate) fn pointers(&self, address: IpAddr) -> impl Iterator<Item = Pointer<'_>> {
+    /// The reverse names of an address: for a ClusterIP the name of its Service (specification 2.3.3), otherwise the
+    /// name of the endpoint in each of its Services (2.4.3).
+    pub(crate) fn pointers(&self, address: IpAddr) -> impl Iterator<Item = ReverseName<'_>> {
         let mut owners = self.owners(address).peekable();
         let cluster_ip = owners.next_if(|(role, _)| *role == Role::ClusterIp);
         let none_beside = cluster_ip.is_none();
@@ -181,9 +186,9 @@ impl Reading<'_> {
             let hosts = self.service(key).into_iter().flat_map(hosts);
             let labels: BTreeSet<Label<'_>> =
                 hosts.filter(|(_, own)| *own == address).map(|(label, _)| label).collect();
-            labels.into_iter().map(move |label| Pointer { label: Some(label), key })
+            labels.into_iter().map(move |label| ReverseName { label: Some(label), key })
         });
-        cluster_ip.map(|(_, key)| Pointer { label: None, key }).into_iter().chain(endpoints)
+        cluster_ip.map(|(_, key)| ReverseName { label: None, key }).into_iter().chain(endpoints)
     }
 }
 

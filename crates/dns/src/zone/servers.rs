@@ -1,23 +1,23 @@
-//! Who serves a zone.
+//! The name servers of a zone.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-use super::{Behind, Reading, Records, View};
+use super::{AddressSource, Reading, Records, View};
 
-/// The name of this server, in front of the domain, when no Service leads to it.
+/// The name of this server if no Service leads to it, in wire form in front of the domain.
 pub(crate) const OWN_NAME: &[u8] = b"\x02ns\x03dns";
-/// What stands between a Service and the domain.
+/// The label between a Service and the domain, in wire form.
 pub(crate) const SVC: &[u8] = b"\x03svc";
 
-/// A name in wire form in front of the zone's, and an address of it.
+/// The name of a name server, in wire form in front of the zone, and one of its addresses.
 pub(crate) type NameServer = (Vec<u8>, IpAddr);
 
 impl View {
     /// The name servers of a zone, each with one of its addresses.
     ///
-    /// As in CoreDNS they are the Services that this server is an endpoint of, since its own addresses may change
-    /// at any time; without any it is the server itself.
+    /// As in CoreDNS they are the Services that this server is an endpoint of, since the addresses of a pod may change
+    /// at any time. If there is none, it is the server itself.
     pub(crate) fn name_servers(&self, reading: &Reading<'_>) -> BTreeSet<NameServer> {
         let own = || self.servers().iter().copied();
         let pointers = own().flat_map(|address| self.pointers(reading, address));
@@ -28,18 +28,18 @@ impl View {
 }
 
 impl Records {
-    /// The Service with its addresses; a headless one by those of its endpoints.
+    /// The Service with each of its addresses, or if it is headless the names of its endpoints.
     fn by_name(&self) -> Vec<NameServer> {
         let name = |label: &[u8]| [label, &self.key, SVC].concat();
-        match self.behind {
-            Behind::Alias(_) | Behind::Nothing => Vec::new(),
-            Behind::ClusterIp => {
+        match self.source {
+            AddressSource::Alias(_) | AddressSource::Nothing => Vec::new(),
+            AddressSource::ClusterIp => {
                 let v4 = self.v4.iter().copied().map(IpAddr::from);
                 let all = v4.chain(self.v6.iter().copied().map(IpAddr::from));
                 all.map(|address| (name(&[]), address)).collect()
             }
-            Behind::Endpoints => {
-                let hosts = self.groups.iter().flat_map(|group| group.hosts());
+            AddressSource::Endpoints => {
+                let hosts = self.subsets.iter().flat_map(|subset| subset.hosts());
                 hosts.map(|(label, address)| (name(label.wire(&mut [0; 64])), address)).collect()
             }
         }

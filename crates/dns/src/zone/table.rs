@@ -1,4 +1,4 @@
-//! What is known of a cluster, read without waiting while it changes.
+//! The table of the names of a cluster, read without waiting while it changes.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use papaya::{Guard, HashMap, LocalGuard};
 use seize::Collector;
 
-use super::few::MapKey;
+use super::inline::InlineKey;
 use super::reverse::Reverse;
 use super::{Key, Records, label, namespace};
 
-/// A map that is read while it changes.
+/// A map that can be read while it changes.
 pub(super) type Map<K, V> = HashMap<K, V, foldhash::fast::RandomState>;
 
-/// Makes maps that share their readers.
+/// Makes maps that share one collector of old entries, so that one guard is enough to read all of them.
 #[derive(Debug)]
 pub(super) struct Maps(Arc<Collector>);
 
@@ -28,48 +28,49 @@ impl Maps {
     }
 }
 
-/// What is known of a cluster.
+/// The names of a cluster.
 ///
-/// Queries read it on all processors while one writer changes it, without a lock: each entry is swapped in whole,
-/// and an old one is freed when nobody can be reading it any more. Looking up costs one hash whatever the number
-/// of Services. A change costs the size of the one Service.
+/// Queries read it on all processors while one writer changes it, without a lock: entries are replaced whole, and an
+/// old one is freed when no query can be reading it any more. A lookup costs one hash, whatever the number of
+/// Services; a change costs as much as the Service is large.
 #[derive(Debug)]
 pub(crate) struct Table {
     collector: Arc<Collector>,
-    /// In place, beside their keys: each step to another place in memory is a tenth of an answer.
-    services: Map<MapKey, Records>,
+    /// Records lie beside their keys in memory: following a pointer to another place takes a tenth of the time of an
+    /// answer.
+    services: Map<InlineKey, Records>,
     namespaces: Map<Box<[u8]>, Presence>,
     pub(super) reverse: Reverse,
     pods: Map<IpAddr, Box<[Box<[u8]>]>>,
-    /// Serial number of the SOA record; changes when the names do.
+    /// The serial number of the SOA record, which grows when names change.
     serial: AtomicU32,
     synced: AtomicBool,
 }
 
-/// Why a namespace is a name.
+/// Why a namespace is a name: it was listed itself, or there are Services in it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 struct Presence {
     declared: bool,
     services: usize,
 }
 
-/// A step from one state of the table to the next.
+/// A change of the table.
 #[derive(Debug)]
 pub(crate) enum Change {
-    /// A Service has these records now.
+    /// A Service has these records.
     Put(Box<Records>),
-    /// There is no such Service any more.
+    /// There is no Service with this key any more.
     Remove(Key),
-    /// A namespace is there, or not.
+    /// Whether there is a namespace with this name.
     Namespace(Arc<str>, bool),
-    /// The pods with this address are in these namespaces.
+    /// The namespaces of the pods with this address.
     Pods(IpAddr, Vec<Arc<str>>),
-    /// Everything is known now.
+    /// The first lists of all objects are complete.
     Synced,
 }
 
 impl Table {
-    /// A table that knows nothing yet.
+    /// An empty table.
     pub(crate) fn new() -> Self {
         let maps = Maps(Arc::new(Collector::new()));
         Self {
@@ -83,14 +84,14 @@ impl Table {
         }
     }
 
-    /// The table as it is now. What is read from it stays until the reading ends; a reading is short, since memory
-    /// that was read is not freed before its end.
+    /// Begins a reading. What it returns stays valid until it ends. It should be short, since no memory of the table
+    /// is freed before its end.
     pub(crate) fn read(&self) -> Reading<'_> {
         Reading { table: self, guard: self.collector.enter() }
     }
 
-    /// Takes in a change at a time given in seconds since 1970, from which the serial number is made. There is
-    /// one writer.
+    /// Applies a change. `now` is the time in seconds since 1970 and becomes the serial number. Only one thread may
+    /// apply changes.
     pub(crate) fn apply(&self, change: Change, now: u64) {
         let guard = self.collector.enter();
         match change {
@@ -114,13 +115,13 @@ impl Table {
 
     fn put(&self, records: Records, guard: &impl Guard) {
         let key = records.key.clone();
-        // A Service is found only in a namespace that is there, so this comes first.
+        // A Service is found only in a known namespace, so the namespace comes first.
         let old = self.services.get(&*key, guard);
         if old.is_none() {
             self.presence(namespace(&key), |presence| presence.services += 1, guard);
         }
-        self.services.insert(MapKey::from(&key), records, guard);
-        // Nobody else writes, so it is there.
+        self.services.insert(InlineKey::from(&key), records, guard);
+        // It was inserted just now, and nothing else writes.
         let Some(new) = self.services.get(&*key, guard) else { return };
         self.reverse.add(new, guard);
         if let Some(old) = old {
@@ -149,13 +150,13 @@ impl Table {
         self.serial.load(Ordering::Relaxed)
     }
 
-    /// Whether everything was known once. Before, nothing can be said to be absent.
+    /// Whether the first lists of all objects are complete. Before that no name can be said not to exist.
     pub(crate) fn synced(&self) -> bool {
         self.synced.load(Ordering::Acquire)
     }
 }
 
-/// The table while it is being read.
+/// A reading of the table.
 #[derive(Debug)]
 pub(crate) struct Reading<'a> {
     pub(super) table: &'a Table,
@@ -173,27 +174,27 @@ impl Reading<'_> {
         self.table.services.iter(&self.guard).map(|(_, records)| records)
     }
 
-    /// Whether a namespace, as a label in wire form, is there.
+    /// Whether there is a namespace with this label in wire form.
     pub(crate) fn namespace(&self, label: &[u8]) -> bool {
         self.table.namespaces.contains_key(label, &self.guard)
     }
 
-    /// Whether a namespace, as a label in wire form, was itself listed, and not only a Service in it.
+    /// Whether the namespace with this label in wire form was itself listed; Services in it do not count.
     pub(crate) fn declares(&self, label: &[u8]) -> bool {
         self.table.namespaces.get(label, &self.guard).is_some_and(|presence| presence.declared)
     }
 
-    /// The namespaces of the pods with an address, as labels in wire form.
+    /// The labels of the namespaces of the pods with an address, in wire form.
     pub(crate) fn pods(&self, address: IpAddr) -> &[Box<[u8]>] {
         self.table.pods.get(&address, &self.guard).map_or(&[], |labels| labels)
     }
 
-    /// All addresses that lead back to a name, in no order.
+    /// All addresses with a reverse name, in order.
     pub(crate) fn addresses(&self) -> impl Iterator<Item = IpAddr> {
         self.table.reverse.addresses(&self.guard)
     }
 
-    /// Everything that could be told apart, in order; for comparing tables in tests.
+    /// The contents as text, to compare tables in tests.
     #[cfg(test)]
     pub(super) fn snapshot(&self) -> String {
         let mut services: Vec<_> = self.services().map(|records| format!("{records:?}")).collect();

@@ -1,4 +1,4 @@
-//! A zone that followed events is the zone that its objects would make at once.
+//! A table that followed events is equal to one made of the objects that are left.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use service::objects::Namespace;
 use super::*;
 use crate::names::{Input, Names};
 
-/// Objects by kind and name, as they are in the end.
+/// The objects that there are, by kind and name.
 type Objects = BTreeMap<(u8, usize), Value>;
 
-/// A number that looks random, of the same sequence in each run (Marsaglia's xorshift).
+/// A pseudo-random number below `below`; the same sequence in each run (Marsaglia's xorshift).
 fn random(state: &mut u64, below: usize) -> usize {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -22,14 +22,14 @@ fn random(state: &mut u64, below: usize) -> usize {
 }
 
 fn names() -> Names {
-    Names::new(Naming::default(), false)
+    Names::new(RecordOptions::default(), false)
 }
 
 fn namespaced(kind: &str, name: usize) -> Value {
     json!({"name": format!("{kind}{name}"), "namespace": format!("ns{}", name % 3)})
 }
 
-/// A Service, slice or namespace that is a little different each time.
+/// A Service (kind 0), EndpointSlice (1) or Namespace (2), with random contents.
 fn object(kind: u8, name: usize, state: &mut u64) -> Value {
     let mut number = |below| random(state, below);
     match kind {
@@ -44,7 +44,7 @@ fn object(kind: u8, name: usize, state: &mut u64) -> Value {
         }
         1 => {
             let mut metadata = namespaced("e", name);
-            // A slice belongs to a Service of its own namespace, and may change which.
+            // A slice belongs to one of two Services of its namespace, which may change.
             let service = name % 3 + 3 * number(2);
             metadata["labels"] = json!({"kubernetes.io/service-name": format!("s{service}")});
             let endpoints: Vec<_> = (0..number(4))
@@ -121,7 +121,7 @@ fn random_changes_equal_a_fresh_zone() {
             objects.insert((kind, name), object);
         }
         if step % 50 == 0 {
-            // A watch was lost, and with it the end of some objects.
+            // The watch was interrupted, and objects were deleted meanwhile.
             objects.retain(|_, _| random(&mut state, 5) > 0);
             let all: Vec<_> = objects.iter().map(|((kind, _), object)| input(*kind, true, object)).collect();
             take(&mut names, &zone, lists(relist).chain(all).chain(lists(synced)));
@@ -132,7 +132,7 @@ fn random_changes_equal_a_fresh_zone() {
     }
 }
 
-/// 1,000 headless Services of 100 endpoints, or so many.
+/// Headless Services with 100 endpoints each.
 fn crowd(services: usize) -> impl Iterator<Item = Input> {
     (0..services).flat_map(|number| {
         let metadata = |kind: &str| json!({"name": format!("{kind}{number}"), "namespace": "ns"});

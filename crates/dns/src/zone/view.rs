@@ -1,31 +1,31 @@
-//! The names of a cluster as one server block shows them.
+//! The names of a cluster as one server block serves them.
 
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use super::reverse::{self, Pointer};
+use super::reverse::{self, ReverseName};
 use super::{Found, OWN_NAME, Reading, Records, Table};
-use crate::config::{Kubernetes, PodRecords};
+use crate::plugin::kubernetes::{KubernetesOptions, PodRecords};
 use crate::wire::Name;
 
-/// The names of a cluster as one server block shows them: the zones that they are in, and which of them there are.
+/// The names of a cluster as one server block serves them: in which zones, and which of them.
 #[derive(Debug)]
 pub(crate) struct View {
     table: Arc<Table>,
     zones: Vec<Zone>,
-    /// The zone that addresses lead back to.
+    /// The zone of the names that PTR records lead to.
     domain: Name,
     pub(super) pods: PodRecords,
     /// Namespaces that are shown, as labels in wire form; none means all.
     namespaces: Vec<Box<[u8]>>,
-    /// Whether a namespace is shown only if it was listed itself: those listed are selected by their labels.
+    /// Whether only listed namespaces are shown, because they were selected by their labels.
     selected: bool,
-    /// How long a record may be remembered, in seconds.
+    /// The TTL of records, in seconds.
     pub(crate) ttl: u32,
     fall_through: Vec<Name>,
-    /// Addresses of this server, which NS records lead to.
+    /// The addresses of this server, for NS records.
     servers: Vec<IpAddr>,
-    /// Whether endpoints have the name of their cluster after their own (KEP-1645).
+    /// Whether endpoints have the name of their cluster behind their own (KEP-1645).
     pub(super) multicluster: bool,
 }
 
@@ -36,32 +36,36 @@ struct Zone {
     reverse: bool,
 }
 
-/// Which zone of a view a name is in.
+/// The zone that a name is in.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Within<'a> {
+pub(crate) struct ZoneMatch<'a> {
     zone: &'a Zone,
-    /// How many labels it has in front of the apex.
+    /// How many labels the name has in front of the apex.
     below: usize,
 }
 
-/// Where a name is.
+/// What was found for a name.
 #[derive(Debug)]
-pub(crate) struct Place<'a> {
-    /// What it means.
+pub(crate) struct Lookup<'a> {
+    /// What the name is.
     pub(crate) found: Found<'a>,
-    /// How many labels it has in front of the apex of its zone.
+    /// How many labels the name has in front of the apex of its zone.
     pub(crate) below: usize,
 }
 
 impl View {
     /// A view of a table.
-    pub(crate) fn new(table: Arc<Table>, kubernetes: &Kubernetes, servers: Vec<IpAddr>) -> Self {
+    pub(crate) fn new(table: Arc<Table>, kubernetes: &KubernetesOptions, servers: Vec<IpAddr>) -> Self {
         let own = kubernetes.zones.iter().filter(|zone| !kubernetes.multicluster.contains(zone));
         Self::of_zones(own, table, kubernetes, servers)
     }
 
     /// A view of a table of ServiceImports, in the multicluster zones.
-    pub(crate) fn of_imports(table: Arc<Table>, kubernetes: &Kubernetes, servers: Vec<IpAddr>) -> Self {
+    pub(crate) fn of_imports(
+        table: Arc<Table>,
+        kubernetes: &KubernetesOptions,
+        servers: Vec<IpAddr>,
+    ) -> Self {
         let multicluster = true;
         let view = Self::of_zones(kubernetes.multicluster.iter(), table, kubernetes, servers);
         Self { multicluster, pods: PodRecords::Disabled, ..view }
@@ -70,7 +74,7 @@ impl View {
     fn of_zones<'a>(
         zones: impl Iterator<Item = &'a Name>,
         table: Arc<Table>,
-        kubernetes: &Kubernetes,
+        kubernetes: &KubernetesOptions,
         servers: Vec<IpAddr>,
     ) -> Self {
         let zones: Vec<_> =
@@ -100,40 +104,40 @@ impl View {
         &self.table
     }
 
-    /// How many labels a name has in front of the zone of this view that it is in, the longest one.
+    /// How many labels a name has in front of the longest zone of this view that it is in.
     pub(crate) fn below(&self, name: &Name) -> Option<usize> {
         self.zone_of(name).map(|within| within.below)
     }
 
-    /// The zone of this view that a name is in, the longest one.
-    pub(crate) fn zone_of(&self, name: &Name) -> Option<Within<'_>> {
+    /// The longest zone of this view that a name is in.
+    pub(crate) fn zone_of(&self, name: &Name) -> Option<ZoneMatch<'_>> {
         let zones =
-            self.zones.iter().filter_map(|zone| Some(Within { zone, below: name.below(&zone.name)? }));
+            self.zones.iter().filter_map(|zone| Some(ZoneMatch { zone, below: name.below(&zone.name)? }));
         zones.min_by_key(|within| within.below)
     }
 
-    /// What a name means. One outside of all zones is foreign, and so is one that falls through.
-    pub(crate) fn find<'a>(&'a self, reading: &'a Reading<'_>, name: &'a Name) -> Place<'a> {
+    /// Looks up a name. Names outside of all zones are foreign, and so are missing names that fall through.
+    pub(crate) fn find<'a>(&'a self, reading: &'a Reading<'_>, name: &'a Name) -> Lookup<'a> {
         match self.zone_of(name) {
             Some(within) => self.find_within(within, reading, name),
-            None => Place { found: Found::Foreign, below: 0 },
+            None => Lookup { found: Found::Foreign, below: 0 },
         }
     }
 
-    /// What a name of a zone means. One that falls through is foreign.
+    /// Looks up a name in its zone. Missing names that fall through are foreign.
     pub(crate) fn find_within<'a>(
         &'a self,
-        Within { zone, below }: Within<'_>,
+        ZoneMatch { zone, below }: ZoneMatch<'_>,
         reading: &'a Reading<'_>,
         name: &'a Name,
-    ) -> Place<'a> {
+    ) -> Lookup<'a> {
         let found = match zone.reverse {
             true => self.address(reading, name, below),
             false => self.in_domain(reading, name, below),
         };
         let missing = matches!(found, Found::Missing) && self.table.synced();
         let foreign = missing && self.fall_through.iter().any(|zone| name.below(zone).is_some());
-        Place { found: if foreign { Found::Foreign } else { found }, below }
+        Lookup { found: if foreign { Found::Foreign } else { found }, below }
     }
 
     fn address<'a>(&self, reading: &Reading<'_>, name: &Name, below: usize) -> Found<'a> {
@@ -145,18 +149,18 @@ impl View {
         }
     }
 
-    /// Whether a shown Service has this address.
+    /// Whether a Service that is shown has this address.
     fn knows(&self, reading: &Reading<'_>, address: IpAddr) -> bool {
         reading.knows(address) && (self.shows_all() || self.pointers(reading, address).next().is_some())
     }
 
-    /// The names of shown Services and their endpoints that an address leads back to.
+    /// The reverse names of an address: those of Services that are shown and of their endpoints.
     pub(crate) fn pointers<'a>(
         &'a self,
         reading: &'a Reading<'_>,
         address: IpAddr,
-    ) -> impl Iterator<Item = Pointer<'a>> {
-        let shown = |pointer: &Pointer<'_>| self.shows(reading, super::namespace(pointer.key));
+    ) -> impl Iterator<Item = ReverseName<'a>> {
+        let shown = |pointer: &ReverseName<'_>| self.shows(reading, super::namespace(pointer.key));
         reading.pointers(address).filter(move |pointer| self.shows_all() || shown(pointer))
     }
 
@@ -165,18 +169,18 @@ impl View {
         self.namespaces.is_empty() && !self.selected
     }
 
-    /// Whether a namespace, as a label in wire form, is shown.
+    /// Whether the namespace with this label in wire form is shown.
     pub(super) fn shows(&self, reading: &Reading<'_>, namespace: &[u8]) -> bool {
         let named = self.namespaces.is_empty() || self.namespaces.iter().any(|shown| **shown == *namespace);
         named && if self.selected { reading.declares(namespace) } else { reading.namespace(namespace) }
     }
 
-    /// Whether a Service's namespace is shown.
+    /// Whether the namespace of a Service is shown.
     pub(crate) fn shows_service(&self, reading: &Reading<'_>, records: &Records) -> bool {
         self.shows(reading, super::namespace(&records.key))
     }
 
-    /// The zone that addresses lead back to.
+    /// The zone of the names that PTR records lead to.
     pub(crate) fn domain(&self) -> &Name {
         &self.domain
     }

@@ -1,4 +1,4 @@
-//! Resolvers that do what they should not. Each time the client gets an answer of some kind, in time.
+//! Upstream resolvers that misbehave. The client gets an answer or a failure in time.
 
 use std::time::Duration;
 
@@ -18,17 +18,17 @@ async fn ask(upstreams: &[&Upstream]) -> Seen {
     look_up(server.address, "www.example.com").await
 }
 
-/// What a resolver makes of a query.
+/// The datagrams that a resolver sends in reply to a query.
 type Lie = fn(&[u8]) -> Vec<Vec<u8>>;
 
-/// The same reply with changes.
+/// A good reply with a change.
 fn bent(query: &[u8], change: impl FnOnce(&mut Vec<u8>)) -> Vec<Vec<u8>> {
     let mut reply = good(query);
     change(&mut reply);
     vec![reply]
 }
 
-/// A record behind the one that there is: the name, type, and data.
+/// Adds a record to the answer section.
 fn add(reply: &mut Vec<u8>, owner: &[u8], kind: u8, data: &[u8]) {
     reply[7] += 1;
     reply.extend_from_slice(owner);
@@ -37,7 +37,7 @@ fn add(reply: &mut Vec<u8>, owner: &[u8], kind: u8, data: &[u8]) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resolver_that_is_late_is_overtaken_by_another() {
+async fn while_a_resolver_is_late_another_is_asked() {
     let late =
         Upstream::with(Duration::from_millis(400), OnConnection::Good, |query| vec![good(query)]).await;
     let alive = Upstream::start(|query| vec![good(query)]).await;
@@ -48,7 +48,7 @@ async fn a_resolver_that_is_late_is_overtaken_by_another() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_read_or_is_about_others_is_no_answer() {
+async fn malformed_replies_and_replies_about_other_names_are_no_answer() {
     let lies: [Lie; 6] = [
         // An address of five bytes.
         |query| {
@@ -98,7 +98,7 @@ async fn what_cannot_be_read_or_is_about_others_is_no_answer() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn records_besides_the_answer_are_not_believed() {
+async fn records_of_other_names_are_dropped() {
     let chatty =
         Upstream::start(|query| bent(query, |reply| add(reply, b"\x04bank\0", 1, &[192, 0, 2, 66]))).await;
     let seen = ask(&[&chatty]).await;
@@ -106,7 +106,7 @@ async fn records_besides_the_answer_are_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_flood_of_wrong_replies_is_not_read_for_ever() {
+async fn a_flood_of_wrong_replies_ends_the_attempt() {
     let flood =
         Upstream::start(|query| (0..2000).flat_map(|_| bent(query, |reply| reply[0] ^= 1)).collect()).await;
     let seen = ask(&[&flood]).await;
@@ -117,7 +117,7 @@ async fn a_flood_of_wrong_replies_is_not_read_for_ever() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_truncated_reply_of_a_resolver_without_connections_is_passed_on_as_truncated() {
+async fn a_truncated_reply_of_a_resolver_without_tcp_is_passed_on() {
     for manner in [OnConnection::Deaf, OnConnection::Midway] {
         let cut = Upstream::with(Duration::ZERO, manner, |query| bent(query, |reply| reply[2] |= 2)).await;
         let seen = ask(&[&cut]).await;
@@ -135,7 +135,7 @@ async fn failures_and_refusals_of_all_are_passed_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resolver_from_before_edns_is_asked_without() {
+async fn a_resolver_without_edns_is_asked_again_without() {
     let old = Upstream::start(|query| match query[11] {
         0 => vec![good(query)],
         _ => vec![reply(query, 1, &[])],
@@ -145,7 +145,7 @@ async fn a_resolver_from_before_edns_is_asked_without() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn many_names_while_nobody_answers_end_in_time_and_leave_nothing_behind() {
+async fn many_queries_that_no_resolver_answers_end_in_time_and_free_their_permits() {
     let dead = Upstream::start(|_| Vec::new()).await;
     let text = format!(
         ".:53 {{\n errors\n forward . {} {{\n max_concurrent 50\n read_timeout 300ms\n}}\n}}",

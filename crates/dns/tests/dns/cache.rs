@@ -14,7 +14,7 @@ fn corefile(upstream: &Upstream, cache: &str, more: &str) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_answer_is_asked_for_once_whatever_the_way_and_the_case() {
+async fn an_answer_is_asked_for_once_whatever_the_transport_and_the_case() {
     let upstream = Upstream::start(|query| vec![good(query)]).await;
     let server = Server::following(&corefile(&upstream, "", ""), None).await;
     for arguments in ["www.example.com A", "+tcp WWW.example.com A", "+noedns www.EXAMPLE.com A"] {
@@ -22,14 +22,14 @@ async fn an_answer_is_asked_for_once_whatever_the_way_and_the_case() {
         let name = arguments.split(' ').rev().nth(1).unwrap();
         assert!(text.contains("192.0.2.1") && text.contains(&format!(";{name}.")), "{text}");
     }
-    // The client's EDNS decides nothing but whether DNSSEC records are wanted.
+    // Of EDNS only the flag DO matters.
     assert_eq!(upstream.asked(), 1);
     server.dig("+dnssec www.example.com A").await;
     assert_eq!(upstream.asked(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cache_outlives_a_reload_that_does_not_touch_it() {
+async fn the_cache_outlives_a_reload_that_does_not_change_it() {
     let upstream = Upstream::start(|query| vec![good(query)]).await;
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("Corefile");
@@ -46,14 +46,14 @@ async fn the_cache_outlives_a_reload_that_does_not_touch_it() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     let asked = upstream.asked();
-    assert!(server.dig("changed.example.com TXT").await.contains("NXDOMAIN"), "the new file is followed");
+    assert!(server.dig("changed.example.com TXT").await.contains("NXDOMAIN"), "the new Corefile is used");
     assert_eq!(look_up(server.address, "www.example.com").await.answers, 1);
     assert_eq!(upstream.asked(), asked);
 }
 
 /// RFC 8767.
 #[tokio::test(flavor = "multi_thread")]
-async fn expired_answers_are_better_than_none() {
+async fn expired_answers_are_used_while_resolvers_are_dead() {
     for manner in ["immediate", "verify", "verify 100ms"] {
         static DEAD: AtomicBool = AtomicBool::new(false);
         DEAD.store(false, Ordering::Relaxed);
@@ -76,12 +76,12 @@ async fn expired_answers_are_better_than_none() {
         let asked = upstream.asked();
         assert_eq!(look_up(server.address, "www.example.com").await.answers, 1);
         tokio::time::sleep(Duration::from_millis(50)).await;
-        assert!(upstream.asked() > asked, "{manner}: it is asked anew");
+        assert!(upstream.asked() > asked, "{manner}: it is asked again");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_failure_is_not_asked_for_again_at_once() {
+async fn a_failure_is_cached_for_a_moment() {
     let upstream = Upstream::start(|query| vec![reply(query, 2, &[])]).await;
     let server = Server::following(&corefile(&upstream, "", ""), None).await;
     for _ in 0..10 {
@@ -91,7 +91,7 @@ async fn a_failure_is_not_asked_for_again_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_the_cache_and_resolvers_do_is_counted_under_coredns_names() {
+async fn cache_and_resolvers_have_the_metrics_of_coredns() {
     let upstream = Upstream::start(|query| vec![good(query)]).await;
     let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     let server = Server::following(&corefile(&upstream, "", &format!("prometheus {port}")), None).await;

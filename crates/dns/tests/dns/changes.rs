@@ -1,4 +1,4 @@
-//! Answers while the cluster changes.
+//! Answers while the cluster changes under load.
 
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -9,21 +9,21 @@ use serde_json::json;
 
 use crate::harness::{Server, service, slice};
 
-/// How often the endpoint of a Service changes.
+/// The number of changes of the endpoint of a Service.
 const CHANGES: u32 = 1_000;
-/// Pause between two changes, and between two queries of one client; two clients make 5,000 queries a second.
+/// The pause between two changes, and that between two queries of a client. Two clients make 5,000 queries a second.
 const CHANGE: Duration = Duration::from_millis(2);
 const QUERY: Duration = Duration::from_micros(400);
-/// A change must show after this. It is far more than it takes, so that a busy machine fails no test; what it took is
-/// printed.
+/// The time until a change must show. It is much longer than needed, so that the test passes on a busy machine. The
+/// time that it took is printed.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The endpoint after so many changes.
+/// The endpoint after a number of changes.
 fn endpoint(change: u32) -> Ipv4Addr {
     Ipv4Addr::from(u32::from(Ipv4Addr::new(10, 244, 0, 0)) + change)
 }
 
-/// What one query saw: when it was sent and what came of it.
+/// A query and its reply.
 struct Seen {
     sent: Instant,
     rcode: u8,
@@ -81,9 +81,9 @@ async fn a_thousand_changes_under_load_are_seen_in_order_and_without_a_failure()
         for Seen { sent, rcode, change } in &seen {
             assert_eq!(*rcode, 0, "the name is there all the time");
             let change = change.expect("it has one address at any time");
-            assert!(change >= newest, "an endpoint that was replaced came back");
+            assert!(change >= newest, "an older endpoint came back");
             newest = change;
-            // A later change was told before the query was sent: how long before?
+            // If the next change was already made when the query was sent, the answer was outdated for this long.
             if let Some(told) = changed.get(change as usize + 1) {
                 latest = latest.max(sent.saturating_duration_since(*told));
             }

@@ -1,5 +1,5 @@
-//! Resolvers that pods have, on the names of upstream's DNS conformance tests: `dig +search` over UDP and TCP, the
-//! C libraries and others, under a search path with ndots:5.
+//! Real stub resolvers, with the names of the DNS conformance tests of Kubernetes: `dig +search` over UDP and TCP, the
+//! C libraries and others, with the search path and the ndots:5 of a pod.
 
 mod hickory;
 mod musl;
@@ -40,7 +40,7 @@ async fn server(machine: &Machine) -> Server {
     server
 }
 
-/// Names as the tests ask for them, and what each leads to.
+/// Names as the tests look them up, with their addresses.
 const ADDRESSES: [(&str, &str); 9] = [
     ("kubernetes.default.svc.cluster.local", "10.96.0.1"),
     ("kubernetes.default.svc", "10.96.0.1"),
@@ -93,7 +93,7 @@ async fn conformance_glibc_finds_names_by_the_search_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rfc7766_glibc_asks_again_over_tcp_for_what_was_truncated() {
+async fn rfc7766_glibc_asks_again_over_tcp_after_a_truncated_reply() {
     let Some(machine) = Machine::of("tcp").filter(|_| has("getent")) else { return };
     let _server = server(&machine).await;
     let streams = machine.run("getent ahostsv4 crowd").await.unwrap_or_default();
@@ -135,12 +135,12 @@ async fn drill_asks_over_udp_and_tcp() {
             drill(&format!("{way} missing.default.svc.cluster.local A")).await.contains("rcode: NXDOMAIN")
         );
     }
-    // It does not ask again over TCP itself.
+    // drill does not ask again over TCP.
     assert!(drill("-u crowd.default.svc.cluster.local A").await.contains(" tc "));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn draft_0x20_dig_sees_the_letters_that_it_sent() {
+async fn draft_0x20_replies_keep_the_case_of_the_question() {
     let (services, slices) = objects();
     let server = Server::with(&services, &slices, Vec::new()).await;
     for name in

@@ -12,7 +12,7 @@ use service::objects::Namespace;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
-/// A server that is fed by hand.
+/// A server whose objects come from the test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
     inputs: mpsc::UnboundedSender<Input>,
@@ -27,19 +27,19 @@ impl Drop for Server {
 }
 
 impl Server {
-    /// Starts a server that knows nothing yet.
+    /// Starts a server without objects; the first lists are not complete.
     pub(crate) fn start(upstreams: Vec<SocketAddr>) -> Self {
         Self::start_on(sockets(), Config::of_cluster("cluster.local", &upstreams).unwrap())
     }
 
-    /// Starts a server that does what a Corefile says, and looks at the file again if there is one.
+    /// Starts a server with a Corefile, which it reads again from the file `corefile` if that is given.
     pub(crate) async fn following(text: &str, corefile: Option<&Path>) -> Self {
         let config = Config::from_corefile(text, Path::new("/")).unwrap();
         let server = Self::of(sockets(), config, corefile.map(Path::to_path_buf));
         server.when_ready().await
     }
 
-    /// Starts a server that listens where a Corefile says, at a port of its own.
+    /// Starts a server that listens where its Corefile says, at a port of 127.0.0.1.
     pub(crate) async fn listening(corefile: &Path, port: u16) -> Self {
         let config =
             Config::from_corefile(&std::fs::read_to_string(corefile).unwrap(), Path::new("/")).unwrap();
@@ -53,7 +53,7 @@ impl Server {
         self
     }
 
-    /// Starts a server on other sockets, under another configuration.
+    /// Starts a server on sockets, with a configuration.
     pub(crate) fn start_on(sockets: (UdpSocket, TcpListener), config: Config) -> Self {
         Self::of(sockets, config, None)
     }
@@ -74,14 +74,14 @@ impl Server {
         Self { address, inputs, ready, task }
     }
 
-    /// Starts a server that knows these Services and EndpointSlices of the namespace `default`.
+    /// Starts a server with Services and EndpointSlices in the namespace `default`.
     pub(crate) async fn with(services: &[Value], slices: &[Value], upstreams: Vec<SocketAddr>) -> Self {
         let mut server = Self::start(upstreams);
         server.know(services, slices).await;
         server
     }
 
-    /// Tells a server these Services and EndpointSlices of the namespace `default`, and that there are no others.
+    /// Gives a server the first lists: Services and EndpointSlices in the namespace `default`.
     pub(crate) async fn know(&mut self, services: &[Value], slices: &[Value]) {
         self.feed(Input::Namespace(Event::Apply(Namespace::named("default"))));
         services.iter().for_each(|object| self.service(object));
@@ -118,7 +118,7 @@ impl Server {
     }
 }
 
-/// What `dig` prints for these arguments when it asks at an address.
+/// What `dig` prints for these arguments when it asks the server at an address.
 pub(crate) async fn dig(at: SocketAddr, arguments: &str) -> String {
     let (server, port) = (format!("@{}", at.ip()), at.port().to_string());
     let arguments: Vec<String> = arguments.split(' ').map(str::to_owned).collect();

@@ -1,4 +1,4 @@
-//! Resolvers that lead back here (`loop`).
+//! Upstream resolvers that send their queries back to this server (`loop`).
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -10,7 +10,8 @@ use tokio::net::UdpSocket;
 use crate::harness::Server;
 use crate::scripted::{Upstream, good, look_up};
 
-/// Passes datagrams on to a server that is told later, as systemd-resolved does that was told of this server.
+/// A resolver that passes datagrams on to a server that is set later, as systemd-resolved does if it was given this
+/// server.
 async fn mirror() -> (SocketAddr, tokio::sync::watch::Sender<Option<SocketAddr>>, Arc<AtomicUsize>) {
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let address = socket.local_addr().unwrap();
@@ -39,7 +40,7 @@ async fn mirror() -> (SocketAddr, tokio::sync::watch::Sender<Option<SocketAddr>>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resolver_that_leads_back_is_left_out_and_the_others_go_on() {
+async fn a_resolver_whose_queries_come_back_is_left_out_and_the_others_are_asked() {
     let (back, tell, passed) = mirror().await;
     let alive = Upstream::start(|query| vec![good(query)]).await;
     let text = format!(
@@ -61,7 +62,7 @@ async fn a_resolver_that_leads_back_is_left_out_and_the_others_go_on() {
         let seen = look_up(server.address, &format!("n{number}.example.com")).await;
         assert_eq!((seen.rcode, seen.answers), (0, 1));
     }
-    assert_eq!(passed.load(Ordering::Relaxed), passed_before, "it is asked nothing any more");
+    assert_eq!(passed.load(Ordering::Relaxed), passed_before, "it is no longer asked");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,4 +1,4 @@
-//! A machine of its own: a network with nobody else in it, and a resolv.conf as kubelet writes it for a pod.
+//! A machine for a test: a network namespace, and the resolv.conf that kubelet writes for a pod.
 
 use std::io::Write;
 use std::net::{TcpListener, UdpSocket};
@@ -11,10 +11,10 @@ use testbed::Namespace;
 const RESOLV_CONF: &str = "nameserver 127.0.0.1\n\
     search default.svc.cluster.local svc.cluster.local cluster.local\n\
     options ndots:5 timeout:2 attempts:2\n";
-/// Puts the file of the first argument in the place of resolv.conf, for the command that follows alone.
+/// Mounts the file in the first argument over resolv.conf, only for the command in the other arguments.
 const SCRIPT: &str = "mount --bind \"$1\" /etc/resolv.conf && shift && exec \"$@\"";
 
-/// A machine, removed at its end.
+/// A machine, which is removed when it is dropped.
 pub(crate) struct Machine {
     namespace: Namespace,
     resolv_conf: tempfile::NamedTempFile,
@@ -27,7 +27,7 @@ impl Drop for Machine {
 }
 
 impl Machine {
-    /// A machine for a test, `None` with a word if it cannot be made.
+    /// A machine for a test. `None` without root, with a line on standard output.
     pub(crate) fn of(test: &str) -> Option<Self> {
         if !rustix::process::geteuid().is_root() {
             println!("skipped: network namespaces and another resolv.conf need root");
@@ -35,8 +35,7 @@ impl Machine {
         }
         let name = format!("dns-{test}-{}", std::process::id());
         let namespace = Namespace::ensure(&name).unwrap();
-        // Without an address other than loopback's, on an interface with a carrier, resolvers take the machine for one
-        // without a network, and ask nobody.
+        // Some resolvers ask nothing if the machine has no address except loopback on an interface with a carrier.
         for change in [
             "link set lo up",
             "link add eth0 type veth peer name eth1",
@@ -53,19 +52,19 @@ impl Machine {
         Some(Self { namespace, resolv_conf })
     }
 
-    /// The sockets of a server that resolvers find by its address alone.
+    /// Sockets at port 53 of 127.0.0.1, where resolvers ask.
     pub(crate) fn sockets(&self) -> (UdpSocket, TcpListener) {
         let open = || (UdpSocket::bind("127.0.0.1:53").unwrap(), TcpListener::bind("127.0.0.1:53").unwrap());
         self.namespace.run(open).unwrap()
     }
 
-    /// What a command of words without spaces says on the machine, `None` if it fails.
+    /// The output of a command on the machine; `None` if it fails. Words are separated by spaces.
     pub(crate) async fn run(&self, command: &str) -> Option<String> {
         let (program, words) = command.split_once(' ').unwrap_or((command, ""));
         self.run_words(program, &words.split(' ').collect::<Vec<_>>()).await
     }
 
-    /// What a program says to these arguments on the machine, `None` if it fails.
+    /// The output of a program with arguments on the machine; `None` if it fails.
     pub(crate) async fn run_words(&self, program: &str, words: &[&str]) -> Option<String> {
         let mut all = Command::new("ip");
         all.args(["netns", "exec", self.namespace.name(), "unshare", "-m", "sh", "-c", SCRIPT, "sh"]);
@@ -74,7 +73,7 @@ impl Machine {
         output.status.success().then(|| String::from_utf8(output.stdout).unwrap())
     }
 
-    /// The last word of each line that a command says, in order.
+    /// The last word of each line of the output of a command, sorted.
     pub(crate) async fn last_words(&self, command: &str) -> Vec<String> {
         let text = self.run(command).await.unwrap_or_default();
         let mut words: Vec<_> =
@@ -84,7 +83,7 @@ impl Machine {
     }
 }
 
-/// Whether a program is there; a word if it is not.
+/// Whether a program is installed. Prints a line if it is not.
 pub(crate) fn has(program: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
     let there = std::env::split_paths(&paths).any(|folder| folder.join(program).exists());

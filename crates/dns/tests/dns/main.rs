@@ -1,4 +1,4 @@
-//! The server on loopback, fed from memory, asked by real clients.
+//! The server on loopback addresses with objects from memory, asked by real clients.
 
 mod bad_upstreams;
 mod cache;

@@ -1,4 +1,4 @@
-//! What `dig` sees of the cluster's names.
+//! The names of a cluster as `dig` sees them.
 
 use serde_json::{Value, json};
 use service::Event;

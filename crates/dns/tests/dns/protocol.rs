@@ -1,4 +1,4 @@
-//! Sockets: connections with many queries, and clients that ask a lot or say nothing.
+//! Sockets: connections with many queries, clients that do not read, and idle connections.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn rfc7766_queries_may_follow_each_other_on_a_connection() {
         bytes.extend_from_slice(&(query.len() as u16).to_be_bytes());
         bytes.extend_from_slice(&query);
     }
-    // In pieces that have nothing to do with the messages, and with an end of the sending side.
+    // The bytes are sent in pieces that do not match the messages, and then the sending side is closed.
     let (mut read, mut write) = stream.split();
     let send = async {
         for piece in bytes.chunks(777) {
@@ -51,7 +51,7 @@ async fn rfc7766_queries_may_follow_each_other_on_a_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_client_that_does_not_read_is_not_read_either() {
+async fn no_queries_are_read_from_a_client_that_reads_no_replies() {
     let server = web().await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let query = query(1, NAME);
@@ -64,12 +64,12 @@ async fn a_client_that_does_not_read_is_not_read_either() {
         }
         sent += message.len();
     }
-    assert!(sent < 2000 * message.len(), "the server takes in without end");
+    assert!(sent < 2000 * message.len(), "the server reads without bound");
     assert_eq!(server.short("web.default.svc.cluster.local A").await, ["10.96.0.7"], "others are served");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rfc7766_a_large_answer_comes_over_tcp_after_a_truncated_one() {
+async fn rfc7766_a_large_answer_is_truncated_over_udp_and_complete_over_tcp() {
     let addresses: Vec<_> = (0..300).map(|n| format!("10.244.{}.{}", n / 250, n % 250 + 1)).collect();
     let addresses: Vec<_> = addresses.iter().map(String::as_str).collect();
     let services = [service("db", json!({"clusterIP": "None"}))];
@@ -87,7 +87,7 @@ async fn before_the_first_list_is_complete_queries_fail() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn responses_and_fragments_get_no_reply() {
+async fn responses_and_packets_without_a_whole_header_get_no_reply() {
     let server = web().await;
     let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
     socket.connect(server.address).await.unwrap();
@@ -108,11 +108,11 @@ fn a_domain_that_cannot_be_one_is_refused_at_start() {
     assert!(matches!(error, dns::Error::Domain(_)), "{error}");
 }
 
-/// RFC 7766, 6.2.3 and 10: one of a hundred thousand connections that say nothing leaves for each new one.
+/// RFC 7766, 6.2.3 and 10: of a hundred thousand idle connections one is closed for each new connection.
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_that_say_nothing_keep_nobody_else_out() {
+async fn idle_connections_do_not_keep_others_out() {
     const SILENT: usize = 100_000;
-    /// How many are open at a time on this side, more than a listener serves.
+    /// The connections that are open on this side, more than a listener serves.
     const OPEN: usize = 4_000;
     const WAYS: usize = 64;
     let server = web().await;
@@ -120,9 +120,9 @@ async fn connections_that_say_nothing_keep_nobody_else_out() {
         let mut open = std::collections::VecDeque::new();
         for _ in 0..SILENT / WAYS {
             let socket = TcpSocket::new_v4().unwrap();
-            // Each address has ports of its own.
+            // Each source address has its own ports.
             socket.bind(([127, 0, 1, way as u8], 0).into()).unwrap();
-            // Where the kernel keeps no more in its queue, it would be tried again after a second.
+            // When the queue of the kernel is full, a connection would be tried again only after a second.
             let connect = tokio::time::timeout(Duration::from_millis(50), socket.connect(server.address));
             open.push_back(connect.await);
             if open.len() > OPEN / WAYS {
@@ -143,7 +143,7 @@ async fn connections_that_say_nothing_keep_nobody_else_out() {
         }
     };
     let (open, ()) = tokio::join!(futures::future::join_all((1..=WAYS).map(storm)), asking);
-    assert!(open.iter().sum::<usize>() > OPEN / 8, "nobody was kept out: {open:?}");
+    assert!(open.iter().sum::<usize>() > OPEN / 8, "new connections were accepted: {open:?}");
     assert_eq!(server.short("+tcp web.default.svc.cluster.local").await, ["10.96.0.7"]);
 }
 
@@ -155,7 +155,8 @@ async fn a_reply_leaves_from_the_address_that_was_asked() {
     let config = dns::Config::of_cluster("cluster.local", &[]).unwrap();
     let _server = Server::start_on((udp, tcp), config);
     for asked in ["127.0.0.1", "127.0.0.2", "127.9.9.9"] {
-        // A connected socket takes datagrams from that address only; the kernel itself would send from the client's.
+        // A connected socket accepts datagrams from that address only. Without IP_PKTINFO the kernel would choose
+        // another source.
         let socket = UdpSocket::bind("127.0.0.1:0").await.unwrap();
         socket.connect((asked, port)).await.unwrap();
         socket.send(&query(7, NAME)).await.unwrap();

@@ -27,19 +27,19 @@ async fn answers(server: &Server, wanted: &str) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_corefile_that_needs_what_is_not_there_changes_nothing() {
+async fn a_corefile_that_needs_a_missing_file_changes_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("Corefile");
     let first = corefile("hosts {\n 192.0.2.1 a.example\n }");
     std::fs::write(&path, &first).unwrap();
     let server = Server::following(&first, Some(&path)).await;
     assert!(answers(&server, "192.0.2.1").await);
-    // It can be read, but not followed to its end.
+    // It can be read, but its hosts file is missing.
     std::fs::write(&path, corefile("hosts /nonexistent/hosts")).unwrap();
     tokio::time::sleep(Duration::from_secs(3)).await;
     assert!(answers(&server, "192.0.2.1").await, "queries are answered as before");
     std::fs::write(&path, corefile("hosts {\n 192.0.2.2 a.example\n }")).unwrap();
-    assert!(answers(&server, "192.0.2.2").await, "the next one counts");
+    assert!(answers(&server, "192.0.2.2").await, "the next Corefile is used");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -56,8 +56,8 @@ async fn a_change_of_an_imported_file_counts_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn addresses_may_become_those_that_include_them_and_back() {
-    // Below those that the kernel gives to clients: another test has many, at all of the addresses of loopback.
+async fn an_address_may_become_one_that_includes_it_and_back() {
+    // A port below those that the kernel gives to clients: another test uses many of those on all loopback addresses.
     let is_free = |port: &u16| {
         let any = (Ipv4Addr::UNSPECIFIED, *port);
         UdpSocket::bind(any).is_ok() && TcpListener::bind(any).is_ok()
@@ -87,7 +87,7 @@ async fn addresses_may_become_those_that_include_them_and_back() {
             }
             assert_eq!(answered, also_elsewhere, "{transport} with {bind:?}");
         }
-        assert!(Sockets::open(&other).is_err(), "what is open is not shared with others");
+        assert!(Sockets::open(&other).is_err(), "another opening of the same addresses fails");
     }
     stop.store(true, Ordering::Relaxed);
     let (asked, unanswered) = asking.join().unwrap();
@@ -95,7 +95,8 @@ async fn addresses_may_become_those_that_include_them_and_back() {
     assert!(asked > 100 && unanswered == 0, "{unanswered} of {asked} were not answered");
 }
 
-/// Asks in one datagram after another until told to stop; counts them, and those that were not answered.
+/// Sends one query after the other until it is stopped. Returns how many there were, and how many of them were not
+/// answered.
 fn ask_without_pause(server: SocketAddr) -> (Arc<AtomicBool>, JoinHandle<(usize, usize)>) {
     let stop = Arc::new(AtomicBool::new(false));
     let ends = stop.clone();

@@ -1,4 +1,4 @@
-//! Which of several resolvers is asked, and when the next one.
+//! Which of several upstream resolvers is asked first, and when the next one is.
 
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ async fn a_resolver_that_comes_back_is_asked_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_policy_decides_who_is_asked_first() {
+async fn the_policy_decides_which_resolver_is_asked_first() {
     let start = || Upstream::start(|query| vec![good(query)]);
     for (policy, least) in [("sequential", 0), ("round_robin", 20), ("random", 5)] {
         let (one, two) = (start().await, start().await);
@@ -67,7 +67,7 @@ async fn the_policy_decides_who_is_asked_first() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn codes_lead_to_the_next_resolver_and_to_the_next_directive() {
+async fn response_codes_lead_to_the_next_resolver_and_to_the_next_directive() {
     let absent = Upstream::start(|query| vec![reply(query, 3, &[])]).await;
     let refusing = Upstream::start(|query| vec![reply(query, 5, &[])]).await;
     let alive = Upstream::start(|query| vec![good(query)]).await;
@@ -84,7 +84,7 @@ async fn codes_lead_to_the_next_resolver_and_to_the_next_directive() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn excepted_names_are_not_asked_there() {
+async fn excepted_names_are_not_forwarded() {
     let one = Upstream::start(|query| vec![good(query)]).await;
     let server = forwarding(&[&one], "except internal.example").await;
     assert_eq!(look_up(server.address, "a.example").await.rcode, 0);
@@ -99,11 +99,11 @@ async fn queries_above_the_limit_are_refused() {
     let names: Vec<_> = (0..20).map(|number| format!("n{number}.example.com")).collect();
     let seen = futures::future::join_all(names.iter().map(|name| look_up(server.address, name))).await;
     assert_eq!(seen.iter().filter(|seen| seen.rcode == 5).count(), 15, "{seen:?}");
-    assert_eq!(look_up(server.address, "later.example.com").await.rcode, 0, "places are given back");
+    assert_eq!(look_up(server.address, "later.example.com").await.rcode, 0, "permits are given back");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resolver_on_connections_keeps_one_for_all_queries() {
+async fn one_connection_is_kept_for_all_queries_over_tcp() {
     let one = Upstream::start(|_| panic!("no datagrams")).await;
     let server = forwarding(&[&one], "force_tcp\nexpire 300ms").await;
     let names: Vec<_> = (0..50).map(|number| format!("n{number}.example.com")).collect();
@@ -127,13 +127,13 @@ async fn equal_questions_under_way_are_asked_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_file_of_resolvers_is_heeded_and_read_again_when_it_changes() {
+async fn a_file_of_resolvers_is_read_again_when_it_changes() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("resolv.conf");
     std::fs::write(&path, "nameserver 127.0.0.53\nnameserver 127.66.0.1\n").unwrap();
     let text = format!(".:53 {{\n forward . {} {{\n read_timeout 50ms\n}}\n}}", path.display());
     let server = Server::following(&text, None).await;
-    // The port is that of DNS, where loopback addresses that nobody listens on refuse at once.
+    // Nothing listens on port 53 of these addresses, so they refuse at once.
     assert_eq!(look_up(server.address, "a.example.com").await.rcode, 2);
     let Ok(socket) = tokio::net::UdpSocket::bind("127.66.0.2:53").await else {
         return println!("skipped: port 53 of loopback needs root");

@@ -1,4 +1,4 @@
-//! Rules of a Corefile that need another question to be answered.
+//! Rules of `rewrite` that ask another question.
 
 use crate::harness::Server;
 
@@ -25,7 +25,7 @@ async fn coredns_the_new_target_of_an_alias_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn targets_that_lead_to_each_other_end() {
+async fn targets_in_a_circle_end() {
     let server = Server::following(COREFILE, None).await;
     let said = server.dig("+noall +comments +answer one.circle").await;
     assert!(said.contains("status: "), "there is an answer: {said}");

@@ -1,4 +1,4 @@
-//! Upstream resolvers that do what a test says, and a client that is quick.
+//! Upstream resolvers whose replies a test makes, and a fast client.
 
 use std::io;
 use std::net::SocketAddr;
@@ -13,15 +13,15 @@ use tokio::task::JoinHandle;
 /// What a resolver does with a query on a connection.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum OnConnection {
-    /// Answers as it should.
+    /// Sends good replies.
     Good,
-    /// Sends half a reply and closes.
+    /// Sends half a reply and closes the connection.
     Midway,
-    /// Listens on none.
+    /// Does not listen.
     Deaf,
 }
 
-/// A resolver that sends what a function makes of each datagram, in order.
+/// A resolver that sends the datagrams that a function returns for each query, in order.
 pub(crate) struct Upstream {
     pub(crate) address: SocketAddr,
     asked: Arc<AtomicUsize>,
@@ -40,10 +40,10 @@ impl Upstream {
         Self::with(Duration::ZERO, OnConnection::Good, behave).await
     }
 
-    /// One that answers so much later.
+    /// A resolver that replies with a delay.
     pub(crate) async fn with(
         late: Duration,
-        manner: OnConnection,
+        on_connection: OnConnection,
         behave: impl Fn(&[u8]) -> Vec<Vec<u8>> + Send + 'static,
     ) -> Self {
         let (udp, tcp) = sockets().await;
@@ -66,12 +66,12 @@ impl Upstream {
             }
         });
         let mut tasks = vec![datagrams];
-        if manner != OnConnection::Deaf {
+        if on_connection != OnConnection::Deaf {
             let (opened, counted) = (connections.clone(), asked.clone());
             tasks.push(tokio::spawn(async move {
                 while let Ok((stream, _)) = tcp.accept().await {
                     opened.fetch_add(1, Ordering::Relaxed);
-                    tokio::spawn(serve(stream, manner, counted.clone()));
+                    tokio::spawn(serve(stream, on_connection, counted.clone()));
                 }
             }));
         }
@@ -99,7 +99,11 @@ async fn sockets() -> (UdpSocket, TcpListener) {
     panic!("no port is free for both UDP and TCP");
 }
 
-async fn serve(mut stream: TcpStream, manner: OnConnection, asked: Arc<AtomicUsize>) -> io::Result<()> {
+async fn serve(
+    mut stream: TcpStream,
+    on_connection: OnConnection,
+    asked: Arc<AtomicUsize>,
+) -> io::Result<()> {
     loop {
         let length = stream.read_u16().await?;
         let mut packet = vec![0; usize::from(length)];
@@ -107,7 +111,7 @@ async fn serve(mut stream: TcpStream, manner: OnConnection, asked: Arc<AtomicUsi
         asked.fetch_add(1, Ordering::Relaxed);
         let reply = good(&packet);
         stream.write_u16(reply.len() as u16).await?;
-        if manner == OnConnection::Midway {
+        if on_connection == OnConnection::Midway {
             return stream.write_all(&reply[..reply.len() / 2]).await;
         }
         stream.write_all(&reply).await?;
@@ -119,7 +123,7 @@ pub(crate) fn good(query: &[u8]) -> Vec<u8> {
     reply(query, 0, &[192, 0, 2, 1])
 }
 
-/// A reply with a code, and with an address if the code says that there is one.
+/// A reply with a response code, and with an address if that is NOERROR.
 pub(crate) fn reply(query: &[u8], rcode: u8, address: &[u8]) -> Vec<u8> {
     let question_end = 12 + query[12..].iter().position(|byte| *byte == 0).unwrap() + 5;
     let mut reply = query[..question_end].to_vec();

@@ -1,4 +1,4 @@
-//! Queries under TLS (RFC 7858) and by HTTP (RFC 8484), asked by `dig`.
+//! DNS over TLS (RFC 7858) and over HTTPS (RFC 8484), asked by `dig`.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -18,7 +18,7 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
-/// Starts a server for a Corefile with the certificate in a folder of its own.
+/// Starts a server with a Corefile, and a certificate in a folder.
 async fn start(corefile: &str, folder: &Path) -> tokio::task::JoinHandle<()> {
     let key = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
     std::fs::write(folder.join("cert.pem"), key.cert.pem()).unwrap();
@@ -47,7 +47,7 @@ async fn dig(arguments: String) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn queries_are_answered_under_tls_and_by_http() {
+async fn queries_are_answered_over_tls_and_https() {
     let folder = tempfile::tempdir().unwrap();
     let (tls, https) = (free_port(), free_port());
     let corefile = format!(
@@ -62,7 +62,7 @@ async fn queries_are_answered_under_tls_and_by_http() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_that_is_none_is_told_by_its_file() {
+async fn an_error_about_a_certificate_names_its_file() {
     let folder = tempfile::tempdir().unwrap();
     std::fs::write(folder.path().join("c.pem"), "nothing").unwrap();
     std::fs::write(folder.path().join("k.pem"), "nothing").unwrap();

@@ -1,4 +1,4 @@
-//! Resolvers under TLS (RFC 7858) and HTTPS (RFC 8484), with a certificate of their own.
+//! Upstream resolvers over TLS (RFC 7858) and HTTPS (RFC 8484), with self-signed certificates.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use tokio_rustls::server::TlsStream;
 use crate::harness::Server;
 use crate::scripted::{good, look_up};
 
-/// Starts a resolver under TLS for `dns.example`; its certificate is written to a file.
+/// Starts a resolver over TLS for `dns.example`, and writes its certificate to a file.
 async fn resolver<F: Future<Output = ()> + Send + 'static>(
     certificate: &Path,
     protocol: &[u8],
@@ -97,7 +97,7 @@ async fn check(scheme: &str, address: SocketAddr, certificate: &Path, connection
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resolver_is_asked_under_tls_if_its_certificate_is_right() {
+async fn a_resolver_is_asked_over_tls_if_its_certificate_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("ca.crt");
     let (address, connections) = resolver(&certificate, b"dot", tls).await;
@@ -105,7 +105,7 @@ async fn a_resolver_is_asked_under_tls_if_its_certificate_is_right() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_resolver_is_asked_by_https_if_its_certificate_is_right() {
+async fn a_resolver_is_asked_over_https_if_its_certificate_is_right() {
     let folder = tempfile::tempdir().unwrap();
     let certificate = folder.path().join("ca.crt");
     let (address, connections) = resolver(&certificate, b"h2", https).await;

@@ -1,4 +1,4 @@
-//! Names outside the cluster, with an upstream resolver that does not always do what it should.
+//! Names outside the cluster, and upstream resolvers that reply wrongly or not at all.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ async fn ask(upstreams: &[&Upstream], arguments: &str) -> (String, Duration) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn other_names_are_asked_upstream_and_the_clients_case_is_kept() {
+async fn other_names_are_forwarded_and_the_case_of_the_client_is_kept() {
     let upstream = Upstream::start(|query| {
         let mut reply = good(query);
         reply[12..].make_ascii_lowercase();
@@ -36,7 +36,7 @@ async fn names_of_the_cluster_never_leave_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn replies_with_another_id_or_to_another_question_are_not_believed() {
+async fn replies_with_another_id_or_to_another_question_are_ignored() {
     let upstream = Upstream::start(|query| {
         let lie = |change: fn(&mut Vec<u8>)| {
             let mut reply = reply(query, 0, &[192, 0, 2, 66]);
@@ -59,7 +59,7 @@ async fn replies_with_another_id_or_to_another_question_are_not_believed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_truncated_reply_is_fetched_whole_over_a_connection_whatever_way_the_client_came() {
+async fn a_truncated_reply_is_asked_for_again_over_tcp_whatever_the_transport_of_the_client() {
     let upstream = Upstream::start(|query| {
         let mut reply = reply(query, 3, &[]);
         reply[2] |= 2;
@@ -74,7 +74,7 @@ async fn a_truncated_reply_is_fetched_whole_over_a_connection_whatever_way_the_c
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_dead_resolver_is_overtaken_and_then_asked_last() {
+async fn while_a_resolver_is_silent_another_is_asked_and_then_first() {
     let dead = Upstream::start(|_| Vec::new()).await;
     let alive = Upstream::start(|query| vec![good(query)]).await;
     let server = Server::with(&[], &[], vec![dead.address, alive.address]).await;
@@ -86,7 +86,7 @@ async fn a_dead_resolver_is_overtaken_and_then_asked_last() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lost_datagram_is_sent_again_and_a_late_reply_to_it_does_no_harm() {
+async fn a_lost_datagram_is_sent_again() {
     static ASKED: std::sync::atomic::AtomicUsize = std::sync::atomic::AtomicUsize::new(0);
     let upstream = Upstream::start(|query| match ASKED.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
         0 => Vec::new(),
@@ -99,7 +99,7 @@ async fn a_lost_datagram_is_sent_again_and_a_late_reply_to_it_does_no_harm() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_resolver_says_of_a_name_is_passed_on_and_its_failures_are_not_the_last_word() {
+async fn negative_answers_are_passed_on_and_after_failures_the_next_resolver_is_asked() {
     let absent = Upstream::start(|query| vec![reply(query, 3, &[])]).await;
     let failing = Upstream::start(|query| vec![reply(query, 2, &[])]).await;
     let refusing = Upstream::start(|query| vec![reply(query, 5, &[])]).await;
@@ -130,7 +130,7 @@ async fn what_a_resolver_says_of_a_name_is_passed_on_and_its_failures_are_not_th
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nobody_to_ask_is_refused_and_nobody_who_answers_is_a_failure() {
+async fn without_resolvers_queries_are_refused_and_without_replies_they_fail() {
     let (text, _) = ask(&[], "www.example.com A").await;
     assert!(text.contains("status: REFUSED"), "{text}");
     let dead = Upstream::start(|_| Vec::new()).await;
@@ -139,7 +139,7 @@ async fn nobody_to_ask_is_refused_and_nobody_who_answers_is_a_failure() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_target_of_an_external_name_is_resolved_and_the_alias_told_even_if_it_cannot_be() {
+async fn the_target_of_an_external_name_is_resolved_and_the_alias_sent_even_if_it_cannot_be() {
     let out = service("out", json!({"type": "ExternalName", "externalName": "foo.example.com"}));
     let alive = Upstream::start(|query| vec![good(query)]).await;
     let server = Server::with(std::slice::from_ref(&out), &[], vec![alive.address]).await;
@@ -155,7 +155,7 @@ async fn the_target_of_an_external_name_is_resolved_and_the_alias_told_even_if_i
 
 /// Coredns issue 4684.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_reply_that_is_larger_than_the_client_takes_is_truncated_and_whole_over_a_connection() {
+async fn a_reply_larger_than_the_client_accepts_is_truncated_and_complete_over_tcp() {
     let many = Upstream::start(|query| {
         let mut reply = good(query);
         let record = reply[reply.len() - 16..].to_vec();

@@ -1,10 +1,10 @@
-//! What a query costs that is answered from what is known.
+//! The cost of answering a known name.
 
 use serde_json::json;
 
 use super::scene::{Scene, query, with_opt};
-use crate::server::plan::Next;
-use crate::server::{Client, Transport};
+use crate::client::{Client, Transport};
+use crate::plan::Action;
 use crate::sys::allocations;
 use crate::wire::kind;
 
@@ -22,7 +22,7 @@ fn scene() -> Scene {
 }
 
 #[test]
-fn a_known_name_is_answered_without_memory_of_its_own() {
+fn known_names_are_answered_without_allocating() {
     let scene = scene();
     let questions = [
         ("web.default.svc.cluster.local", kind::A),
@@ -43,10 +43,10 @@ fn a_known_name_is_answered_without_memory_of_its_own() {
     let mut reply = Vec::with_capacity(4096);
     for (name, kind) in questions {
         let packet = with_opt(query(name, kind), 1232, 0);
-        // The first reading of a thread takes its place among the readers.
+        // The first reading of a thread registers it with the collector, which allocates.
         scene.begin(&packet, client, &mut reply);
         let before = allocations::count();
-        let next = scene.begin(&packet, client, &mut reply);
-        assert_eq!((next, allocations::count() - before), (Next::Reply, 0), "{name}");
+        let action = scene.begin(&packet, client, &mut reply);
+        assert_eq!((action, allocations::count() - before), (Action::Reply, 0), "{name}");
     }
 }

@@ -75,7 +75,7 @@ fn s2_3_2_named_ports_have_srv_records_and_unnamed_ones_have_none() {
 }
 
 #[test]
-fn s2_3_3_a_cluster_ip_leads_back_to_its_service() {
+fn s2_3_3_a_cluster_ip_has_a_ptr_record_to_its_service() {
     let scene = scene();
     assert_eq!(scene.answers("7.0.96.10.in-addr.arpa", PTR), [WEB]);
     let six = "8.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.d.f.ip6.arpa";
@@ -118,7 +118,7 @@ fn s2_4_1_each_host_of_a_headless_service_has_a_name() {
     assert_eq!(scene.answers(&format!("db-0.{DB}"), A), ["10.244.1.3"]);
     assert_eq!(scene.answers(&format!("10-244-2-3.{DB}"), A), ["10.244.2.3"]);
     assert_eq!(scene.status(&format!("db-0.{DB}"), AAAA), "NODATA");
-    // The hostname is the name; the address of a host that has one is none.
+    // An endpoint with a hostname has no name made of its address.
     for absent in ["10-244-1-3", "10-244-9-9", "010-244-2-3", "db-1"] {
         assert_eq!(scene.status(&format!("{absent}.{DB}"), A), "NXDOMAIN", "{absent}");
     }
@@ -140,7 +140,7 @@ fn s2_4_2_endpoints_and_named_ports_make_srv_records() {
 }
 
 #[test]
-fn s2_4_2_the_addresses_of_a_target_are_told_once_however_many_ports_it_has() {
+fn s2_4_2_the_addresses_of_a_target_are_sent_once_however_many_ports_it_has() {
     let mut scene = scene();
     let ports = json!([{"name": "a", "port": 1}, {"name": "b", "port": 2}]);
     let hosts = json!([{"addresses": ["10.244.1.4"]}, {"addresses": ["10.244.1.5"]}]);
@@ -162,13 +162,13 @@ fn s2_4_2_a_host_with_an_address_in_each_family_is_one_target() {
 }
 
 #[test]
-fn s2_4_3_endpoints_lead_back_to_their_hosts() {
+fn s2_4_3_endpoints_have_ptr_records_to_their_names() {
     let mut scene = scene();
     assert_eq!(scene.answers("3.1.244.10.in-addr.arpa", PTR), [format!("db-0.{DB}")]);
     scene.slice("web-1", "web", json!([]), json!([{"addresses": ["10.244.1.3"]}]));
     let both = scene.answers("3.1.244.10.in-addr.arpa", PTR);
     assert_eq!(both, [format!("10-244-1-3.{WEB}"), format!("db-0.{DB}")]);
-    // Neither the cluster's nor, without upstream resolvers, anybody's.
+    // These are not in the cluster, and without upstream resolvers they are refused.
     for foreign in ["2.1.244.10", "03.1.244.10", "1.244.10", "9.9.244.10"] {
         assert_eq!(scene.status(&format!("{foreign}.in-addr.arpa"), PTR), "REFUSED", "{foreign}");
     }
@@ -210,11 +210,11 @@ fn s2_5_an_alias_inside_the_cluster_is_followed_there() {
     scene.service("in", json!({"type": "ExternalName", "externalName": "gone.default.svc.cluster.local"}));
     assert_eq!(scene.ask(name, A)[0], "rcode 3", "the last name of the chain counts (RFC 6604)");
     scene.service("in", json!({"type": "ExternalName", "externalName": name}));
-    assert_eq!(scene.ask(name, A), ["rcode 2"], "aliases in a circle end in one SERVFAIL, and none is told");
+    assert_eq!(scene.ask(name, A), ["rcode 2"], "aliases in a circle end in SERVFAIL without records");
 }
 
 #[test]
-fn coredns_names_that_are_only_there_because_longer_ones_are_have_no_data() {
+fn coredns_empty_non_terminals_have_no_data() {
     let scene = scene();
     for empty in ["", "svc.", "pod.", "default.svc.", "empty.svc.", "default.pod.", "dns."] {
         assert_eq!(scene.status(&format!("{empty}cluster.local"), A), "NODATA", "{empty}");
@@ -229,7 +229,7 @@ fn coredns_names_that_are_only_there_because_longer_ones_are_have_no_data() {
 }
 
 #[test]
-fn coredns_a_namespace_is_a_name_as_long_as_it_or_a_service_in_it_is_there() {
+fn coredns_a_namespace_is_a_name_while_it_or_a_service_in_it_exists() {
     let mut scene = scene();
     for (namespace, status) in [("empty", "NXDOMAIN"), ("default", "NODATA")] {
         scene.feed(Input::Namespace(Event::Delete(Namespace::named(namespace))));
@@ -241,7 +241,7 @@ fn coredns_a_namespace_is_a_name_as_long_as_it_or_a_service_in_it_is_there() {
 }
 
 #[test]
-fn coredns_srv_of_a_bare_name_tells_all_ports() {
+fn coredns_srv_without_a_port_in_the_name_has_all_ports() {
     let scene = scene();
     assert_eq!(
         scene.answers("six.default.svc.cluster.local", SRV),
@@ -270,7 +270,7 @@ fn coredns_pods_insecure_repeats_the_address_in_the_name() {
 }
 
 #[test]
-fn coredns_the_apex_says_who_serves_it() {
+fn coredns_the_apex_has_soa_and_ns_records() {
     let scene = scene();
     let soa = format!("ns.dns.cluster.local. hostmaster.cluster.local. {NOW} 7200 1800 86400 5");
     assert_eq!(scene.answers("cluster.local", SOA), [soa.as_str()]);
@@ -290,7 +290,7 @@ fn coredns_the_apex_says_who_serves_it() {
 }
 
 #[test]
-fn coredns_before_everything_is_known_nothing_is_said_to_be_absent() {
+fn coredns_before_the_first_lists_are_complete_queries_fail() {
     let mut scene = Scene::unknown();
     scene.feed(Input::Namespace(Event::Synced));
     scene.feed(Input::Service(Event::Synced));
@@ -302,7 +302,7 @@ fn coredns_before_everything_is_known_nothing_is_said_to_be_absent() {
 }
 
 #[test]
-fn an_address_that_moves_to_another_service_leads_back_to_that() {
+fn the_ptr_record_of_an_address_follows_it_to_another_service() {
     let mut scene = scene();
     scene.service("next", json!({"clusterIP": "10.96.0.7"}));
     let web = json!({"metadata": {"name": "web", "namespace": "default"}});

@@ -1,10 +1,10 @@
-//! Whatever comes, the server replies within its limits or is silent; it neither panics nor hangs.
+//! Damaged packets: the server replies within its limits or not at all, and neither panics nor hangs.
 
 use serde_json::json;
 
 use super::scene::{Scene, query, read, with_opt};
-use crate::server::Transport;
-use crate::server::plan::Next;
+use crate::client::Transport;
+use crate::plan::Action;
 use crate::wire::{HEADER, LARGEST_UDP, Message, kind};
 
 fn scene() -> Scene {
@@ -33,7 +33,7 @@ fn samples() -> Vec<Vec<u8>> {
     names.into_iter().map(|(name, kind)| with_opt(query(name, kind), 1232, 0)).collect()
 }
 
-/// A generator of numbers that look random, the same ones in each run (Marsaglia's xorshift).
+/// A generator of pseudo-random numbers, the same in each run (Marsaglia's xorshift).
 fn random(state: &mut u64) -> usize {
     *state ^= *state << 13;
     *state ^= *state >> 7;
@@ -43,8 +43,8 @@ fn random(state: &mut u64) -> usize {
 
 fn check(scene: &Scene, packet: &[u8]) {
     for transport in [Transport::Udp, Transport::Tcp] {
-        let (next, reply) = scene.send(packet, transport);
-        if next == Next::Reply {
+        let (action, reply) = scene.send(packet, transport);
+        if action == Action::Reply {
             assert!(transport == Transport::Tcp || reply.len() <= LARGEST_UDP);
             assert_eq!(reply[..2], packet[..2]);
             read(&reply);

@@ -1,4 +1,4 @@
-//! A cluster in a few lines, and replies as text.
+//! A cluster made in a few lines, and replies as text.
 
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -8,21 +8,22 @@ use service::Event;
 
 use service::objects::Namespace;
 
-use crate::answer::{Manner, Outside, Step, answer};
-use crate::config::{Config, Kubernetes, Plugins};
+use crate::answer::{AliasTarget, ClusterAnswer, ReplyOptions, answer};
+use crate::client::{Client, Transport};
+use crate::config::Config;
 use crate::metrics::Metrics;
 use crate::names::{Input, Names};
-use crate::outside;
-use crate::server::chain::{Chain, Parts};
-use crate::server::plan::{Entry, Next, Plan};
-use crate::server::{Client, Transport};
+use crate::plan::{Action, Chain, Plan, ServedZone};
+use crate::plugin::kubernetes::KubernetesOptions;
+use crate::plugin::{Parts, Plugins};
+use crate::recursion::{self, Recursion};
 use crate::wire::{HEADER, Name, Query, kind};
 use crate::zone::{Table, View};
 
-/// Seconds since 1970 at which everything in a scene happens.
+/// The time of all changes in a scene, in seconds since 1970.
 pub(super) const NOW: u64 = 1_700_000_000;
 
-/// A table of names, what feeds it, and a server block in front of it.
+/// A table of names with its objects, and a server block that answers from it.
 pub(super) struct Scene {
     names: Names,
     table: Arc<Table>,
@@ -31,32 +32,34 @@ pub(super) struct Scene {
 }
 
 impl Scene {
-    /// A cluster of which nothing is known.
+    /// A cluster whose first lists are not complete.
     pub(super) fn unknown() -> Self {
         Self::unknown_with(|_| {})
     }
 
-    fn unknown_with(change: impl FnOnce(&mut Kubernetes)) -> Self {
+    fn unknown_with(change: impl FnOnce(&mut KubernetesOptions)) -> Self {
         let mut plugins = Config::of_cluster("cluster.local", &[]).unwrap().blocks.swap_remove(0).plugins;
         change(plugins.kubernetes.as_mut().unwrap());
         let table = Arc::new(Table::new());
-        let cluster = Some(view(&table, &plugins));
-        let meters = outside::Meters::new(&Metrics::new());
-        let setup = outside::Setup::of(&plugins, &[], "dns://:53");
-        let outside = outside::Outside::new(setup, &meters, &outside::Loops::default());
-        let chain = Chain::new(&plugins, Parts { cluster, ..Parts::default() }, outside);
-        let entry = Entry { zone: Name::root(), chain: Arc::new(chain), counts: None, log: None };
+        let cluster = Some(Arc::new(view(&table, &plugins)));
+        let meters = recursion::RecursionMetrics::new(&Metrics::new(&[]));
+        let setup = plugins.recursion(&[], "dns://:53");
+        let recursion = Recursion::new(setup, &meters, &recursion::Loops::default());
+        let reply_options = plugins.reply_options();
+        let parts = Parts { cluster, imports: None, hosts: None, recursion, reply_options };
+        let chain = Chain::new(&plugins, &parts);
+        let entry = ServedZone { zone: Name::root(), chain: Arc::new(chain), counts: None, log: None };
         let plan = Plan::new(vec![entry]);
         Self { names: Names::new(Default::default(), false), table, plugins, plan }
     }
 
-    /// A cluster with the namespaces `default` and `empty`, completely listed.
+    /// A cluster with the namespaces `default` and `empty`, whose first lists are complete.
     pub(super) fn new() -> Self {
         Self::with(|_| {})
     }
 
-    /// The same under other options.
-    pub(super) fn with(change: impl FnOnce(&mut Kubernetes)) -> Self {
+    /// The same with other options of `kubernetes`.
+    pub(super) fn with(change: impl FnOnce(&mut KubernetesOptions)) -> Self {
         let mut scene = Self::unknown_with(change);
         for name in ["default", "empty"] {
             scene.feed(Input::Namespace(Event::Apply(Namespace::named(name))));
@@ -71,19 +74,19 @@ impl Scene {
         self.names.take([input]).into_iter().for_each(|change| self.table.apply(change, NOW));
     }
 
-    /// A Service of the namespace `default`.
+    /// Adds a Service in the namespace `default`.
     pub(super) fn service(&mut self, name: &str, spec: Value) -> &mut Self {
         self.service_in("default", name, spec)
     }
 
-    /// A Service.
+    /// Adds a Service.
     pub(super) fn service_in(&mut self, namespace: &str, name: &str, spec: Value) -> &mut Self {
         let object = json!({"metadata": {"name": name, "namespace": namespace}, "spec": spec});
         self.feed(Input::Service(Event::Apply(serde_json::from_value(object).unwrap())));
         self
     }
 
-    /// An EndpointSlice of a Service in the namespace `default`.
+    /// Adds an EndpointSlice of a Service in the namespace `default`.
     pub(super) fn slice(&mut self, name: &str, service: &str, ports: Value, endpoints: Value) -> &mut Self {
         let family = if endpoints.to_string().contains("::") { "IPv6" } else { "IPv4" };
         let labels = json!({"kubernetes.io/service-name": service});
@@ -97,12 +100,12 @@ impl Scene {
 
     /// The reply to a question over TCP as lines: the status, then `section name type data`.
     pub(super) fn ask(&self, name: &str, kind: u16) -> Vec<String> {
-        let (next, reply) = self.send(&query(name, kind), Transport::Tcp);
-        assert_eq!(next, Next::Reply);
+        let (action, reply) = self.send(&query(name, kind), Transport::Tcp);
+        assert_eq!(action, Action::Reply);
         read(&reply)
     }
 
-    /// Only the data of the answer section.
+    /// The data of the answer section, sorted.
     pub(super) fn answers(&self, name: &str, kind: u16) -> Vec<String> {
         let answers = self.ask(name, kind).into_iter().filter(|line| line.starts_with("answer"));
         let mut data: Vec<_> = answers.map(|line| line.splitn(4, ' ').nth(3).unwrap().to_owned()).collect();
@@ -110,7 +113,7 @@ impl Scene {
         data
     }
 
-    /// The status, and NODATA for a success without answer.
+    /// The response code as text; NODATA is NOERROR without answer.
     pub(super) fn status(&self, name: &str, kind: u16) -> &'static str {
         let (_, reply) = self.send(&query(name, kind), Transport::Tcp);
         match (reply[3] & 0xF, reply[7], reply[9]) {
@@ -123,41 +126,45 @@ impl Scene {
         }
     }
 
-    /// What is said at once.
-    pub(super) fn begin(&self, packet: &[u8], client: Client, reply: &mut Vec<u8>) -> Next {
-        self.plan.begin(packet, client, reply).next
+    /// Handles a packet without waiting.
+    pub(super) fn begin(&self, packet: &[u8], client: Client, reply: &mut Vec<u8>) -> Action {
+        self.plan.begin(packet, client, reply).action
     }
 
-    pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Next, Vec<u8>) {
+    pub(super) fn send(&self, packet: &[u8], transport: Transport) -> (Action, Vec<u8>) {
         let mut reply = Vec::new();
         let client = Client { address: [192, 0, 2, 1].into(), port: 4711, transport };
-        match self.plan.begin(packet, client, &mut reply).next {
-            Next::Later => {
-                // Nobody is there to be asked, so nothing waits.
+        match self.plan.begin(packet, client, &mut reply).action {
+            Action::Wait => {
+                // There are no upstream resolvers, so nothing waits.
                 let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
                 runtime.block_on(self.plan.finish(packet, client, &mut reply));
-                (Next::Reply, reply)
+                (Action::Reply, reply)
             }
-            next => (next, reply),
+            action => (action, reply),
         }
     }
 
-    /// The records of a zone sent whole, as lines.
+    /// The records of a zone transfer, as lines.
     pub(super) fn transfer(&self, zone: &str) -> Vec<String> {
         let packet = query(zone, kind::AXFR);
         let view = view(&self.table, &self.plugins);
-        let messages = crate::transfer::messages(&view, &Query::decode(&packet).unwrap());
+        let messages = crate::plugin::transfer::messages(&view, &Query::decode(&packet).unwrap());
         let lines = messages.iter().flat_map(|message| read(message));
         lines.filter(|line| !line.starts_with("rcode")).collect()
     }
 
-    /// What the cluster has to say to a query that can be read.
-    pub(super) fn send_knowing(&self, packet: &[u8], outside: Outside<'_>) -> (Step, Vec<u8>) {
+    /// The answer of the cluster alone to a query.
+    pub(super) fn send_with_target(
+        &self,
+        packet: &[u8],
+        external: AliasTarget<'_>,
+    ) -> (ClusterAnswer, Vec<u8>) {
         let mut reply = Vec::new();
         let query = Query::decode(packet).unwrap();
-        let manner = Manner { recursion: false, balance: true };
+        let options = ReplyOptions { recursion: false, balance: true };
         let view = view(&self.table, &self.plugins);
-        (answer(&view, &query, 512, outside, manner, &mut reply), reply)
+        (answer(&view, &query, 512, external, options, &mut reply), reply)
     }
 }
 
@@ -166,7 +173,7 @@ fn view(table: &Arc<Table>, plugins: &Plugins) -> View {
     View::new(table.clone(), plugins.kubernetes.as_ref().unwrap(), servers)
 }
 
-/// A query without EDNS, its id 0 so that no answer is rotated.
+/// A query without EDNS. Its id is 0, so that addresses are not rotated.
 pub(super) fn query(name: &str, kind: u16) -> Vec<u8> {
     let mut packet = vec![0, 0, 1, 0, 0, 1, 0, 0, 0, 0, 0, 0];
     for label in name.split('.').filter(|label| !label.is_empty()) {
@@ -188,7 +195,7 @@ pub(super) fn with_opt(mut packet: Vec<u8>, size: u16, version: u8) -> Vec<u8> {
     packet
 }
 
-/// The records of a reply as lines, after checking that it is whole.
+/// The records of a reply as lines. Checks that the counts of its header are right.
 pub(super) fn read(reply: &[u8]) -> Vec<String> {
     let word = |at: usize| u16::from_be_bytes([reply[at], reply[at + 1]]);
     let mut lines = vec![format!("rcode {}", reply[3] & 0xF)];
@@ -205,7 +212,7 @@ pub(super) fn read(reply: &[u8]) -> Vec<String> {
             lines.push(format!("{section} {name} {kind} {data}"));
         }
     }
-    assert_eq!(at, reply.len(), "the counts say what is there");
+    assert_eq!(at, reply.len(), "the counts are those of the records");
     lines
 }
 

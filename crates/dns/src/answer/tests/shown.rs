@@ -1,16 +1,16 @@
-//! Which namespaces a server block shows.
+//! The namespaces whose names a server block serves.
 
 use serde_json::json;
 use service::Event;
 use service::objects::Namespace;
 
 use super::scene::Scene;
-use crate::config::{Kubernetes, PodRecords, Selector};
 use crate::names::Input;
+use crate::plugin::kubernetes::{KubernetesOptions, PodRecords, Selector};
 use crate::wire::kind::{A, PTR, SRV};
 
 /// `web` in the namespace `default`, which is listed, and in `other`, which is not.
-fn scene(change: impl FnOnce(&mut Kubernetes)) -> Scene {
+fn scene(change: impl FnOnce(&mut KubernetesOptions)) -> Scene {
     let mut scene = Scene::with(|kubernetes| {
         kubernetes.fall_through = None;
         change(kubernetes);
@@ -52,7 +52,11 @@ fn coredns_with_namespace_labels_a_service_makes_no_namespace() {
     {
         assert_eq!(scene.status(name, SRV), "NXDOMAIN", "{name}");
     }
-    assert_eq!(scene.status("8.0.96.10.in-addr.arpa", PTR), "NXDOMAIN", "no address leads to no name");
+    assert_eq!(
+        scene.status("8.0.96.10.in-addr.arpa", PTR),
+        "NXDOMAIN",
+        "no PTR record leads to a name that does not exist"
+    );
     scene.feed(Input::Namespace(Event::Apply(Namespace::named("other"))));
     assert_eq!(scene.answers("web.other.svc.cluster.local", A), ["10.96.0.8"]);
     assert_eq!(scene.answers("8.0.96.10.in-addr.arpa", PTR), ["web.other.svc.cluster.local."]);

@@ -41,7 +41,7 @@ async fn hickory_finds_names_by_the_search_path() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hickory_follows_aliases_ports_and_addresses_back() {
+async fn hickory_finds_aliases_ports_and_reverse_names() {
     let (services, slices) = objects();
     let server = Server::with(&services, &slices, Vec::new()).await;
     let resolver = resolver(server.address);
@@ -66,7 +66,7 @@ async fn hickory_follows_aliases_ports_and_addresses_back() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn rfc7766_hickory_asks_again_over_tcp_for_what_was_truncated() {
+async fn rfc7766_hickory_asks_again_over_tcp_after_a_truncated_reply() {
     let (services, slices) = objects();
     let server = Server::with(&services, &slices, Vec::new()).await;
     let found = resolver(server.address).lookup_ip("crowd").await.unwrap();

@@ -1,4 +1,5 @@
-//! musl's resolver: it asks for both families at once, and takes any response code but two for a failure of all.
+//! The stub resolver of musl. It asks for both families at once, and takes every response code except NOERROR and
+//! NXDOMAIN for a failure of the whole lookup.
 
 use std::process::Command;
 
@@ -50,6 +51,6 @@ async fn musl_finds_names_by_the_search_path() {
     }
     assert_eq!(ask("alias").await, ["10.96.0.7", "test-service-2.default.svc.cluster.local"]);
     assert_eq!(ask("missing.default.svc.cluster.local").await, ["Name does not resolve"]);
-    // It keeps 48 addresses at most, and asks over TCP for what was truncated to fewer only since 1.2.4.
+    // musl keeps at most 48 addresses. It asks again over TCP after a truncated reply only since version 1.2.4.
     assert!(ask("crowd").await.len() > 10);
 }

@@ -1,4 +1,4 @@
-//! systemd-resolved, between a program and this server: it tries EDNS, follows aliases and keeps answers itself.
+//! systemd-resolved between a program and this server. It tries EDNS, follows aliases and caches answers itself.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::{ADDRESSES, server};
 use crate::machine::Machine;
 
-/// Starts the program of the first argument with a /run and a user of its own, and asks it with each of the others.
+/// Starts the program in the first argument with its own /run and user, and asks it each of the other arguments.
 const SCRIPT: &str = r#"
 set -e
 resolved=$1; shift
@@ -31,7 +31,8 @@ for question; do
 done
 "#;
 
-/// Where the program is, installed or unpacked by `scripts/need.sh`; `None` with a word if it does not run here.
+/// Where the program is, installed or unpacked by `scripts/need.sh`; `None` with a line on standard output if it does
+/// not run here.
 fn program() -> Option<PathBuf> {
     let unpacked = concat!(env!("CARGO_MANIFEST_DIR"), "/../../target/resolved");
     let places = ["/", unpacked, &format!("{unpacked}/usr")];
@@ -47,7 +48,7 @@ fn program() -> Option<PathBuf> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn systemd_resolved_passes_on_what_is_said() {
+async fn systemd_resolved_passes_answers_on() {
     let Some((machine, program)) = Machine::of("resolved").zip(program()) else { return };
     let _server = server(&machine).await;
     let mut script = tempfile::NamedTempFile::new().unwrap();
