@@ -73,8 +73,9 @@ impl Modules {
                 ("use", _) => {
                     let end = tokens[at..].iter().position(|token| *token == Token::Sign(';'));
                     let end = end.map_or(tokens.len(), |length| at + length);
-                    let exported = at > 0 && matches!(&tokens[at - 1], Token::Sign(')'))
-                        || at > 0 && tokens[at - 1].word() == Some("pub");
+                    let before = at.checked_sub(1).map(|before| &tokens[before]);
+                    let exported =
+                        before.is_some_and(|token| *token == Token::Sign(')') || token.word() == Some("pub"));
                     let mut rest = &tokens[at + 1..end];
                     import(&mut rest, Vec::new(), exported, &mut module.imports);
                     at = end;
