@@ -3,7 +3,6 @@
 //! Both are one table, [`SETTINGS`]. What kube-proxy accepts is accepted; what means nothing here is said so; what
 //! kube-proxy does not know is an error. A flag that is given goes before the file.
 
-mod duration;
 mod table;
 
 use std::collections::BTreeMap;
@@ -12,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::{Map, Number, Value};
-use service::Cidr;
+use service::{Cidr, duration};
 use thiserror::Error;
 
 use crate::config::{Config, DetectLocal, IpvsConfig, ModeName, NodePortAddresses};
@@ -434,7 +433,7 @@ fn default(setting: &Setting) -> Option<Value> {
         Preset::Int(value) => value.into(),
         Preset::Text(text) => text.into(),
         Preset::Duration(text) | Preset::DurationOrZero(text) => {
-            duration::print(duration::parse(text).unwrap_or_default()).into()
+            duration::format(duration::parse(text).unwrap_or_default()).into()
         }
         Preset::List => Value::Array(Vec::new()),
     })

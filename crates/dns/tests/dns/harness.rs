@@ -12,10 +12,13 @@ use service::objects::Namespace;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+/// Objects that a test may give a server before the server takes them in.
+const INPUTS: usize = 4096;
+
 /// A server whose objects come from the test.
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
-    inputs: mpsc::UnboundedSender<Input>,
+    inputs: mpsc::Sender<Input>,
     ready: oneshot::Receiver<()>,
     task: JoinHandle<()>,
 }
@@ -64,7 +67,7 @@ impl Server {
     }
 
     fn on(sockets: Sockets, address: SocketAddr, config: Config, corefile: Option<PathBuf>) -> Self {
-        let (inputs, events) = mpsc::unbounded_channel();
+        let (inputs, events) = mpsc::channel(INPUTS);
         let (tell, ready) = oneshot::channel();
         let events = futures::stream::unfold(events, async |mut events| Some((events.recv().await?, events)));
         let task = tokio::spawn(async move {
@@ -93,7 +96,7 @@ impl Server {
     }
 
     pub(crate) fn feed(&self, input: Input) {
-        self.inputs.send(input).unwrap();
+        self.inputs.try_send(input).unwrap();
     }
 
     pub(crate) fn service(&self, object: &Value) {

@@ -100,7 +100,7 @@ pub(super) struct Target {
 }
 
 /// Starts a run's probes: the startup probe first, then the two others side by side. Verdicts go to `out`.
-pub(super) fn start(context: Arc<Context>, target: Target, out: mpsc::UnboundedSender<Verdict>) -> Probes {
+pub(super) fn start(context: Arc<Context>, target: Target, out: mpsc::Sender<Verdict>) -> Probes {
     Probes(tokio::spawn(async move {
         let tell =
             |panic: &str| tracing::error!(container = target.container.name, "probes begin anew: {panic}");
@@ -108,7 +108,7 @@ pub(super) fn start(context: Arc<Context>, target: Target, out: mpsc::UnboundedS
     }))
 }
 
-async fn all(context: &Arc<Context>, target: &Target, out: &mpsc::UnboundedSender<Verdict>) {
+async fn all(context: &Arc<Context>, target: &Target, out: &mpsc::Sender<Verdict>) {
     if let Some(probe) = &target.container.startup_probe {
         repeat(context, target, probe, Kind::Startup, out).await;
     }
@@ -165,7 +165,7 @@ async fn repeat(
     target: &Target,
     probe: &Probe,
     kind: Kind,
-    out: &mpsc::UnboundedSender<Verdict>,
+    out: &mpsc::Sender<Verdict>,
 ) {
     let seconds = |value: Option<i32>, default: i32| Seconds::from(value.unwrap_or(default)).duration();
     let mut tally = Tally::of(probe);
@@ -196,7 +196,7 @@ async fn repeat(
         let news = verdict.filter(|&healthy| told != Some(healthy) || !healthy && kind != Kind::Readiness);
         if let Some(healthy) = news {
             told = Some(healthy);
-            if out.send(Verdict { run: target.run.clone(), kind, healthy }).is_err() {
+            if out.send(Verdict { run: target.run.clone(), kind, healthy }).await.is_err() {
                 return;
             }
         }

@@ -34,6 +34,8 @@ mod start;
 const FIRST_RETRY: Duration = Duration::from_millis(200);
 /// And no longer than this apart.
 const LONGEST_RETRY: Duration = Duration::from_secs(30);
+/// Verdicts of probes that wait for the worker; while there are so many, the probes wait.
+const VERDICTS: usize = 16;
 
 /// What the API wants of a pod.
 #[derive(Clone, Debug)]
@@ -63,8 +65,8 @@ pub(super) struct Worker {
     context: Arc<Context>,
     wishes: watch::Receiver<Wish>,
     news: broadcast::Receiver<News>,
-    verdicts: mpsc::UnboundedReceiver<Verdict>,
-    verdict_sender: mpsc::UnboundedSender<Verdict>,
+    verdicts: mpsc::Receiver<Verdict>,
+    verdict_sender: mpsc::Sender<Verdict>,
     pod: Arc<Pod>,
     observed: watch::Sender<Observed>,
     memories: Memories,
@@ -85,7 +87,7 @@ impl Worker {
     /// A worker for the pod that `wishes` holds.
     pub(super) fn new(context: Arc<Context>, mut wishes: watch::Receiver<Wish>) -> Self {
         let pod = wishes.borrow_and_update().pod().clone();
-        let (verdict_sender, verdicts) = mpsc::unbounded_channel();
+        let (verdict_sender, verdicts) = mpsc::channel(VERDICTS);
         let observed = watch::Sender::new(Observed::default());
         context.pods.put(&pod, observed.subscribe());
         Self {
