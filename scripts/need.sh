@@ -5,7 +5,7 @@
 set -u
 
 KUBECTL_VERSION=v1.36.0
-CARGO_DENY_VERSION=0.19.0
+CARGO_DENY_VERSION=0.20.2
 
 fail() {
     echo "portolan: $*" >&2

@@ -1,6 +1,8 @@
 //! The metrics of the server, with the names that CoreDNS gives them.
 
 mod counts;
+#[cfg(test)]
+mod reference;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,6 +1,8 @@
 //! What the proxy counts, under kube-proxy's names.
 
 mod of_modes;
+#[cfg(test)]
+mod reference;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -153,7 +155,11 @@ impl Metrics {
     }
 
     fn register(&self) -> prometheus::Result<()> {
-        let collectors: [Box<dyn Collector>; 33] = [
+        self.collectors()?.into_iter().try_for_each(|collector| self.registry.register(collector))
+    }
+
+    fn collectors(&self) -> prometheus::Result<[Box<dyn Collector>; 33]> {
+        Ok([
             Box::new(self.sync_duration.clone()),
             Box::new(self.full_sync_duration.clone()),
             Box::new(self.partial_sync_duration.clone()),
@@ -190,8 +196,7 @@ impl Metrics {
                 Gauge::new("process_start_time_seconds", "When the process began, in seconds since 1970")
                     .inspect(|gauge| gauge.set(now()))?,
             ),
-        ];
-        collectors.into_iter().try_for_each(|collector| self.registry.register(collector))
+        ])
     }
 
     /// An object changed.

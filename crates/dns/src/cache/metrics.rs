@@ -60,7 +60,7 @@ impl CacheMetrics {
         Self {
             requests: counter("coredns_cache_requests_total", "Queries that the cache was asked.", EACH),
             hits: counter("coredns_cache_hits_total", "Queries that the cache answered.", BY_TYPE),
-            misses: counter("coredns_cache_misses_total", "Queries that it could not answer.", EACH),
+            misses: counter("coredns_cache_misses_total", "Queries that the cache could not answer.", EACH),
             prefetches: counter("coredns_cache_prefetch_total", "Questions asked anew by the cache.", EACH),
             drops: counter("coredns_cache_drops_total", "Replies that were no answer.", EACH),
             stale: counter("coredns_cache_served_stale_total", "Replies sent after their time.", EACH),

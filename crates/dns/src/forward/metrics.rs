@@ -78,4 +78,14 @@ impl ForwardMetrics {
             ),
         }
     }
+
+    /// Makes every metric appear once.
+    #[cfg(test)]
+    pub(crate) fn touch(&self) {
+        drop(self.took.with_label_values(&[PROXY, "192.0.2.1:53", "NOERROR"]));
+        drop(self.failed_probes.with_label_values(&[PROXY, "192.0.2.1:53"]));
+        drop(self.kept.with_label_values(&[PROXY, "192.0.2.1:53", "udp"]));
+        drop(self.opened.with_label_values(&[PROXY, "192.0.2.1:53", "udp"]));
+        drop(self.loops.with_label_values(&["192.0.2.1:53"]));
+    }
 }
