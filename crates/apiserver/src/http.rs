@@ -2,6 +2,7 @@
 
 pub(crate) mod accept;
 pub(crate) mod connect;
+pub(crate) mod connections;
 pub(crate) mod dispatch;
 pub(crate) mod health;
 pub(crate) mod impersonation;
@@ -14,7 +15,6 @@ pub(crate) mod pieces;
 pub(crate) mod query;
 pub(crate) mod respond;
 pub(crate) mod reviews;
-pub(crate) mod seats;
 pub(crate) mod serve;
 pub(crate) mod subresources;
 pub(crate) mod unread;

@@ -43,9 +43,9 @@ use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::{TlsAcceptor, TlsConnector};
 
-pub use self::http::connect::{Connection, Nodes};
+pub use self::http::connect::{ByteStream, Nodes};
+use self::http::connections::Connections;
 pub use self::http::respond::Body;
-use self::http::seats::Seats;
 use self::http::unread::Unread;
 pub use self::identity::User;
 pub use self::service::{IpRange, PortRange, RangeError};
@@ -127,7 +127,7 @@ pub enum Error {
 struct Shared {
     registry: Arc<Registry>,
     nodes: Box<dyn Nodes>,
-    seats: Seats,
+    connections: Connections,
     unread: Unread,
     ready: AtomicBool,
 }
@@ -188,7 +188,7 @@ impl Nodes for TlsNodes {
         &'a self,
         node: &'a str,
         address: SocketAddr,
-    ) -> BoxFuture<'a, io::Result<Box<dyn Connection>>> {
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>> {
         Box::pin(async move {
             let connected = async {
                 let stream = self.dial.dial(node, address).await?;
@@ -197,7 +197,7 @@ impl Nodes for TlsNodes {
                 TlsConnector::from(self.tls.clone()).connect(name, stream).await
             };
             let stream = tokio::time::timeout(AGENT_TIMEOUT, connected).await??;
-            Ok(Box::new(stream) as Box<dyn Connection>)
+            Ok(Box::new(stream) as Box<dyn ByteStream>)
         })
     }
 }
@@ -257,7 +257,7 @@ impl ApiServer {
         let shared = Shared {
             registry: Arc::new(registry),
             nodes: Box::new(nodes),
-            seats: Seats::default(),
+            connections: Connections::default(),
             unread: Unread::default(),
             ready: AtomicBool::new(false),
         };

@@ -1,6 +1,6 @@
-//! Small HTTP servers of a part: a path in, an answer out; and how a listener keeps its connections few.
+//! Small HTTP servers of a part: a path in, an answer out; and the bound on the connections of a listener.
 
-mod seats;
+mod connections;
 
 use std::convert::Infallible;
 use std::future::Future;
@@ -17,9 +17,9 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
-pub use seats::{Seat, Seats, Working};
+pub use connections::{Busy, Connection, Connections};
 
-/// How many connections a server has at a time; for one more, that which was silent longest is closed.
+/// How many connections a server has at a time; for one more, the connection that was idle longest is closed.
 const CONNECTIONS: usize = 256;
 /// How long a client may take to send its headers.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -59,22 +59,22 @@ where
     Answer: Future<Output = Reply> + Send + 'static,
 {
     let answer = Arc::new(answer);
-    let (mut seats, mut connections) = (Seats::new(CONNECTIONS), JoinSet::new());
+    let (mut connections, mut tasks) = (Connections::new(CONNECTIONS), JoinSet::new());
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // The process has no file left for a connection; one will be closed.
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
-        while connections.try_join_next().is_some() {}
-        let (seat, _) = seats.take().await;
+        while tasks.try_join_next().is_some() {}
+        let (connection, _) = connections.admit().await;
         let answer = answer.clone();
-        connections.spawn(async move {
+        tasks.spawn(async move {
             let service = service_fn(|request: Request<Incoming>| {
-                let (working, reply) = (seat.work(), answer(request.uri().path().to_owned()));
+                let (busy, reply) = (connection.busy(), answer(request.uri().path().to_owned()));
                 async move {
                     let reply = reply.await;
-                    drop(working);
+                    drop(busy);
                     Ok::<_, Infallible>(response(reply))
                 }
             });
@@ -83,7 +83,7 @@ where
             tokio::select! {
                 // A client that breaks off harms only itself.
                 _ = builder.serve_connection(TokioIo::new(stream), service) => {}
-                () = seat.needed() => {}
+                () = connection.must_close() => {}
             }
         });
     }

@@ -20,15 +20,15 @@ use hyper_util::rt::TokioIo;
 use serde_json::Value;
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::connections::{Busy, Connection};
 use super::objects::{Answer, Call};
 use super::query::Query;
 use super::respond::{self, Body};
-use super::seats::{Seat, Working};
 use crate::object::meta_str;
 
 /// A connection to a node's agent, already authenticated.
-pub trait Connection: AsyncRead + AsyncWrite + Send + Unpin {}
-impl<T: AsyncRead + AsyncWrite + Send + Unpin> Connection for T {}
+pub trait ByteStream: AsyncRead + AsyncWrite + Send + Unpin {}
+impl<T: AsyncRead + AsyncWrite + Send + Unpin> ByteStream for T {}
 
 /// How this server reaches the agents of the nodes.
 pub trait Nodes: Send + Sync + std::fmt::Debug {
@@ -37,7 +37,7 @@ pub trait Nodes: Send + Sync + std::fmt::Debug {
         &'a self,
         node: &'a str,
         address: SocketAddr,
-    ) -> BoxFuture<'a, io::Result<Box<dyn Connection>>>;
+    ) -> BoxFuture<'a, io::Result<Box<dyn ByteStream>>>;
 }
 
 /// Where the request goes on the node: `exec` takes its streams under other names there.
@@ -94,8 +94,8 @@ impl Call<'_> {
             return relay_answer(response, part).await;
         }
         let upgrade = upgrade.ok_or_else(|| Status::bad_request("this connection cannot be upgraded"))?;
-        let working = self.parts.extensions.get::<Arc<Seat>>().map(Seat::work);
-        Ok(relay_upgrade(response, upgrade, working))
+        let busy = self.parts.extensions.get::<Arc<Connection>>().map(Connection::busy);
+        Ok(relay_upgrade(response, upgrade, busy))
     }
 
     /// The name and address of the agent of the pod's node.
@@ -225,7 +225,7 @@ async fn relay_answer(response: Response<hyper::body::Incoming>, part: &str) -> 
 fn relay_upgrade(
     mut response: Response<hyper::body::Incoming>,
     client: OnUpgrade,
-    working: Option<Working>,
+    busy: Option<Busy>,
 ) -> Response<Body> {
     let node = hyper::upgrade::on(&mut response);
     let mut answer = Response::new(respond::full(Bytes::new()));
@@ -239,7 +239,7 @@ fn relay_upgrade(
         if let Err(error) = joined.await {
             tracing::debug!(%error, "a stream to a node ended early");
         }
-        drop(working);
+        drop(busy);
     });
     answer
 }

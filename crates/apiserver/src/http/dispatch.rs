@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio::time::timeout;
 
 use super::accept::{self, View};
+use super::connections::Connection;
 use super::health;
 use super::impersonation;
 use super::limits::{Hold, Peer};
@@ -26,7 +27,6 @@ use super::objects::{Answer, Call};
 use super::path::{self, ResourcePath};
 use super::query::Query;
 use super::respond::{self, Body, Weight};
-use super::seats::Seat;
 use crate::Shared;
 use crate::authorization::{self, Attributes, ResourceAttributes};
 use crate::identity::User;
@@ -59,7 +59,7 @@ pub(crate) struct Client {
     /// Who that is, if it has proven it.
     pub(crate) user: Option<User>,
     /// What it may hold, and its connection; none for parts of this program.
-    pub(crate) place: Option<(Peer, Arc<Seat>)>,
+    pub(crate) place: Option<(Peer, Arc<Connection>)>,
 }
 
 impl Client {
@@ -79,8 +79,8 @@ where
     B: http_body::Body<Data = Bytes> + Send,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let Some((peer, seat)) = &client.place else { return answered(shared, request, client).await };
-    let working = seat.work();
+    let Some((peer, connection)) = &client.place else { return answered(shared, request, client).await };
+    let busy = connection.busy();
     let request_held = match peer.request() {
         Ok(held) => held,
         Err(status) => return respond::status(&status),
@@ -96,7 +96,7 @@ where
             Err(status) => response = respond::status(&status),
         }
     }
-    response.map(|body| shared.unread.watched(body, holds, working))
+    response.map(|body| shared.unread.watched(body, holds, busy))
 }
 
 async fn answered<B>(shared: &Arc<Shared>, request: Request<B>, client: &Client) -> Response<Body>
@@ -136,8 +136,8 @@ where
     let asked = Asked { target: path::parse(parts.uri.path()), query: Query::parse(parts.uri.query()) };
     permit(&user, &parts, &asked)?;
     let upgrade = parts.extensions.remove::<OnUpgrade>();
-    if let Some((_, seat)) = &client.place {
-        parts.extensions.insert(seat.clone());
+    if let Some((_, connection)) = &client.place {
+        parts.extensions.insert(connection.clone());
     }
     let mut held = Hold::default();
     let body = timeout(BODY_TIMEOUT, read_body(body, client.peer(), &mut held))

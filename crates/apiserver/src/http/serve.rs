@@ -16,9 +16,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::timeout;
 use tokio_rustls::TlsAcceptor;
 
+use super::connections::Connection;
 use super::dispatch::{self, Client};
 use super::respond;
-use super::seats::Seat;
 use crate::Shared;
 use crate::identity::User;
 
@@ -82,14 +82,14 @@ pub(crate) async fn serve(
                 }
             },
         };
-        let Some(seat) = shared.seats.take().await else {
+        let Some(connection) = shared.connections.admit().await else {
             tracing::warn!(%address, "too many connections, and all of them work: a new one is closed");
             continue;
         };
         let (shared, tls, server) = (shared.clone(), tls.clone(), server.clone());
         let (open, stopped) = (open.clone(), stopped.clone());
         tokio::spawn(async move {
-            connection(shared, stream, address, tls, server, seat, stopped).await;
+            serve_connection(shared, stream, address, tls, server, connection, stopped).await;
             drop(open);
         });
     }
@@ -100,13 +100,13 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(
+async fn serve_connection(
     shared: Arc<Shared>,
     stream: TcpStream,
     address: SocketAddr,
     tls: TlsAcceptor,
     server: Arc<auto::Builder<TokioExecutor>>,
-    seat: Arc<Seat>,
+    connection: Arc<Connection>,
     mut stopped: watch::Receiver<bool>,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -114,7 +114,7 @@ async fn connection(
     }
     let handshake = tokio::select! {
         handshake = timeout(HANDSHAKE, tls.accept(stream)) => handshake,
-        () = seat.needed(HANDSHAKE) => return,
+        () = connection.must_close(HANDSHAKE) => return,
     };
     let stream = match handshake {
         Ok(Ok(stream)) => stream,
@@ -124,26 +124,25 @@ async fn connection(
     let certificates = stream.get_ref().1.peer_certificates();
     let user = certificates.and_then(|chain| User::from_certificate(chain.first()?));
     let name = user.as_ref().map(|user| user.name.as_str()).unwrap_or_default();
-    let Some(peer) = shared.seats.seated(&seat, name, address.ip()).await else {
-        tracing::warn!(user = name, %address, "too many connections of one peer, and all of them work");
+    let Some(peer) = shared.connections.identify(&connection, name, address.ip()).await else {
+        tracing::warn!(user = name, %address, "too many connections of one peer, and all of them are busy");
         return refuse(&server, stream).await;
     };
-    let client = Arc::new(Client { user, place: Some((peer, seat.clone())) });
+    let client = Arc::new(Client { user, place: Some((peer, connection.clone())) });
     let service = service_fn(move |request| {
         let (shared, client) = (shared.clone(), client.clone());
         async move { Ok::<_, Infallible>(dispatch::handle(&shared, request, &client).await) }
     });
-    let mut connection =
-        pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
+    let mut http = pin!(server.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned());
     let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
+        ended = http.as_mut() => ended,
         () = async { drop(stopped.wait_for(|stopped| *stopped).await) } => {
-            connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+            http.as_mut().graceful_shutdown();
+            http.as_mut().await
         }
-        () = seat.needed(IDLE) => {
-            connection.as_mut().graceful_shutdown();
-            timeout(FAREWELL, connection.as_mut()).await.unwrap_or(Ok(()))
+        () = connection.must_close(IDLE) => {
+            http.as_mut().graceful_shutdown();
+            timeout(FAREWELL, http.as_mut()).await.unwrap_or(Ok(()))
         }
     };
     if let Err(error) = ended {

@@ -11,9 +11,9 @@ use bytes::Bytes;
 use http_body::{Body as HttpBody, Frame, SizeHint};
 use http_body_util::BodyExt;
 
+use super::connections::Busy;
 use super::limits::Hold;
 use super::respond::Body;
-use super::seats::Working;
 use crate::workshop::panicked;
 
 /// A client that takes nothing of an answer for this long is not served further.
@@ -48,7 +48,7 @@ struct Held {
     /// The rest of a large piece.
     rest: Bytes,
     _holds: Vec<Hold>,
-    _working: Working,
+    _busy: Busy,
 }
 
 impl std::fmt::Debug for Held {
@@ -62,8 +62,8 @@ struct Reading(Arc<Answer>);
 
 impl Unread {
     /// The same body, which holds these until it ends or was not read for too long.
-    pub(crate) fn watched(&self, body: Body, holds: Vec<Hold>, working: Working) -> Body {
-        let held = Held { body, rest: Bytes::new(), _holds: holds, _working: working };
+    pub(crate) fn watched(&self, body: Body, holds: Vec<Hold>, busy: Busy) -> Body {
+        let held = Held { body, rest: Bytes::new(), _holds: holds, _busy: busy };
         let state = State { body: Some(held), handed: Some(Instant::now()), abandoned: false };
         let answer = Arc::new(Answer(Mutex::new(state)));
         let mut answers = self.answers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -177,20 +177,20 @@ mod tests {
     use std::net::IpAddr;
 
     use super::*;
+    use crate::http::connections::Connections;
     use crate::http::respond;
-    use crate::http::seats::Seats;
 
-    async fn working() -> Working {
-        let seats = Seats::default();
-        let seat = seats.take().await.unwrap();
-        seats.seated(&seat, "jane", IpAddr::from([10, 0, 0, 1])).await.unwrap();
-        seat.work()
+    async fn busy() -> Busy {
+        let connections = Connections::default();
+        let connection = connections.admit().await.unwrap();
+        connections.identify(&connection, "jane", IpAddr::from([10, 0, 0, 1])).await.unwrap();
+        connection.busy()
     }
 
     #[tokio::test]
     async fn an_answer_is_read_whole_in_small_pieces() {
         let bytes: Vec<u8> = (0..100_000_u32).map(|n| n as u8).collect();
-        let mut body = Unread::default().watched(respond::full(bytes.clone()), Vec::new(), working().await);
+        let mut body = Unread::default().watched(respond::full(bytes.clone()), Vec::new(), busy().await);
         let mut read = Vec::new();
         while let Some(frame) = body.frame().await {
             let piece = frame.unwrap().into_data().unwrap();
@@ -203,7 +203,7 @@ mod tests {
     #[tokio::test]
     async fn an_answer_that_nobody_reads_is_let_go() {
         let unread = Unread::default();
-        let mut body = unread.watched(respond::full(vec![0; 100_000]), Vec::new(), working().await);
+        let mut body = unread.watched(respond::full(vec![0; 100_000]), Vec::new(), busy().await);
         body.frame().await.unwrap().unwrap();
         unread.end_older_than(Duration::from_secs(1));
         assert!(unread.answers.lock().unwrap()[0].upgrade().unwrap().lock().body.is_some());
@@ -216,7 +216,7 @@ mod tests {
     async fn a_watch_that_has_nothing_to_say_stays() {
         let unread = Unread::default();
         let quiet = respond::streamed(futures::stream::pending());
-        let mut body = unread.watched(quiet, Vec::new(), working().await);
+        let mut body = unread.watched(quiet, Vec::new(), busy().await);
         assert!(futures::poll!(std::pin::pin!(body.frame())).is_pending());
         unread.end_older_than(Duration::ZERO);
         assert!(futures::poll!(std::pin::pin!(body.frame())).is_pending());
@@ -225,7 +225,7 @@ mod tests {
     #[tokio::test]
     async fn a_panic_while_an_answer_is_made_ends_that_answer() {
         let broken = respond::streamed(futures::stream::once(async { panic!("on purpose") }));
-        let mut body = Unread::default().watched(broken, Vec::new(), working().await);
+        let mut body = Unread::default().watched(broken, Vec::new(), busy().await);
         assert!(body.frame().await.unwrap().is_err());
         assert!(body.frame().await.is_none());
     }

@@ -5,6 +5,8 @@ use std::fs;
 use std::path::Path;
 use std::time::Duration;
 
+use prometheus::proto::LabelPair;
+
 use super::{Counted, Metrics};
 use crate::cache::CacheMetrics;
 use crate::client::Transport;
@@ -47,7 +49,7 @@ fn metrics() -> Metrics {
 fn page() -> String {
     let metrics = metrics();
     metrics.registry.gather().iter().fold(HEAD.to_owned(), |mut text, family| {
-        let labels: Vec<&str> = family.get_metric()[0].get_label().iter().map(|label| label.name()).collect();
+        let labels: Vec<&str> = family.get_metric()[0].get_label().iter().map(LabelPair::name).collect();
         let kind = format!("{:?}", family.get_field_type()).to_lowercase();
         writeln!(text, "| `{}` | {kind} | {} | {} |", family.name(), labels.join(", "), family.help())
             .unwrap();

@@ -13,7 +13,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
-use pages::Seat;
+use pages::Connection;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::client::Client;
@@ -27,18 +27,18 @@ const MEDIA_TYPE: &str = "application/dns-message";
 const STREAMS: u32 = 128;
 
 /// Answers the queries of a connection until its end.
-pub(super) async fn connection<S>(
+pub(super) async fn serve_connection<S>(
     shared: Arc<SharedPlan>,
     client: Client,
     stream: S,
-    seat: Arc<Seat>,
+    connection: Arc<Connection>,
 ) -> io::Result<()>
 where
     S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
 {
     let service = service_fn(move |request| {
-        let (shared, seat) = (shared.clone(), seat.clone());
-        async move { Ok::<_, std::convert::Infallible>(answer(&shared, client, request, &seat).await) }
+        let (shared, connection) = (shared.clone(), connection.clone());
+        async move { Ok::<_, std::convert::Infallible>(answer(&shared, client, request, &connection).await) }
     });
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(super::tcp::IDLE);
@@ -54,11 +54,11 @@ async fn answer(
     shared: &SharedPlan,
     client: Client,
     request: Request<Incoming>,
-    seat: &Arc<Seat>,
+    connection: &Arc<Connection>,
 ) -> Response<Full<Bytes>> {
     match query(request).await {
         Ok(packet) => {
-            let _working = seat.work();
+            let _working = connection.busy();
             let (mut reply, plan, begun) = (Vec::new(), shared.plan(), Instant::now());
             let summary = plan.begin(&packet, client, &mut reply);
             if summary.action == Action::Wait {

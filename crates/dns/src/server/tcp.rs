@@ -5,7 +5,7 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use pages::{Seat, Seats};
+use pages::{Connection, Connections};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
@@ -53,8 +53,8 @@ pub(crate) async fn serve(
     closing: impl Future<Output = ()>,
 ) {
     let mut closing = pin!(closing);
-    let (mut seats, rate) = (Seats::new(CONNECTIONS), LogRate::new(Instant::now()));
-    let mut connections = JoinSet::new();
+    let (mut connections, rate) = (Connections::new(CONNECTIONS), LogRate::new(Instant::now()));
+    let mut tasks = JoinSet::new();
     loop {
         let accepted = tokio::select! {
             biased;
@@ -70,50 +70,50 @@ pub(crate) async fn serve(
                 continue;
             }
         };
-        while connections.try_join_next().is_some() {}
-        let (seat, crowded) = seats.take().await;
-        if let Some(suppressed) = crowded.then(|| rate.admit(Instant::now())).flatten() {
+        while tasks.try_join_next().is_some() {}
+        let (connection, was_full) = connections.admit().await;
+        if let Some(suppressed) = was_full.then(|| rate.admit(Instant::now())).flatten() {
             tracing::warn!(
                 %client, suppressed,
                 "more than {CONNECTIONS} DNS connections are open; each new one closes the one that is idle longest"
             );
         }
         let (shared, certificate) = (shared.clone(), certificate.borrow().clone());
-        connections.spawn(async move {
+        tasks.spawn(async move {
             let from = Client::of(client, Transport::Tcp);
             tokio::select! {
-                ended = connection(shared, stream, from, (scheme, certificate), &seat) => {
+                ended = serve_connection(shared, stream, from, (scheme, certificate), &connection) => {
                     if let Err(error) = ended {
                         tracing::debug!(%client, %error, "a DNS connection broke");
                     }
                 }
-                () = seat.needed() => {}
+                () = connection.must_close() => {}
             }
         });
     }
     drop(listener);
-    let ended = async { while connections.join_next().await.is_some() {} };
+    let ended = async { while tasks.join_next().await.is_some() {} };
     let _ = timeout(CLOSING, ended).await;
 }
 
-async fn connection(
+async fn serve_connection(
     shared: Arc<SharedPlan>,
     stream: TcpStream,
     client: Client,
     (scheme, certificate): (Scheme, Option<Arc<ServerConfig>>),
-    seat: &Arc<Seat>,
+    connection: &Arc<Connection>,
 ) -> io::Result<()> {
     if scheme == Scheme::Dns {
         let (read, write) = stream.into_split();
-        return converse(shared, client, read, write, seat).await;
+        return converse(shared, client, read, write, connection).await;
     }
     let certificate = certificate.ok_or_else(|| io::Error::other("there is no certificate"))?;
     let stream = timeout(HANDSHAKE, TlsAcceptor::from(certificate).accept(stream)).await??;
     if scheme == Scheme::Https {
-        return super::https::connection(shared, client, stream, seat.clone()).await;
+        return super::https::serve_connection(shared, client, stream, connection.clone()).await;
     }
     let (read, write) = tokio::io::split(stream);
-    converse(shared, client, read, write, seat).await
+    converse(shared, client, read, write, connection).await
 }
 
 async fn converse(
@@ -121,10 +121,10 @@ async fn converse(
     client: Client,
     read: impl AsyncRead + Unpin,
     write: impl AsyncWrite + Unpin,
-    seat: &Arc<Seat>,
+    connection: &Arc<Connection>,
 ) -> io::Result<()> {
     let (replies, written) = mpsc::channel(REPLIES);
-    let reading = read_queries(shared, client, BufReader::new(read), replies, seat);
+    let reading = read_queries(shared, client, BufReader::new(read), replies, connection);
     let (read, wrote) = tokio::join!(reading, write_replies(write, written));
     read.and(wrote)
 }
@@ -135,7 +135,7 @@ async fn read_queries(
     client: Client,
     mut stream: BufReader<impl AsyncRead + Unpin>,
     replies: mpsc::Sender<Vec<u8>>,
-    seat: &Arc<Seat>,
+    connection: &Arc<Connection>,
 ) -> io::Result<()> {
     let mut waiting = JoinSet::new();
     let mut packet = Vec::new();
@@ -145,7 +145,7 @@ async fn read_queries(
             Ok(Err(error)) => return Err(error),
             Ok(Ok(false)) | Err(_) => break,
         }
-        let (working, mut reply, plan) = (seat.work(), Vec::new(), shared.plan());
+        let (busy, mut reply, plan) = (connection.busy(), Vec::new(), shared.plan());
         while waiting.try_join_next().is_some() {}
         if let Some(messages) = plan.transfer(&packet, client) {
             for message in messages {
@@ -158,7 +158,7 @@ async fn read_queries(
         let begun = Instant::now();
         let summary = plan.begin(&packet, client, &mut reply);
         // A client that does not read replies counts as idle.
-        drop(working);
+        drop(busy);
         match summary.action {
             Action::Drop => {}
             Action::Reply => {
@@ -172,12 +172,12 @@ async fn read_queries(
                 if waiting.len() >= REPLIES {
                     waiting.join_next().await;
                 }
-                let (working, packet, replies) = (seat.work(), packet.clone(), replies.clone());
+                let (busy, packet, replies) = (connection.busy(), packet.clone(), replies.clone());
                 waiting.spawn(async move {
                     let mut reply = Vec::new();
                     plan.finish(&packet, client, &mut reply).await;
                     plan.count(0, &summary, client, (&packet, &reply), begun.elapsed());
-                    drop(working);
+                    drop(busy);
                     if !reply.is_empty() {
                         drop(replies.send(reply).await);
                     }
@@ -215,22 +215,22 @@ mod tests {
     async fn a_client_that_reads_no_replies_is_closed_for_a_new_connection_like_an_idle_one() {
         let shared = Arc::new(SharedPlan::new(Arc::new(Plan::new(Vec::new()))));
         let from = Client::of((Ipv4Addr::LOCALHOST, 1).into(), Transport::Tcp);
-        let mut seats = Seats::new(1);
-        let (seat, _) = seats.take().await;
+        let mut connections = Connections::new(1);
+        let (connection, _) = connections.admit().await;
         let (mut client, server) = tokio::io::duplex(64);
         let conversation = tokio::spawn(async move {
             let (read, write) = tokio::io::split(server);
             tokio::select! {
-                ended = converse(shared, from, read, write, &seat) => ended.map(|()| "it ended by itself"),
-                () = seat.needed() => Ok("it was closed"),
+                ended = converse(shared, from, read, write, &connection) => ended.map(|()| "it ended by itself"),
+                () = connection.must_close() => Ok("it was closed"),
             }
         });
         let mut query = Vec::new();
         put_message(b"\0\x01\0\0\0\x01\0\0\0\0\0\0\x01a\0\0\x01\0\x01", &mut query);
         // Sends queries until the server reads no more, because no reply is read.
         while timeout(Duration::from_millis(50), client.write_all(&query)).await.is_ok() {}
-        let (_seat, crowded) = timeout(Duration::from_secs(5), seats.take()).await.unwrap();
-        assert!(crowded);
+        let (_connection, was_full) = timeout(Duration::from_secs(5), connections.admit()).await.unwrap();
+        assert!(was_full);
         assert_eq!(conversation.await.unwrap().unwrap(), "it was closed");
     }
 }

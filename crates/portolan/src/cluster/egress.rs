@@ -109,12 +109,12 @@ async fn accept(listener: TcpListener, policy: Policy) {
                 continue;
             }
         };
-        let seat = room.clone().try_acquire_owned();
+        let permit = room.clone().try_acquire_owned();
         tunnels.spawn(async move {
-            if let Err(error) = tunnel(client, policy, seat.is_ok()).await {
+            if let Err(error) = tunnel(client, policy, permit.is_ok()).await {
                 tracing::debug!("a tunnel of the proxy for image pulls ended: {error}");
             }
-            drop(seat);
+            drop(permit);
         });
         while tunnels.try_join_next().is_some() {}
     }
