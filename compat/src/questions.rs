@@ -38,9 +38,9 @@ const UPLINK: &str = "node0";
 /// A port that no Service has.
 const NO_PORT: u16 = 4444;
 
-/// All packets from all senders to all doors of the cluster.
+/// All packets from all senders to all destinations of the cluster.
 pub fn packets(still: &Still) -> Vec<Packet> {
-    let mut doors: BTreeSet<(IpAddr, Protocol, u16)> = BTreeSet::new();
+    let mut destinations: BTreeSet<(IpAddr, Protocol, u16)> = BTreeSet::new();
     let locals: Vec<IpAddr> =
         NODE_IPS.into_iter().chain(["127.0.0.1", "::1"]).filter_map(|text| text.parse().ok()).collect();
     for view in still.sight().all_ports() {
@@ -48,20 +48,20 @@ pub fn packets(still: &Still) -> Vec<Packet> {
         let addresses =
             [view.cluster_ip].into_iter().chain(view.external_ips()).chain(view.load_balancer_ips());
         for address in addresses {
-            doors.insert((address, protocol, port));
-            doors.insert((address, protocol, NO_PORT));
+            destinations.insert((address, protocol, port));
+            destinations.insert((address, protocol, NO_PORT));
             let other = if protocol == Protocol::Tcp { Protocol::Udp } else { Protocol::Tcp };
-            doors.insert((address, other, port));
+            destinations.insert((address, other, port));
         }
         if let Some(node_port) = view.port.node_port {
             let ours = locals.iter().filter(|address| Family::of(**address) == view.family);
-            doors.extend(ours.map(|address| (*address, protocol, node_port)));
+            destinations.extend(ours.map(|address| (*address, protocol, node_port)));
         }
     }
     let nobody = NOBODY.iter().filter_map(|text| text.parse().ok());
-    doors.extend(nobody.map(|address: IpAddr| (address, Protocol::Tcp, 80)));
+    destinations.extend(nobody.map(|address: IpAddr| (address, Protocol::Tcp, 80)));
     let mut packets = Vec::new();
-    for (address, protocol, port) in doors {
+    for (address, protocol, port) in destinations {
         for (source, interface) in SENDERS {
             let Ok(source) = source.parse::<IpAddr>() else { continue };
             // Loopback talks to loopback; nobody else does.

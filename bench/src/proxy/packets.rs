@@ -13,13 +13,13 @@ use super::ground::{Ground, POD, PORT, Shape, cluster_ip};
 use super::subject::{Subject, files};
 use crate::figures::Sample;
 
-/// How many times all doors are tried, in turn.
+/// How many times all destinations are tried, in turn.
 const ROUNDS: usize = 7;
-/// Connections through each door in a round.
+/// Connections through each destination in a round.
 const CONNECTIONS: usize = 2000;
 /// A connection that takes longer has failed.
 const TIMEOUT: Duration = Duration::from_secs(2);
-const DOORS: [&str; 4] = ["no Service", "first Service", "middle Service", "last Service"];
+const DESTINATIONS: [&str; 4] = ["no Service", "first Service", "middle Service", "last Service"];
 
 /// Measures and prints. Without kube-proxy its layout is ours of the same name.
 pub(super) fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
@@ -30,27 +30,27 @@ pub(super) fn run(program: &Path, options: &Options) -> anyhow::Result<()> {
     let mut scenes = Vec::new();
     for subject in &subjects {
         let ground = Ground::new(program, shape)?;
-        let doors = load(&ground, *subject)?;
+        let destinations = load(&ground, *subject)?;
         serve(ground.pod())?;
-        scenes.push((ground, doors, vec![Vec::new(); DOORS.len()]));
+        scenes.push((ground, destinations, vec![Vec::new(); DESTINATIONS.len()]));
     }
     for _ in 0..ROUNDS {
-        for (ground, doors, rounds) in &mut scenes {
-            for (door, times) in doors.iter().zip(rounds) {
-                times.push(ground.client().run(|| connect(*door))??);
+        for (ground, destinations, rounds) in &mut scenes {
+            for (destination, times) in destinations.iter().zip(rounds) {
+                times.push(ground.client().run(|| connect(*destination))??);
             }
         }
     }
     println!("{:<36} {:>24} {:>24} {:>16}", "", "first packet us p50", "p99", "connections/s");
-    for (subject, (_, _, doors)) in subjects.iter().zip(&scenes) {
-        for (door, rounds) in DOORS.iter().zip(doors) {
+    for (subject, (_, _, destinations)) in subjects.iter().zip(&scenes) {
+        for (destination, rounds) in DESTINATIONS.iter().zip(destinations) {
             let of = |part: f64| {
                 rounds.iter().map(move |(round, _)| round.quantile(part) * 1e3).collect::<Sample>()
             };
             let rate: Sample = rounds.iter().map(|(_, rate)| *rate).collect();
             println!(
                 "{:<36} {:>24} {:>24} {:>16.0}",
-                format!("{} {}, {door}", subject.name, subject.mode),
+                format!("{} {}, {destination}", subject.name, subject.mode),
                 of(0.5).spread(1),
                 of(0.99).spread(0),
                 rate.median()
@@ -81,7 +81,7 @@ fn connect(to: SocketAddr) -> anyhow::Result<(Sample, f64)> {
     Ok((Sample::of_millis(times), rate))
 }
 
-/// Has a proxy load its rules and ends it; returns the doors.
+/// Has a proxy load its rules and ends it; returns the destinations.
 fn load(ground: &Ground, subject: Subject<'_>) -> anyhow::Result<Vec<SocketAddr>> {
     let (folder, kubeconfig) = files(ground);
     let shape = ground.shape;
@@ -89,11 +89,11 @@ fn load(ground: &Ground, subject: Subject<'_>) -> anyhow::Result<Vec<SocketAddr>
         let running = subject.start((&folder, &kubeconfig)).await?;
         tokio::time::sleep(Duration::from_secs(1)).await;
         drop(running);
-        let mut doors = vec![SocketAddr::new(POD[0].parse()?, PORT)];
+        let mut destinations = vec![SocketAddr::new(POD[0].parse()?, PORT)];
         for number in shape.answering() {
-            doors.push(SocketAddr::new(cluster_ip(&client, number).await?.parse()?, PORT));
+            destinations.push(SocketAddr::new(cluster_ip(&client, number).await?.parse()?, PORT));
         }
-        Ok(doors)
+        Ok(destinations)
     })
 }
 

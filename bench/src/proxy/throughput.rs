@@ -35,7 +35,7 @@ pub(super) fn run(program: &Path) -> anyhow::Result<()> {
                 Ok((running, SocketAddr::new(cluster_ip(&client, 0).await?.parse()?, PORT)))
             })?),
         };
-        let to = started.as_ref().map_or(direct, |(_, door)| *door);
+        let to = started.as_ref().map_or(direct, |(_, destination)| *destination);
         let rates =
             (0..ROUNDS).map(|_| ground.client().run(|| send(to))?).collect::<anyhow::Result<Sample>>()?;
         if mode.is_empty() {

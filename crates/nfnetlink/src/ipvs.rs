@@ -11,7 +11,7 @@ use rustix::net::netlink as rustix_netlink;
 use crate::error::{Error, Refusal};
 use crate::socket::Socket;
 
-/// Where clients knock: what tells a virtual server from others.
+/// What identifies a virtual server: the destination of its clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Front {
     /// Address and port.
@@ -35,7 +35,7 @@ pub struct Sharing {
 /// A virtual server.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct VirtualServer {
-    /// Where clients knock.
+    /// The destination of its clients.
     pub front: Front,
     /// How connections are shared out.
     pub sharing: Sharing,

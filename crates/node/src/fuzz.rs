@@ -1,4 +1,4 @@
-//! What bytes from outside reach, without a machine: the doors by which a fuzzer comes in.
+//! The functions that read bytes from outside, for the fuzzer. None of them needs a machine.
 
 use std::{io::Cursor, path::Path};
 

@@ -1,6 +1,6 @@
 //! Live packets of one Service, and the rules they take (nftrace).
 //!
-//! A table of its own asks the kernel to tell of packets that knock at the Service; it goes when the [`Live`] value
+//! A table of its own asks the kernel to tell of packets that are sent to the Service; it goes when the [`Live`] value
 //! is dropped. Rules themselves are not touched.
 
 mod sys;
@@ -73,17 +73,17 @@ impl Live {
                 "there is no Service {name} with an address that a proxy serves"
             )));
         }
-        let mut doors: Vec<(IpAddr, Protocol, u16)> = Vec::new();
+        let mut destinations: Vec<(IpAddr, Protocol, u16)> = Vec::new();
         let mut node_ports: Vec<(Protocol, u16)> = Vec::new();
         for view in &ports {
             let (protocol, port) = (view.port.protocol, view.port.port);
             let addresses =
                 [view.cluster_ip].into_iter().chain(view.external_ips()).chain(view.load_balancer_ips());
-            doors.extend(addresses.map(|address| (address, protocol, port)));
+            destinations.extend(addresses.map(|address| (address, protocol, port)));
             node_ports.extend(view.port.node_port.map(|port| (protocol, port)));
         }
         let mut socket = Socket::open().map_err(Error::Load)?;
-        socket.commit(listening(&mut doors, &mut node_ports)).map_err(Error::Load)?;
+        socket.commit(listening(&mut destinations, &mut node_ports)).map_err(Error::Load)?;
         let tracer = Tracer::open().map_err(Error::Load)?;
         let events = sys::watch(tracer)
             .map_err(|error| Error::Mode(format!("the kernel's events cannot be waited for: {error}")))?;
@@ -176,11 +176,14 @@ fn table() -> Table {
     }
 }
 
-/// The table that asks the kernel to tell of the first packets of connections to these doors.
-fn listening(doors: &mut Vec<(IpAddr, Protocol, u16)>, node_ports: &mut Vec<(Protocol, u16)>) -> Batch {
+/// The table that asks the kernel to tell of the first packets of connections to these destinations.
+fn listening(
+    destinations: &mut Vec<(IpAddr, Protocol, u16)>,
+    node_ports: &mut Vec<(Protocol, u16)>,
+) -> Batch {
     use DataType::{InetProto, InetService, Ipv4Addr, Ipv6Addr};
-    doors.sort_unstable();
-    doors.dedup();
+    destinations.sort_unstable();
+    destinations.dedup();
     node_ports.sort_unstable();
     node_ports.dedup();
     let table = table();
@@ -190,13 +193,13 @@ fn listening(doors: &mut Vec<(IpAddr, Protocol, u16)>, node_ports: &mut Vec<(Pro
     batch.delete_table(&table);
     batch.add_table(&table);
     let keys = |types: &'static [DataType], name: &'static str| {
-        Set::new(name, KeyType::of(types), SetContent::Keys, "doors of the Service")
+        Set::new(name, KeyType::of(types), SetContent::Keys, "destinations of the Service")
     };
-    batch.add_set(&table, &keys(&[Ipv4Addr, InetProto, InetService], "doors"));
-    batch.add_set(&table, &keys(&[Ipv6Addr, InetProto, InetService], "doors6"));
+    batch.add_set(&table, &keys(&[Ipv4Addr, InetProto, InetService], "destinations"));
+    batch.add_set(&table, &keys(&[Ipv6Addr, InetProto, InetService], "destinations6"));
     batch.add_set(&table, &keys(&[InetProto, InetService], "node-ports"));
-    for (family, set) in [(Family::V4, "doors"), (Family::V6, "doors6")] {
-        let of_family = doors.iter().filter(|(address, ..)| Family::of(*address) == family);
+    for (family, set) in [(Family::V4, "destinations"), (Family::V6, "destinations6")] {
+        let of_family = destinations.iter().filter(|(address, ..)| Family::of(*address) == family);
         let elements: Vec<_> = of_family
             .map(|(address, protocol, port)| {
                 let mut key = match address {
@@ -216,7 +219,9 @@ fn listening(doors: &mut Vec<(IpAddr, Protocol, u16)>, node_ports: &mut Vec<(Pro
     batch.add_elements(&table, "node-ports", &ports);
     for (name, hook) in [("prerouting", Hook::Prerouting), ("output", Hook::Output)] {
         batch.add_chain(&table, &Chain::base(name, ChainType::Filter, hook, PRIORITY));
-        for (nfproto, offset, length, words, set) in [(2, 16, 4, 1, "doors"), (10, 24, 16, 4, "doors6")] {
+        for (nfproto, offset, length, words, set) in
+            [(2, 16, 4, 1, "destinations"), (10, 24, 16, 4, "destinations6")]
+        {
             let destination = Expr::Payload { base: PayloadBase::Network, offset, length, to: KEY };
             let mut rule = vec![
                 Expr::Meta { key: MetaKey::NfProto, to: KEY },

@@ -12,7 +12,7 @@ use service::{Client, Entrance, Family, Outcome, ServiceName};
 
 use crate::mode::Touched;
 use crate::sight::Sight;
-pub(crate) use crate::userspace::proxy::Attendance;
+pub(crate) use crate::userspace::proxy::ListenerCounts;
 use crate::userspace::proxy::{Behind, Pool, Proxy, Serving};
 
 /// The listeners of all Services.
@@ -21,7 +21,7 @@ pub struct Localhost {
     services: BTreeMap<ServiceName, BTreeMap<SocketAddr, Listener>>,
     /// Started for the first listener.
     proxy: Option<Proxy>,
-    attendance: Arc<Attendance>,
+    listener_counts: Arc<ListenerCounts>,
 }
 
 /// One listener. It ends when dropped; connections that came in go on.
@@ -38,8 +38,8 @@ impl Localhost {
     }
 
     /// No listener so far; those to come are counted here.
-    pub(crate) fn counted(attendance: Arc<Attendance>) -> Self {
-        Self { attendance, ..Self::default() }
+    pub(crate) fn counted(listener_counts: Arc<ListenerCounts>) -> Self {
+        Self { listener_counts, ..Self::default() }
     }
 
     /// Ends all listeners. Connections that came in go on while the process does.
@@ -87,7 +87,11 @@ impl Localhost {
         };
         let pool = Arc::new(Pool::new(behind));
         Some(Listener {
-            _serving: proxy.serve_tcp_at(address, pool.clone(), self.attendance.of(Family::of(address.ip()))),
+            _serving: proxy.serve_tcp_at(
+                address,
+                pool.clone(),
+                self.listener_counts.of(Family::of(address.ip())),
+            ),
             pool,
         })
     }

@@ -17,7 +17,7 @@ use service::Family;
 
 use crate::config::ModeName;
 use crate::health::Question;
-use crate::localhost::Attendance;
+use crate::localhost::ListenerCounts;
 use crate::mode::{Counted, Report, RuleCount};
 use crate::run::Taken;
 
@@ -58,7 +58,7 @@ pub(crate) struct Metrics {
     table_full: IntCounter,
     revisions: IntCounterVec,
     connections: IntCounterVec,
-    attendance: Arc<Attendance>,
+    listener_counts: Arc<ListenerCounts>,
 }
 
 #[derive(Debug)]
@@ -133,7 +133,7 @@ impl Metrics {
                 &["service", "endpoint"],
             )?,
             registry: Registry::new(),
-            attendance: Arc::default(),
+            listener_counts: Arc::default(),
         };
         metrics.register()?;
         for family in FAMILIES {
@@ -277,8 +277,8 @@ impl Metrics {
     }
 
     /// Where listeners at loopback addresses are counted.
-    pub(crate) fn attendance(&self) -> Arc<Attendance> {
-        self.attendance.clone()
+    pub(crate) fn listener_counts(&self) -> Arc<ListenerCounts> {
+        self.listener_counts.clone()
     }
 
     /// How many Services have a policy Local without endpoints here.
@@ -313,11 +313,11 @@ impl Metrics {
             own.for_each(|(_, packets)| counter.inc_by(*packets));
         }
         for family in Family::ALL {
-            let (label, attendance) = (family.to_string(), self.attendance.of(family));
-            self.localhost_listeners.with_label_values(&[&label]).set(as_gauge(attendance.listening()));
+            let (label, listener_counts) = (family.to_string(), self.listener_counts.of(family));
+            self.localhost_listeners.with_label_values(&[&label]).set(as_gauge(listener_counts.listening()));
             let failures = self.localhost_failures.with_label_values(&[&label]);
             failures.reset();
-            failures.inc_by(attendance.failures());
+            failures.inc_by(listener_counts.failures());
         }
         let mut families = self.registry.gather();
         families.retain(|family| of_modes::has(mode, family.name()));

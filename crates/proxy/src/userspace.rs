@@ -4,19 +4,19 @@
 //! an endpoint that does not answer goes to another one before the client notices. Endpoints see the node's
 //! address, never the client's; every byte passes through this process, though not through its memory (splice(2)).
 //!
-//! [`compile()`] turns a [`Sight`](crate::Sight) into rules that lead packets to [`Door`]s; `proxy` serves what
+//! [`compile()`] turns a [`Sight`](crate::Sight) into rules that lead packets to [`ProxyPort`]s; `proxy` serves what
 //! comes in there; [`Userspace`] keeps both in step in one network namespace. There is no SCTP.
 //!
-//! When the process ends its doors close: clients are refused until a new one is there. The new one opens doors at
+//! When the process ends its proxy ports close: clients are refused until a new one is there. The new one opens proxy ports at
 //! other ports and replaces the rules; it cannot take over the connections of the old one.
 
 mod apply;
 mod compile;
-mod doors;
 pub(crate) mod proxy;
+mod proxy_ports;
 mod trace;
 
 pub use apply::{Userspace, cleanup};
 pub use compile::{Rules, compile, compile_like};
-pub use doors::{Door, Doors, Scope, Target};
+pub use proxy_ports::{ProxyPort, ProxyPorts, Scope, Target};
 pub use trace::{Endpoints, Walker, endpoints};

@@ -47,13 +47,13 @@ pub(crate) fn forget<'a>(
     fronts: impl IntoIterator<Item = &'a Front>,
     node: &NodeFacts,
 ) -> Result<usize, Error> {
-    let doors = Doors::of(fronts);
-    if doors.is_empty() {
+    let destinations = Destinations::of(fronts);
+    if destinations.is_empty() {
         return Ok(0);
     }
     let mut forgotten = 0;
     for flow in socket.flows(Protocol::Udp.number())? {
-        if doors.leads_nowhere(flow.destination, flow.reply_source, node) {
+        if destinations.leads_nowhere(flow.destination, flow.reply_source, node) {
             socket.delete_flow(&flow)?;
             forgotten += 1;
         }
@@ -69,23 +69,23 @@ pub(crate) fn not_forgotten(error: Error) -> usize {
 
 /// The endpoints behind each address and NodePort.
 #[derive(Default)]
-struct Doors<'a> {
+struct Destinations<'a> {
     addresses: HashMap<SocketAddr, HashSet<&'a SocketAddr>>,
     node_ports: HashMap<(Family, u16), HashSet<&'a SocketAddr>>,
 }
 
-impl<'a> Doors<'a> {
+impl<'a> Destinations<'a> {
     fn of(fronts: impl IntoIterator<Item = &'a Front>) -> Self {
-        let mut doors = Self::default();
+        let mut destinations = Self::default();
         for front in fronts.into_iter().filter(|front| !front.serving.is_empty()) {
             for address in &front.addresses {
-                doors.addresses.entry(*address).or_default().extend(&front.serving);
+                destinations.addresses.entry(*address).or_default().extend(&front.serving);
             }
             if let Some(node_port) = front.node_port {
-                doors.node_ports.entry(node_port).or_default().extend(&front.serving);
+                destinations.node_ports.entry(node_port).or_default().extend(&front.serving);
             }
         }
-        doors
+        destinations
     }
 
     fn is_empty(&self) -> bool {
@@ -119,7 +119,11 @@ mod tests {
 
     fn stale(front: &Front, destination: &str, answering: &str) -> bool {
         let node = NodeFacts { addresses: vec!["192.0.2.1".parse().unwrap()], ..NodeFacts::default() };
-        Doors::of([front]).leads_nowhere(destination.parse().unwrap(), answering.parse().unwrap(), &node)
+        Destinations::of([front]).leads_nowhere(
+            destination.parse().unwrap(),
+            answering.parse().unwrap(),
+            &node,
+        )
     }
 
     #[test]

@@ -13,12 +13,12 @@ use crate::config::ModeName;
 use crate::packet::Packet;
 use crate::sight::{Interface, LocalPods, NodePortIps, Sight};
 
-/// The doors of all Services, to look packets up by.
+/// The addresses of all Services, to look packets up by.
 #[derive(Debug)]
 pub struct Model<'a> {
     sight: Sight<'a>,
     ports: Vec<PortView<'a>>,
-    addresses: HashMap<(IpAddr, Protocol, u16), (usize, Door)>,
+    addresses: HashMap<(IpAddr, Protocol, u16), (usize, AddressKind)>,
     node_ports: HashMap<(Family, Protocol, u16), usize>,
     cluster_ips: HashSet<IpAddr>,
     /// External IPs and addresses of load balancers.
@@ -50,16 +50,16 @@ fn masquerade_words(masquerade: bool) -> String {
     }
 }
 
-/// Where a packet knocks.
+/// Where a packet is sent to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
+enum AddressKind {
     ClusterIp,
     ExternalIp,
     LoadBalancer,
     NodePort,
 }
 
-impl Door {
+impl AddressKind {
     fn words(self) -> &'static str {
         match self {
             Self::ClusterIp => "the clusterIP",
@@ -78,7 +78,7 @@ impl Door {
 }
 
 impl<'a> Model<'a> {
-    /// Notes the doors of all Services. When several Services claim one, an allocated address goes first, then
+    /// Notes the addresses of all Services. When several Services claim one, an allocated address goes first, then
     /// the lesser name.
     pub fn new(sight: Sight<'a>) -> Self {
         let ports = sight.all_ports();
@@ -93,18 +93,21 @@ impl<'a> Model<'a> {
         for (index, view) in ports.iter().enumerate() {
             let (protocol, port) = (view.port.protocol, view.port.port);
             model.cluster_ips.insert(view.cluster_ip);
-            model.addresses.entry((view.cluster_ip, protocol, port)).or_insert((index, Door::ClusterIp));
+            model
+                .addresses
+                .entry((view.cluster_ip, protocol, port))
+                .or_insert((index, AddressKind::ClusterIp));
             if let Some(node_port) = view.port.node_port {
                 model.node_ports.entry((view.family, protocol, node_port)).or_insert(index);
             }
         }
         for (index, view) in ports.iter().enumerate() {
             let (protocol, port) = (view.port.protocol, view.port.port);
-            let external = view.external_ips().map(|address| (address, Door::ExternalIp));
-            let balanced = view.load_balancer_ips().map(|address| (address, Door::LoadBalancer));
-            for (address, door) in external.chain(balanced) {
+            let external = view.external_ips().map(|address| (address, AddressKind::ExternalIp));
+            let balanced = view.load_balancer_ips().map(|address| (address, AddressKind::LoadBalancer));
+            for (address, kind) in external.chain(balanced) {
                 model.outer_ips.insert(address);
-                model.addresses.entry((address, protocol, port)).or_insert((index, door));
+                model.addresses.entry((address, protocol, port)).or_insert((index, kind));
             }
         }
         model.ports = ports;
@@ -113,12 +116,12 @@ impl<'a> Model<'a> {
 
     /// What should become of a packet.
     pub fn expect(&self, packet: &Packet) -> Expected {
-        let Some((view, door)) = self.knock(packet) else { return self.no_door(packet) };
+        let Some((view, kind)) = self.service_port(packet) else { return self.no_service(packet) };
         let mut reasons = vec![format!(
             "{}/{} is {} of Service {}{}",
             packet.destination,
             packet.protocol,
-            door.words(),
+            kind.words(),
             view.service.name(),
             match &*view.port.name {
                 "" => String::new(),
@@ -128,9 +131,9 @@ impl<'a> Model<'a> {
         let client = self.client(packet);
         reasons.push(format!("{} {}", packet.source, self.client_words(client, packet)));
         if self.sight.config.mode == ModeName::Ipvs {
-            return self.by_virtual_server(view, door, packet, reasons);
+            return self.by_virtual_server(view, kind, packet, reasons);
         }
-        if door == Door::LoadBalancer && !self.allowed(view, packet) {
+        if kind == AddressKind::LoadBalancer && !self.allowed(view, packet) {
             reasons.push(kept_out(packet));
             return Expected { verdict: Verdict::Drop, endpoints: Vec::new(), reasons };
         }
@@ -138,7 +141,7 @@ impl<'a> Model<'a> {
             reasons.push("userspace mode has no SCTP".to_owned());
             return Expected { verdict: Verdict::Reject, endpoints: Vec::new(), reasons };
         }
-        let answer = view.choice.answer(door.entrance(), client);
+        let answer = view.choice.answer(kind.entrance(), client);
         let list = match answer.outcome {
             Outcome::Serve(list) => list,
             Outcome::Reject => {
@@ -146,15 +149,15 @@ impl<'a> Model<'a> {
                 return Expected { verdict: Verdict::Reject, endpoints: Vec::new(), reasons };
             }
             Outcome::Drop => {
-                let policy = if door == Door::ClusterIp { "internal" } else { "external" };
+                let policy = if kind == AddressKind::ClusterIp { "internal" } else { "external" };
                 reasons.push(format!(
                     "{policy}TrafficPolicy is Local and the Service has no endpoints on this node"
                 ));
                 return Expected { verdict: Verdict::Drop, endpoints: Vec::new(), reasons };
             }
         };
-        reasons.push(self.list_words(view, door, list, client));
-        let masquerade = match door.entrance() {
+        reasons.push(self.list_words(view, kind, list, client));
+        let masquerade = match kind.entrance() {
             Entrance::Internal => self.sight.config.masquerade_all || self.foreign(client, view.family),
             Entrance::External => answer.masquerade,
         } || self.sight.config.mode == ModeName::Userspace;
@@ -166,11 +169,11 @@ impl<'a> Model<'a> {
         Expected { verdict: Verdict::Dnat, endpoints, reasons }
     }
 
-    /// The Service port and the door that a packet knocks at.
-    fn knock(&self, packet: &Packet) -> Option<(&PortView<'a>, Door)> {
+    /// The Service port and the kind of address that a packet is sent to.
+    fn service_port(&self, packet: &Packet) -> Option<(&PortView<'a>, AddressKind)> {
         let (address, port) = (packet.destination.ip(), packet.destination.port());
-        if let Some((index, door)) = self.addresses.get(&(address, packet.protocol, port)) {
-            return Some((&self.ports[*index], *door));
+        if let Some((index, kind)) = self.addresses.get(&(address, packet.protocol, port)) {
+            return Some((&self.ports[*index], *kind));
         }
         let family = Family::of(address);
         let open = match self.sight.node_port_ips(family) {
@@ -190,13 +193,13 @@ impl<'a> Model<'a> {
             return None;
         }
         let index = self.node_ports.get(&(family, packet.protocol, port))?;
-        Some((&self.ports[*index], Door::NodePort))
+        Some((&self.ports[*index], AddressKind::NodePort))
     }
 
-    /// What becomes of packets that knock nowhere: kube-proxy's nftables mode rejects unknown ports of cluster IPs
+    /// What becomes of packets to destinations that no Service has: kube-proxy's nftables mode rejects unknown ports of cluster IPs
     /// and drops what goes to cluster IPs that nobody has; ipvs mode rejects unknown ports of all addresses of
     /// Services; the other modes let all pass.
-    fn no_door(&self, packet: &Packet) -> Expected {
+    fn no_service(&self, packet: &Packet) -> Expected {
         let address = packet.destination.ip();
         let mode = self.sight.config.mode;
         let strict = mode == ModeName::Nftables;
@@ -273,12 +276,12 @@ impl<'a> Model<'a> {
                 && self.sight.node.primary(view.family).is_some_and(within))
     }
 
-    fn list_words(&self, view: &PortView<'_>, door: Door, list: &List, client: Client) -> String {
+    fn list_words(&self, view: &PortView<'_>, kind: AddressKind, list: &List, client: Client) -> String {
         let local = std::ptr::eq(list, &view.choice.local);
-        let place = match (local, door) {
-            (true, Door::ClusterIp) => " on this node (internalTrafficPolicy Local)",
+        let place = match (local, kind) {
+            (true, AddressKind::ClusterIp) => " on this node (internalTrafficPolicy Local)",
             (true, _) => " on this node (externalTrafficPolicy Local)",
-            (false, Door::ClusterIp) => "",
+            (false, AddressKind::ClusterIp) => "",
             (false, _) if view.external_local() && client != Client::Outside => {
                 " of the whole cluster (externalTrafficPolicy Local concerns only clients outside)"
             }

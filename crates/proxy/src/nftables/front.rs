@@ -1,4 +1,4 @@
-//! Where clients knock.
+//! Fronts: the destinations at which clients reach Service ports.
 
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
@@ -6,7 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use service::Family;
 use service::objects::Protocol;
 
-/// Where a client knocks.
+/// A destination at which clients reach a Service port.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Front {
     /// At an address of the Service: a cluster IP, an external IP or a load balancer's.

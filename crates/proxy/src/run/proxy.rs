@@ -82,7 +82,7 @@ impl Proxy {
             config,
             mode,
             health_checks: HealthChecks::new(health.clone(), reporter.clone()),
-            localhost: Localhost::counted(metrics.attendance()),
+            localhost: Localhost::counted(metrics.listener_counts()),
             leftovers: Leftovers::default(),
             health,
             metrics,

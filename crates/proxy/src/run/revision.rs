@@ -118,7 +118,7 @@ impl Proxy {
             }
         }
         if self.config.mode != ModeName::Nftables {
-            let listeners = Localhost::counted(self.metrics.attendance());
+            let listeners = Localhost::counted(self.metrics.listener_counts());
             std::mem::replace(&mut self.localhost, listeners).retire();
         }
         Ok(())

@@ -1,9 +1,9 @@
-//! The mode at work in one network namespace: doors that are open, and rules that lead to them.
+//! The mode at work in one network namespace: proxy ports that are open, and rules that lead to them.
 
 mod cleanup;
 mod flows;
 mod half;
-mod reception;
+mod open_ports;
 
 pub use cleanup::cleanup;
 
@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use service::Family;
 
 use self::half::Half;
-use self::reception::Reception;
+use self::open_ports::OpenPorts;
 use crate::config::SYNC_PERIOD;
 use crate::conntrack::stale;
 use crate::error::Error;
@@ -24,7 +24,7 @@ use crate::sight::Sight;
 #[derive(Debug)]
 pub struct Userspace {
     place: Place,
-    reception: Reception,
+    open_ports: OpenPorts,
     /// What works for each family, found out at the first sync.
     halves: Vec<Half>,
     /// Whether the kernel holds what was written last.
@@ -38,7 +38,7 @@ impl Userspace {
     pub fn new(place: Place) -> Self {
         Self {
             place,
-            reception: Reception::default(),
+            open_ports: OpenPorts::default(),
             halves: Vec::new(),
             loaded: false,
             period: SYNC_PERIOD,
@@ -67,21 +67,21 @@ impl Userspace {
         }
     }
 
-    /// New doors are open before a rule leads there, and old ones close when none does.
+    /// New proxy ports are open before a rule leads there, and old ones close when none does.
     fn load(&mut self, sight: &Sight<'_>, touched: &Touched<'_>) -> Result<Report, Error> {
         if self.halves.is_empty() {
             self.start()?;
         }
         let touched = if self.loaded { touched } else { &Touched::Everything };
-        let closing = self.reception.follow(&self.place, sight, touched)?;
+        let closing = self.open_ports.follow(&self.place, sight, touched)?;
         let mut report = Report { full: matches!(touched, Touched::Everything), ..Report::default() };
         self.loaded = false;
         for half in &mut self.halves {
-            if half.chains.update(sight, touched, self.reception.doors()) {
+            if half.chains.update(sight, touched, self.open_ports.proxy_ports()) {
                 report.elements += half.write(&self.place, report.full)?;
-                let doors = self.reception.doors();
+                let proxy_ports = self.open_ports.proxy_ports();
                 let since = Instant::now();
-                let forget = || flows::forget(sight, touched, doors, half.family());
+                let forget = || flows::forget(sight, touched, proxy_ports, half.family());
                 report.flows +=
                     self.place.run(forget).map_err(Failure::Enter)?.unwrap_or_else(stale::not_forgotten);
                 *report.flows_took.get_or_insert_default() += since.elapsed();
@@ -112,7 +112,7 @@ impl Mode for Userspace {
     }
 
     fn retire(self: Box<Self>) {
-        self.reception.retire();
+        self.open_ports.retire();
     }
 
     fn tend(&mut self, sight: &Sight<'_>) -> Result<(), Error> {

@@ -1,13 +1,13 @@
-//! The proxy itself: connections in at a door, out to an endpoint. It knows nothing of rules or Services.
+//! The proxy itself: connections in at a proxy port, out to an endpoint. It knows nothing of rules or Services.
 //!
 //! All connections are served on one thread, which stays in the network namespace it was started from. A
-//! [`Pool`] says which endpoints a door leads to; whoever holds it may change that at any time.
+//! [`Pool`] says which endpoints a proxy port leads to; whoever holds it may change that at any time.
 
 mod affinity;
-mod allowance;
-mod attendance;
 mod dial;
+mod file_limit;
 pub(crate) mod listen;
+mod listener_counts;
 mod pipes;
 mod pool;
 mod tcp;
@@ -22,10 +22,10 @@ use tokio::runtime::{Builder, Handle};
 use tokio::sync::oneshot;
 use tokio::task::AbortHandle;
 
-pub(crate) use attendance::{Attendance, Listeners};
+pub(crate) use listener_counts::{ListenerCounts, Listeners};
 pub(crate) use pool::{Behind, Pool};
 
-use allowance::{Allowance, Permit};
+use file_limit::{FileLimit, Permit};
 use pipes::Pipes;
 
 /// The thread that serves connections. They end with it.
@@ -38,14 +38,14 @@ pub(crate) struct Proxy {
     thread: Option<JoinHandle<()>>,
 }
 
-/// What all doors have in common.
+/// What all proxy ports have in common.
 #[derive(Debug)]
 struct Shared {
-    allowance: Allowance,
+    file_limit: FileLimit,
     pipes: Pipes,
 }
 
-/// An open door. It closes when this is dropped; TCP connections that came in by it go on.
+/// An open proxy port. It closes when this is dropped; TCP connections that came in by it go on.
 #[derive(Debug)]
 pub(crate) struct Serving {
     task: AbortHandle,
@@ -64,14 +64,14 @@ impl Proxy {
     /// # Errors
     /// Those of making a thread and what it waits with.
     pub(crate) fn start() -> io::Result<Self> {
-        Self::with(Allowance::of_process())
+        Self::with(FileLimit::of_process())
     }
 
-    fn with(allowance: Allowance) -> io::Result<Self> {
+    fn with(file_limit: FileLimit) -> io::Result<Self> {
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = std::sync::mpsc::channel();
         // The runtime is made and dropped on its own thread, as the calling one may belong to another runtime.
-        let shared = Arc::new(Shared { allowance, pipes: Pipes::default() });
+        let shared = Arc::new(Shared { file_limit, pipes: Pipes::default() });
         let served = shared.clone();
         let serve = move || match Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => {
@@ -79,7 +79,7 @@ impl Proxy {
                 let _ = tell.send(Ok(runtime.handle().clone()));
                 runtime.block_on(async {
                     if stopped.await.is_ok() {
-                        served.allowance.all_given_back().await;
+                        served.file_limit.all_given_back().await;
                     }
                 });
             }
@@ -131,7 +131,7 @@ impl Proxy {
         Ok(Serving { task: task.abort_handle(), _permit: Some(permit) })
     }
 
-    /// Lets connections go on while the process does; the thread ends with the last of them. All doors must be closed.
+    /// Lets connections go on while the process does; the thread ends with the last of them. All proxy ports must be closed.
     pub(crate) fn retire(mut self) {
         if let Some(stop) = self.stop.take() {
             // A thread that ended needs not be told.
@@ -141,7 +141,7 @@ impl Proxy {
     }
 
     fn permit(&self) -> io::Result<Permit> {
-        self.shared.allowance.take(1).ok_or_else(|| io::Error::from(rustix::io::Errno::MFILE))
+        self.shared.file_limit.take(1).ok_or_else(|| io::Error::from(rustix::io::Errno::MFILE))
     }
 }
 

@@ -20,9 +20,10 @@ use crate::userspace;
 
 /// The table itself.
 const TABLE: &str = include_str!("cases.txt");
-/// Clients and doors in the order of the table's columns.
+/// Clients and addresses in the order of the table's columns.
 const CLIENTS: [Client; 3] = [Client::Pod, Client::Node, Client::Outside];
-const DOORS: [Door; 4] = [Door::ClusterIp, Door::NodePort, Door::ExternalIp, Door::LoadBalancer];
+const ADDRESS_KINDS: [AddressKind; 4] =
+    [AddressKind::ClusterIp, AddressKind::NodePort, AddressKind::ExternalIp, AddressKind::LoadBalancer];
 /// How often a connection to one of two endpoints is tried until both have answered.
 const TRIES: usize = 40;
 /// How long a client waits for an answer that must not come.
@@ -36,7 +37,7 @@ enum Client {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Door {
+enum AddressKind {
     ClusterIp,
     NodePort,
     ExternalIp,
@@ -75,7 +76,7 @@ impl FromStr for Expected {
     }
 }
 
-/// One row: a Service with its policies, the state of its endpoints, and what its twelve doors lead to.
+/// One row: a Service with its policies, the state of its endpoints, and what its twelve addresses lead to.
 struct Row {
     number: usize,
     policy: String,
@@ -84,23 +85,23 @@ struct Row {
 }
 
 impl Row {
-    fn cases(&self) -> impl Iterator<Item = (Client, Door, &Expected)> {
-        let columns = CLIENTS.into_iter().flat_map(|client| DOORS.map(|door| (client, door)));
-        columns.zip(&self.cells).map(|((client, door), expected)| (client, door, expected))
+    fn cases(&self) -> impl Iterator<Item = (Client, AddressKind, &Expected)> {
+        let columns = CLIENTS.into_iter().flat_map(|client| ADDRESS_KINDS.map(|kind| (client, kind)));
+        columns.zip(&self.cells).map(|((client, kind), expected)| (client, kind, expected))
     }
 
-    /// Where a client knocks.
-    fn door(&self, door: Door, v6: bool) -> SocketAddr {
+    /// Where a client is sent to.
+    fn kind(&self, kind: AddressKind, v6: bool) -> SocketAddr {
         let number = self.number;
-        let (address, port) = match (door, v6) {
-            (Door::ClusterIp, false) => (format!("10.96.7.{number}"), 8080),
-            (Door::ClusterIp, true) => (format!("fd00:96::7:{number:x}"), 8080),
-            (Door::NodePort, false) => (NODE.to_owned(), 30_000 + number),
-            (Door::NodePort, true) => (NODE_V6.to_owned(), 30_000 + number),
-            (Door::ExternalIp, false) => (format!("198.51.100.{number}"), 8080),
-            (Door::ExternalIp, true) => (format!("2001:db8:e::{number:x}"), 8080),
-            (Door::LoadBalancer, false) => (format!("203.0.113.{number}"), 8080),
-            (Door::LoadBalancer, true) => (format!("2001:db8:1b::{number:x}"), 8080),
+        let (address, port) = match (kind, v6) {
+            (AddressKind::ClusterIp, false) => (format!("10.96.7.{number}"), 8080),
+            (AddressKind::ClusterIp, true) => (format!("fd00:96::7:{number:x}"), 8080),
+            (AddressKind::NodePort, false) => (NODE.to_owned(), 30_000 + number),
+            (AddressKind::NodePort, true) => (NODE_V6.to_owned(), 30_000 + number),
+            (AddressKind::ExternalIp, false) => (format!("198.51.100.{number}"), 8080),
+            (AddressKind::ExternalIp, true) => (format!("2001:db8:e::{number:x}"), 8080),
+            (AddressKind::LoadBalancer, false) => (format!("203.0.113.{number}"), 8080),
+            (AddressKind::LoadBalancer, true) => (format!("2001:db8:1b::{number:x}"), 8080),
         };
         SocketAddr::new(address.parse().unwrap(), u16::try_from(port).unwrap())
     }
@@ -114,19 +115,19 @@ impl Row {
                 json!({"name": protocol.to_lowercase(), "protocol": protocol, "port": 8080, "nodePort": node_port})
             })
             .to_vec();
-        let ip = |door, v6| self.door(door, v6).ip().to_string();
+        let ip = |kind, v6| self.kind(kind, v6).ip().to_string();
         let policy = |local| if local { "Local" } else { "Cluster" };
         let service = json!({
             "kind": "Service", "metadata": {"name": name, "namespace": "default"},
             "spec": {
                 "type": "LoadBalancer", "ports": ports,
-                "clusterIPs": [ip(Door::ClusterIp, false), ip(Door::ClusterIp, true)],
-                "externalIPs": [ip(Door::ExternalIp, false), ip(Door::ExternalIp, true)],
+                "clusterIPs": [ip(AddressKind::ClusterIp, false), ip(AddressKind::ClusterIp, true)],
+                "externalIPs": [ip(AddressKind::ExternalIp, false), ip(AddressKind::ExternalIp, true)],
                 "externalTrafficPolicy": policy(matches!(&*self.policy, "external-local" | "both-local")),
                 "internalTrafficPolicy": policy(matches!(&*self.policy, "internal-local" | "both-local")),
             },
             "status": {"loadBalancer": {"ingress": [
-                {"ip": ip(Door::LoadBalancer, false)}, {"ip": ip(Door::LoadBalancer, true)},
+                {"ip": ip(AddressKind::LoadBalancer, false)}, {"ip": ip(AddressKind::LoadBalancer, true)},
             ]}},
         });
         let slice = |family: &str, here: &str, there: &str| {
@@ -180,7 +181,7 @@ fn rows() -> Vec<Row> {
         let mut words = line.split_whitespace().map(str::to_owned);
         let (policy, state) = (words.next().unwrap(), words.next().unwrap());
         let cells: Vec<_> = words.map(|cell| cell.parse().unwrap()).collect();
-        assert_eq!(cells.len(), CLIENTS.len() * DOORS.len(), "{line}");
+        assert_eq!(cells.len(), CLIENTS.len() * ADDRESS_KINDS.len(), "{line}");
         Row { number: index + 1, policy, state, cells }
     };
     lines.enumerate().map(row).collect()
@@ -214,8 +215,8 @@ fn source(client: Client, v6: bool) -> IpAddr {
 
 /// What a mode makes of a case where it is known to differ: kube-proxy's iptables rules refuse nothing that the node
 /// itself sends to external addresses, since their chain is not in OUTPUT.
-fn in_this_mode(mode: ModeName, client: Client, door: Door, expected: &Expected) -> Option<&Expected> {
-    let external = matches!(door, Door::ExternalIp | Door::LoadBalancer);
+fn in_this_mode(mode: ModeName, client: Client, kind: AddressKind, expected: &Expected) -> Option<&Expected> {
+    let external = matches!(kind, AddressKind::ExternalIp | AddressKind::LoadBalancer);
     let iptables = matches!(mode, ModeName::Iptables | ModeName::Ipvs);
     let passes = iptables && client == Client::Node && external && *expected == Expected::Reject;
     (!passes).then_some(expected)
@@ -232,7 +233,7 @@ fn walk(mode: ModeName) -> usize {
     let tracer = rules.tracer();
     let (mut walked, mut wrong) = (0, Vec::new());
     for row in &rows {
-        for (client, door, expected) in row.cases() {
+        for (client, kind, expected) in row.cases() {
             for v6 in [false, true] {
                 for protocol in [Protocol::Tcp, Protocol::Udp, Protocol::Sctp] {
                     if mode == ModeName::Userspace && protocol == Protocol::Sctp {
@@ -240,19 +241,19 @@ fn walk(mode: ModeName) -> usize {
                     }
                     let packet = Packet {
                         source: source(client, v6),
-                        destination: row.door(door, v6),
+                        destination: row.kind(kind, v6),
                         protocol,
                         interface: None,
                     };
                     let found = outcome(&tracer.trace(&packet).unwrap());
                     walked += 1;
-                    let agrees = match in_this_mode(mode, client, door, expected) {
+                    let agrees = match in_this_mode(mode, client, kind, expected) {
                         Some(expected) => agrees(&found, expected, v6, mode),
                         None => found.0 == Verdict::Pass,
                     };
                     if !agrees {
                         wrong.push(format!(
-                            "{}/{} {client:?} {door:?} {protocol} v6={v6}: {found:?}, not {expected:?}",
+                            "{}/{} {client:?} {kind:?} {protocol} v6={v6}: {found:?}, not {expected:?}",
                             row.policy, row.state
                         ));
                     }
@@ -310,18 +311,18 @@ fn connect(mode: ModeName, make: MakeMode, v6: bool, step: usize) -> usize {
     let mut wrong = Vec::new();
     let mut tried = 0;
     for row in rows.iter().step_by(step) {
-        for (client, door, expected) in row.cases() {
+        for (client, kind, expected) in row.cases() {
             let (from, own) = match client {
                 Client::Pod => (&pod, if v6 { "fd00:244:3::2" } else { "10.244.3.2" }),
                 Client::Node => (&scene.node, if v6 { NODE_V6 } else { NODE }),
                 Client::Outside => (&scene.client, if v6 { CLIENT_V6 } else { CLIENT }),
             };
-            let to = row.door(door, v6).to_string();
-            let Some(expected) = in_this_mode(mode, client, door, expected) else { continue };
+            let to = row.kind(kind, v6).to_string();
+            let Some(expected) = in_this_mode(mode, client, kind, expected) else { continue };
             tried += 1;
             if let Err(what) = attempt(from, own, &to, expected, mode) {
                 wrong.push(format!(
-                    "{}/{} {client:?} {door:?} -> {to}: {what}, not {expected:?}",
+                    "{}/{} {client:?} {kind:?} -> {to}: {what}, not {expected:?}",
                     row.policy, row.state
                 ));
             }

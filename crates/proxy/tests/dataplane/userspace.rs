@@ -117,7 +117,7 @@ fn udp_reaches_endpoints_from_everywhere_and_leaves_those_that_go() {
     for asker in &askers {
         assert_eq!(asker.ask_on().unwrap().server, "pod2");
     }
-    // Clients that go on sending find the doors of the next process.
+    // Clients that go on sending find the proxy ports of the next process.
     scene.restart();
     for asker in &askers {
         assert_eq!(asker.ask_on().unwrap().server, "pod2");
@@ -207,9 +207,9 @@ fn nobody_gets_in_past_the_rules() {
     scene.apply(&[web(json!({})), slice("web-1", "web", &BOTH)]);
     let rules = run(&scene.node, "iptables-save", "-t nat");
     let (_, behind) = rules.split_once("--to-ports ").unwrap();
-    let door = behind.lines().next().unwrap().trim();
+    let proxy_port = behind.lines().next().unwrap().trim();
     for from in [&scene.client, &scene.pod1] {
-        let error = ask(from, &format!("{NODE}:{door}")).unwrap_err();
+        let error = ask(from, &format!("{NODE}:{proxy_port}")).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::ConnectionRefused);
     }
 }
@@ -237,7 +237,7 @@ fn ipv6_works_like_ipv4() {
     }
     assert!(ask(&scene.node, "[::1]:31688").is_ok());
     assert!(Asker::new(&scene.node, "[::1]:31653").ask().is_ok());
-    // Now the node has an address of this family, so the doors of UDP move there.
+    // Now the node has an address of this family, so the proxy ports of UDP move there.
     scene.node_facts.addresses.push("2001:db8::1".parse().unwrap());
     scene.restart();
     for (from, front) in [

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use service::{Client, Endpoint, PortView};
 
-use super::{Door, Expected, Model, Share, Verdict};
+use super::{AddressKind, Expected, Model, Share, Verdict};
 use crate::ipvs::looks_at_weights;
 use crate::packet::Packet;
 
@@ -23,15 +23,15 @@ impl Model<'_> {
     pub(super) fn by_virtual_server(
         &self,
         view: &PortView<'_>,
-        door: Door,
+        kind: AddressKind,
         packet: &Packet,
         mut reasons: Vec<String>,
     ) -> Expected {
-        let Chosen { endpoints, reason } = choose(view, door);
+        let Chosen { endpoints, reason } = choose(view, kind);
         let mut shares = self.real_servers(view, endpoints, packet);
         // What the node sends meets the virtual server before the source ranges.
         let refused_first = shares.is_empty() && self.asks_itself(packet);
-        if door == Door::LoadBalancer && !self.allowed(view, packet) && !refused_first {
+        if kind == AddressKind::LoadBalancer && !self.allowed(view, packet) && !refused_first {
             reasons.push(super::kept_out(packet));
             return Expected { verdict: Verdict::Drop, endpoints: Vec::new(), reasons };
         }
@@ -39,7 +39,7 @@ impl Model<'_> {
         if shares.is_empty() {
             return Expected { verdict: Verdict::Reject, endpoints: Vec::new(), reasons };
         }
-        let masquerade = self.masquerades(view, door, packet);
+        let masquerade = self.masquerades(view, kind, packet);
         reasons.push(super::masquerade_words(masquerade));
         shares.iter_mut().for_each(|share| share.masquerade |= masquerade);
         if !masquerade && shares.iter().any(|share| share.masquerade) {
@@ -59,16 +59,18 @@ impl Model<'_> {
             || (self.outer_ips.contains(&address) && !self.sight.node.interface_addresses.contains(&address))
     }
 
-    fn masquerades(&self, view: &PortView<'_>, door: Door, packet: &Packet) -> bool {
-        match door {
-            Door::ClusterIp => {
+    fn masquerades(&self, view: &PortView<'_>, kind: AddressKind, packet: &Packet) -> bool {
+        match kind {
+            AddressKind::ClusterIp => {
                 let client = self.client(packet);
                 self.sight.config.masquerade_all
                     || client == Client::Node
                     || self.asks_itself(packet)
                     || self.foreign(client, view.family)
             }
-            Door::ExternalIp | Door::LoadBalancer | Door::NodePort => !view.external_local(),
+            AddressKind::ExternalIp | AddressKind::LoadBalancer | AddressKind::NodePort => {
+                !view.external_local()
+            }
         }
     }
 
@@ -94,9 +96,9 @@ impl Model<'_> {
     }
 }
 
-fn choose<'a>(view: &'a PortView<'_>, door: Door) -> Chosen<'a> {
-    let (local, policy) = match door {
-        Door::ClusterIp => (view.service.internal_traffic_local, "internalTrafficPolicy"),
+fn choose<'a>(view: &'a PortView<'_>, kind: AddressKind) -> Chosen<'a> {
+    let (local, policy) = match kind {
+        AddressKind::ClusterIp => (view.service.internal_traffic_local, "internalTrafficPolicy"),
         _ => (view.external_local(), "externalTrafficPolicy"),
     };
     let (here, all) = (&view.choice.local, &view.choice.cluster);

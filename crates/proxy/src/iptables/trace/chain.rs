@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::net::SocketAddr;
 
-use super::matching::{Answer, Traveller};
+use super::matching::{Answer, TracedPacket};
 use super::rule::{Parsed, Target, What};
 use super::{Verdict, Walker};
 use crate::iptables::text;
@@ -44,9 +44,9 @@ struct Rule {
 #[derive(Debug, Default)]
 pub(super) struct Passage {
     /// Those that came to its end.
-    pub(super) through: Vec<Traveller>,
+    pub(super) through: Vec<TracedPacket>,
     /// Those that a rule decided about.
-    pub(super) decided: Vec<(Traveller, Verdict)>,
+    pub(super) decided: Vec<(TracedPacket, Verdict)>,
 }
 
 impl Table {
@@ -61,22 +61,22 @@ impl Table {
         &self,
         walker: &Walker,
         chain: &str,
-        traveller: Traveller,
-    ) -> Result<Vec<(Traveller, Verdict)>, Untraceable> {
+        packet: TracedPacket,
+    ) -> Result<Vec<(TracedPacket, Verdict)>, Untraceable> {
         let Some(chain) = self.index.get(chain).map(|place| &self.chains[*place]) else {
-            return Ok(vec![(traveller, Verdict::Accept)]);
+            return Ok(vec![(packet, Verdict::Accept)]);
         };
-        let passage = self.pass(walker, chain, traveller, DEPTH)?;
+        let passage = self.pass(walker, chain, packet, DEPTH)?;
         let policy = match chain.policy.as_deref() {
             Some("DROP") => Verdict::Drop,
             _ => Verdict::Accept,
         };
         let mut ends = passage.decided;
-        ends.extend(passage.through.into_iter().map(|mut traveller| {
+        ends.extend(passage.through.into_iter().map(|mut packet| {
             if policy == Verdict::Drop {
-                traveller.note(&self.name, &chain.name, "policy DROP", "it is dropped");
+                packet.note(&self.name, &chain.name, "policy DROP", "it is dropped");
             }
-            (traveller, policy)
+            (packet, policy)
         }));
         Ok(ends)
     }
@@ -85,26 +85,26 @@ impl Table {
         &self,
         walker: &Walker,
         chain: &Chain,
-        traveller: Traveller,
+        packet: TracedPacket,
         depth: usize,
     ) -> Result<Passage, Untraceable> {
         let mut passage = Passage::default();
-        let places = chain.candidates(traveller.destination);
-        let mut here = vec![traveller];
+        let places = chain.candidates(packet.destination);
+        let mut here = vec![packet];
         for place in places {
             let rule = &chain.rules[place];
             let mut after = Vec::new();
-            for traveller in here {
+            for packet in here {
                 let untraceable =
                     |why: String| Untraceable { rule: format!("-A {} {}", chain.name, rule.text), why };
-                let met = match traveller.meets(&rule.parsed.conditions, walker).map_err(untraceable)? {
+                let met = match packet.meets(&rule.parsed.conditions, walker).map_err(untraceable)? {
                     Answer::No => {
-                        after.push(traveller);
+                        after.push(packet);
                         continue;
                     }
-                    Answer::Yes => traveller,
+                    Answer::Yes => packet,
                     Answer::Sometimes(chance) => {
-                        let (met, passed) = traveller.split(chance);
+                        let (met, passed) = packet.split(chance);
                         after.push(passed);
                         met
                     }
@@ -132,59 +132,59 @@ impl Table {
         walker: &Walker,
         chain: &Chain,
         rule: &Rule,
-        mut traveller: Traveller,
+        mut packet: TracedPacket,
         depth: usize,
     ) -> Result<Reached, Stop> {
-        let note = |traveller: &mut Traveller, what: &str| {
-            traveller.note(&self.name, &chain.name, rule.text.as_str(), what);
+        let note = |packet: &mut TracedPacket, what: &str| {
+            packet.note(&self.name, &chain.name, rule.text.as_str(), what);
         };
         let target = &rule.parsed.target;
         Ok(match target {
             Target::Unknown(why) => return Err(Stop::Unknown(why.clone())),
             Target::Nothing => {
-                note(&mut traveller, "it is counted");
-                Reached::stays(traveller)
+                note(&mut packet, "it is counted");
+                Reached::stays(packet)
             }
             Target::Accept => {
-                note(&mut traveller, "it is accepted");
-                Reached::decided(traveller, Verdict::Accept)
+                note(&mut packet, "it is accepted");
+                Reached::decided(packet, Verdict::Accept)
             }
             Target::Drop => {
-                note(&mut traveller, "it is dropped");
-                Reached::decided(traveller, Verdict::Drop)
+                note(&mut packet, "it is dropped");
+                Reached::decided(packet, Verdict::Drop)
             }
             Target::Reject => {
-                note(&mut traveller, "it is refused");
-                Reached::decided(traveller, Verdict::Reject)
+                note(&mut packet, "it is refused");
+                Reached::decided(packet, Verdict::Reject)
             }
             Target::Return => {
-                note(&mut traveller, "it leaves the chain");
-                Reached { leaves: vec![traveller], ..Reached::default() }
+                note(&mut packet, "it leaves the chain");
+                Reached { leaves: vec![packet], ..Reached::default() }
             }
             Target::Mark { keep, change } => {
-                traveller.mark = traveller.mark & keep ^ change;
-                let mark = format!("its mark is {:#x} now", traveller.mark);
-                note(&mut traveller, &mark);
-                Reached::stays(traveller)
+                packet.mark = packet.mark & keep ^ change;
+                let mark = format!("its mark is {:#x} now", packet.mark);
+                note(&mut packet, &mark);
+                Reached::stays(packet)
             }
             Target::Masquerade => {
-                traveller.masquerade = true;
-                note(&mut traveller, "it gets the node's address as its source");
-                Reached::decided(traveller, Verdict::Accept)
+                packet.masquerade = true;
+                note(&mut packet, "it gets the node's address as its source");
+                Reached::decided(packet, Verdict::Accept)
             }
             Target::Translate(to) => {
-                traveller.translate(*to);
-                note(&mut traveller, &format!("it goes to {to}"));
-                Reached::decided(traveller, Verdict::Accept)
+                packet.translate(*to);
+                note(&mut packet, &format!("it goes to {to}"));
+                Reached::decided(packet, Verdict::Accept)
             }
             Target::Redirect(port) => {
-                let address = traveller.here(&walker.node).ok_or_else(|| {
+                let address = packet.here(&walker.node).ok_or_else(|| {
                     Stop::Unknown("the node has no known address to redirect to".to_owned())
                 })?;
-                let to = SocketAddr::new(address, port.unwrap_or(traveller.destination.port()));
-                traveller.translate(to);
-                note(&mut traveller, &format!("it goes to {to}, on this node"));
-                Reached::decided(traveller, Verdict::Accept)
+                let to = SocketAddr::new(address, port.unwrap_or(packet.destination.port()));
+                packet.translate(to);
+                note(&mut packet, &format!("it goes to {to}, on this node"));
+                Reached::decided(packet, Verdict::Accept)
             }
             Target::Jump(to) | Target::Goto(to) => {
                 let place = self.index.get(to);
@@ -192,9 +192,8 @@ impl Table {
                 let depth = depth
                     .checked_sub(1)
                     .ok_or_else(|| Stop::Unknown("chains lead into each other too deep".to_owned()))?;
-                note(&mut traveller, &format!("it goes on in {to}"));
-                let passage =
-                    self.pass(walker, &self.chains[*place], traveller, depth).map_err(Stop::Below)?;
+                note(&mut packet, &format!("it goes on in {to}"));
+                let passage = self.pass(walker, &self.chains[*place], packet, depth).map_err(Stop::Below)?;
                 match target {
                     Target::Goto(_) => {
                         Reached { leaves: passage.through, decided: passage.decided, ..Reached::default() }
@@ -210,19 +209,19 @@ impl Table {
 #[derive(Default)]
 struct Reached {
     /// Before the next rule.
-    stays: Vec<Traveller>,
+    stays: Vec<TracedPacket>,
     /// At the end of the chain.
-    leaves: Vec<Traveller>,
-    decided: Vec<(Traveller, Verdict)>,
+    leaves: Vec<TracedPacket>,
+    decided: Vec<(TracedPacket, Verdict)>,
 }
 
 impl Reached {
-    fn stays(traveller: Traveller) -> Self {
-        Self { stays: vec![traveller], ..Self::default() }
+    fn stays(packet: TracedPacket) -> Self {
+        Self { stays: vec![packet], ..Self::default() }
     }
 
-    fn decided(traveller: Traveller, verdict: Verdict) -> Self {
-        Self { decided: vec![(traveller, verdict)], ..Self::default() }
+    fn decided(packet: TracedPacket, verdict: Verdict) -> Self {
+        Self { decided: vec![(packet, verdict)], ..Self::default() }
     }
 }
 

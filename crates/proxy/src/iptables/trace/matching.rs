@@ -13,7 +13,7 @@ use crate::sight::NodeFacts;
 
 /// A packet on one of its ways.
 #[derive(Debug, Clone)]
-pub(super) struct Traveller {
+pub(super) struct TracedPacket {
     pub(super) destination: SocketAddr,
     pub(super) mark: u32,
     pub(super) masquerade: bool,
@@ -46,7 +46,7 @@ pub(super) enum Answer {
     Sometimes(f64),
 }
 
-impl Traveller {
+impl TracedPacket {
     pub(super) fn new(packet: &Packet, node: &NodeFacts) -> Self {
         let made_here = node.is_local(packet.source);
         let interface = match &packet.interface {

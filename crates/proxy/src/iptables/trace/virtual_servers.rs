@@ -24,28 +24,28 @@ pub(super) struct Served {
 /// Hands packets that nobody has refused to virtual servers.
 pub(super) fn serve(walker: &Walker, ways: Ways) -> Served {
     let mut served = Served::default();
-    for (mut traveller, verdict) in ways {
+    for (mut packet, verdict) in ways {
         let found = match verdict {
-            Verdict::Accept => (walker.virtual_servers)(traveller.destination, traveller.protocol),
+            Verdict::Accept => (walker.virtual_servers)(packet.destination, packet.protocol),
             _ => None,
         };
         let Some(real) = found else {
-            served.others.push((traveller, verdict));
+            served.others.push((packet, verdict));
             continue;
         };
-        let front = format!("{} {}", traveller.protocol, traveller.destination);
+        let front = format!("{} {}", packet.protocol, packet.destination);
         let mut left = 1.0;
         for (address, share) in &real {
-            let (mut met, passed) = traveller.split(share / left);
+            let (mut met, passed) = packet.split(share / left);
             met.note("ipvs", "virtual server", &front, &format!("it goes to {address}"));
             met.translate(*address);
             served.sent.push((met, Verdict::Accept));
-            traveller = passed;
+            packet = passed;
             left -= share;
         }
         if real.is_empty() {
-            traveller.note("ipvs", "virtual server", &front, "it has no real server, so it is refused");
-            served.others.push((traveller, Verdict::Reject));
+            packet.note("ipvs", "virtual server", &front, "it has no real server, so it is refused");
+            served.others.push((packet, Verdict::Reject));
         }
     }
     served

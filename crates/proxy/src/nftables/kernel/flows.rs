@@ -32,7 +32,7 @@ pub(super) fn forget_untranslated(
     Ok(forgotten)
 }
 
-/// Whether an untranslated packet to this destination knocks where there are endpoints.
+/// Whether there are endpoints for this destination, to which the packet was not translated.
 fn is_served(ruleset: &Ruleset, own: &[IpAddr], protocol: Protocol, destination: SocketAddr) -> bool {
     fronts(protocol, destination).iter().any(|front| {
         let value = ruleset.front(front).filter(|_| !is_foreign(front, own, destination, destination));

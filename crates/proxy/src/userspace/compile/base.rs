@@ -16,7 +16,7 @@ pub(super) const PORTALS_HOST: &str = "KUBE-PORTALS-HOST";
 pub(super) const NODE_PORT_CONTAINER: &str = "KUBE-NODEPORT-CONTAINER";
 /// Packets that begin on the node, to NodePorts.
 pub(super) const NODE_PORT_HOST: &str = "KUBE-NODEPORT-HOST";
-/// Packets that were sent on to a door; nobody else may come in there.
+/// Packets that were sent on to a proxy port; nobody else may come in there.
 pub(super) const NON_LOCAL: &str = "KUBE-NODEPORT-NON-LOCAL";
 /// Packets to Services that go nowhere.
 pub(super) const REFUSED: &str = "KUBE-PORTALS-REFUSED";

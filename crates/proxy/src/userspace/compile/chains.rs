@@ -13,7 +13,7 @@ use crate::iptables::text::{Rule, Tables};
 use crate::iptables::{Platform, Script, Settings};
 use crate::mode::Touched;
 use crate::sight::{NodePortIps, Sight};
-use crate::userspace::doors::Doors;
+use crate::userspace::proxy_ports::ProxyPorts;
 
 /// Built-in chains that lead to ours.
 const BUILT_IN: [(&str, &[&str]); 2] =
@@ -34,8 +34,13 @@ impl Chains {
     }
 
     /// Looks at Services again; some of them may be gone. Looks at all if what they share changed. Says whether any
-    /// rule changed: other endpoints behind the same doors change none.
-    pub(crate) fn update(&mut self, sight: &Sight<'_>, touched: &Touched<'_>, doors: &Doors) -> bool {
+    /// rule changed: other endpoints behind the same proxy ports change none.
+    pub(crate) fn update(
+        &mut self,
+        sight: &Sight<'_>,
+        touched: &Touched<'_>,
+        proxy_ports: &ProxyPorts,
+    ) -> bool {
         let settings = settings(sight, self.family);
         let everything = matches!(touched, Touched::Everything) || self.settings.as_ref() != Some(&settings);
         let names: BTreeSet<_> = match everything {
@@ -46,7 +51,7 @@ impl Chains {
         for name in names {
             let views = sight.ports(&name);
             let views = views.iter().filter(|view| view.family == self.family && port::is_writable(view));
-            let rules: Vec<_> = views.map(|view| port::compile(view, &settings, doors)).collect();
+            let rules: Vec<_> = views.map(|view| port::compile(view, &settings, proxy_ports)).collect();
             let old = match rules.is_empty() {
                 true => self.services.remove(&name).unwrap_or_default(),
                 false => self.services.insert(name, rules.clone()).unwrap_or_default(),

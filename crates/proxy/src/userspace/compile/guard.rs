@@ -1,4 +1,4 @@
-//! The rules that guard doors. They say which door they guard, so that its port can be read from tables that are held.
+//! The rules that guard proxy ports. They say which proxy port they guard, so that its port can be read from tables that are held.
 
 use std::collections::HashMap;
 
@@ -7,13 +7,13 @@ use service::Family;
 use super::base::NON_LOCAL;
 use crate::iptables::port_name;
 use crate::iptables::text::{Rule, Tables};
-use crate::userspace::doors::{Door, Scope};
+use crate::userspace::proxy_ports::{ProxyPort, Scope};
 
-/// The ports of doors by family, protocol and what the rules that guard them have as their comment.
+/// The ports of proxy ports by family, protocol and what the rules that guard them have as their comment.
 #[derive(Debug, Default)]
 pub(super) struct Guarded(HashMap<(Family, String, String), u16>);
 
-/// What the rules that guard a door have as their comment.
+/// What the rules that guard a proxy port have as their comment.
 pub(super) fn comment(port_name: &str, scope: Scope) -> String {
     match scope {
         Scope::Cluster => format!("{port_name} proxy port"),
@@ -35,10 +35,10 @@ impl Guarded {
         guarded
     }
 
-    /// The port of a door, if a rule guards it.
-    pub(super) fn port(&self, door: &Door) -> Option<u16> {
-        let comment = comment(&port_name(&door.service, &door.port), door.scope);
-        self.0.get(&(door.family, door.protocol.to_string(), comment)).copied()
+    /// The port of a proxy port, if a rule guards it.
+    pub(super) fn port(&self, proxy_port: &ProxyPort) -> Option<u16> {
+        let comment = comment(&port_name(&proxy_port.service, &proxy_port.port), proxy_port.scope);
+        self.0.get(&(proxy_port.family, proxy_port.protocol.to_string(), comment)).copied()
     }
 }
 

@@ -1,4 +1,4 @@
-//! One Service port: which of its addresses leads to which door, for whom.
+//! One Service port: which of its addresses leads to which proxy port, for whom.
 
 use std::net::IpAddr;
 
@@ -11,7 +11,7 @@ use super::base::{
 };
 use super::guard;
 use crate::iptables::{Lines, Settings, port_name, span};
-use crate::userspace::doors::{Door, Doors, Scope, Target};
+use crate::userspace::proxy_ports::{ProxyPort, ProxyPorts, Scope, Target};
 
 pub(super) use crate::iptables::is_writable;
 
@@ -34,7 +34,7 @@ enum Way {
 struct Port<'a> {
     view: &'a PortView<'a>,
     settings: &'a Settings,
-    doors: &'a Doors,
+    proxy_ports: &'a ProxyPorts,
     /// What it is called in comments.
     name: String,
     rules: PortRules,
@@ -50,9 +50,9 @@ const PORTALS: Chains = Chains { container: PORTALS_CONTAINER, host: PORTALS_HOS
 const NODE_PORTS: Chains = Chains { container: NODE_PORT_CONTAINER, host: NODE_PORT_HOST };
 
 /// The rules of one Service port.
-pub(super) fn compile(view: &PortView<'_>, settings: &Settings, doors: &Doors) -> PortRules {
+pub(super) fn compile(view: &PortView<'_>, settings: &Settings, proxy_ports: &ProxyPorts) -> PortRules {
     let name = port_name(&view.service.name(), &view.port.name);
-    let mut port = Port { view, settings, doors, name, rules: PortRules::default() };
+    let mut port = Port { view, settings, proxy_ports, name, rules: PortRules::default() };
     port.guard_doors();
     port.cluster_ip();
     for address in view.external_ips() {
@@ -81,7 +81,7 @@ impl Port<'_> {
     }
 
     fn target(&self, scope: Scope) -> Option<Target> {
-        self.doors.get(&Door::of(self.view, scope)).copied()
+        self.proxy_ports.get(&ProxyPort::of(self.view, scope)).copied()
     }
 
     fn way(&self, scope: Scope) -> Way {
@@ -101,7 +101,7 @@ impl Port<'_> {
         }
     }
 
-    /// Whoever reaches a door past the rules would be sent to endpoints that are not meant for him. Whom the rules
+    /// Whoever reaches a proxy port past the rules would be sent to endpoints that are not meant for him. Whom the rules
     /// sent there must get past the node's own firewall.
     fn guard_doors(&mut self) {
         for scope in [Scope::Cluster, Scope::Local] {

@@ -42,7 +42,7 @@ fn chain(rules: &Rules, table: &str, chain: &str) -> Vec<String> {
 #[test]
 fn addresses_lead_to_the_door_of_their_service() {
     let rules = compile(&scene(json!({"externalIPs": []}), &BOTH).sight());
-    assert_eq!(rules.doors.len(), 1);
+    assert_eq!(rules.proxy_ports.len(), 1);
     let portals = [
         "-m comment --comment ns1/svc1:p80 -m tcp -p tcp -d 172.30.0.41 --dport 80 -j REDIRECT --to-ports 40000",
         "-m comment --comment ns1/svc1:p80 -m tcp -p tcp -d 5.6.7.8 --dport 80 -j REDIRECT --to-ports 40000",
@@ -69,7 +69,8 @@ fn addresses_lead_to_the_door_of_their_service() {
 #[test]
 fn each_list_of_endpoints_has_a_door_of_its_own() {
     let rules = compile(&scene(json!({"externalTrafficPolicy": "Local"}), &BOTH).sight());
-    let ports: Vec<_> = rules.doors.iter().map(|(door, target)| (door.scope, target.port)).collect();
+    let ports: Vec<_> =
+        rules.proxy_ports.iter().map(|(proxy_port, target)| (proxy_port.scope, target.port)).collect();
     assert_eq!(ports, [(Scope::Cluster, 40000), (Scope::Local, 40001)]);
     let container = chain(&rules, "nat", "KUBE-NODEPORT-CONTAINER");
     assert!(container[0].ends_with("-s 10.0.0.0/8 -j REDIRECT --to-ports 40000"), "pods get any");
@@ -82,10 +83,10 @@ fn doors_have_the_ports_that_are_held() {
     let scene = scene(json!({"externalTrafficPolicy": "Local"}), &BOTH);
     let mut rules = compile(&scene.sight());
     let ports = [51000, 51001];
-    rules.doors.values_mut().zip(ports).for_each(|(target, port)| target.port = port);
-    let held = tables(&scene.sight(), &rules.doors);
+    rules.proxy_ports.values_mut().zip(ports).for_each(|(target, port)| target.port = port);
+    let held = tables(&scene.sight(), &rules.proxy_ports);
     let like = compile_like(&scene.sight(), &held);
-    assert_eq!(like.doors.values().map(|target| target.port).collect::<Vec<_>>(), ports);
+    assert_eq!(like.proxy_ports.values().map(|target| target.port).collect::<Vec<_>>(), ports);
     assert_eq!(like.tables, held);
 }
 
@@ -109,7 +110,7 @@ fn sctp_is_refused() {
     slice["ports"][0]["protocol"] = json!("SCTP");
     scene.apply(&[slice]);
     let rules = compile(&scene.sight());
-    assert!(rules.doors.is_empty());
+    assert!(rules.proxy_ports.is_empty());
     assert!(
         chain(&rules, "filter", "KUBE-PORTALS-REFUSED")[0]
             .ends_with("-p sctp -d 172.30.0.41 --dport 80 -j REJECT")

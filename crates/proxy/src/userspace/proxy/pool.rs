@@ -1,4 +1,4 @@
-//! The endpoints behind a door, and whose turn it is.
+//! The endpoints behind a proxy port, and whose turn it is.
 
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ use super::affinity::Affinity;
 /// A connection is tried at least this often, even with fewer endpoints.
 pub(super) const TRIES: usize = 4;
 
-/// The endpoints behind a door.
+/// The endpoints behind a proxy port.
 #[derive(Debug)]
 pub(crate) struct Pool {
     behind: watch::Sender<Behind>,
@@ -22,7 +22,7 @@ pub(crate) struct Pool {
     affinity: Affinity,
 }
 
-/// What is behind a door.
+/// What is behind a proxy port.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Behind {
     /// Endpoints for new connections.

@@ -8,9 +8,9 @@ use rustix::net::sockopt;
 use tokio::net::{TcpListener, TcpStream};
 
 use super::Shared;
-use super::attendance::Listeners;
 use super::dial::dial;
 use super::listen;
+use super::listener_counts::Listeners;
 use super::pool::Pool;
 
 /// Files that one connection may need: its two sockets, and a pipe while one of them is slow.
@@ -27,7 +27,7 @@ const RETRY: Duration = Duration::from_secs(5);
 pub(super) async fn serve(listener: TcpListener, pool: Arc<Pool>, shared: Arc<Shared>) {
     loop {
         match listener.accept().await {
-            Ok((client, address)) => match shared.allowance.take(FILES) {
+            Ok((client, address)) => match shared.file_limit.take(FILES) {
                 Some(permit) => {
                     let (pool, shared) = (pool.clone(), shared.clone());
                     tokio::spawn(async move {
@@ -38,7 +38,7 @@ pub(super) async fn serve(listener: TcpListener, pool: Arc<Pool>, shared: Arc<Sh
                 None => reset(&client),
             },
             Err(error) => {
-                shared.allowance.is_short(&error);
+                shared.file_limit.is_short(&error);
                 tokio::time::sleep(PAUSE).await;
             }
         }

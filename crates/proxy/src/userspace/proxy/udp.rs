@@ -28,10 +28,10 @@ const WAITING: usize = 64;
 
 type Datagram = Vec<u8>;
 
-/// One client at a door.
+/// One client at a proxy port.
 struct Client {
     address: SocketAddr,
-    /// The door's socket, which answers leave by.
+    /// The proxy port's socket, which answers leave by.
     socket: Arc<UdpSocket>,
     pool: Arc<Pool>,
 }
@@ -69,7 +69,7 @@ pub(super) async fn serve(socket: UdpSocket, pool: Arc<Pool>, shared: Arc<Shared
                 Ok(()) | Err(TrySendError::Full(_)) => continue,
             },
         };
-        let Some(permit) = shared.allowance.take(1) else { continue };
+        let Some(permit) = shared.file_limit.take(1) else { continue };
         let (sender, more) = mpsc::channel(WAITING);
         clients.insert(address, sender);
         let client = Client { address, socket: socket.clone(), pool: pool.clone() };
@@ -87,7 +87,7 @@ impl Client {
         let mut next = Some(first);
         while let Some(first) = next {
             self.serve_from(&first, &mut more).await;
-            // Nobody can send between this and the end: the door is served by the same thread.
+            // Nobody can send between this and the end: the proxy port is served by the same thread.
             next = more.try_recv().ok();
         }
     }

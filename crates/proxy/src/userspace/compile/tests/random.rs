@@ -8,7 +8,7 @@ use super::*;
 use crate::explain::{Share, outcome};
 use crate::nftables::scene::{Numbers, Scene, packets};
 use crate::packet::Tracer;
-use crate::userspace::doors::Target;
+use crate::userspace::proxy_ports::Target;
 
 const SERVICES: u64 = 8;
 
@@ -69,17 +69,17 @@ fn any_sequence_of_changes_gives_what_a_fresh_compilation_gives() {
             }
             _ => objects.iter().for_each(|object| changed.extend(scene.apply(object))),
         }
-        // A door keeps its port as long as it is open.
-        let mut doors = Doors::new();
-        for (door, address) in wanted(&scene.sight()) {
+        // A proxy port keeps its port as long as it is open.
+        let mut proxy_ports = ProxyPorts::new();
+        for (proxy_port, address) in wanted(&scene.sight()) {
             let next = 20_000 + ports.len() as u16;
-            let port = *ports.entry(door.clone()).or_insert(next);
-            doors.insert(door, Target { port, address });
+            let port = *ports.entry(proxy_port.clone()).or_insert(next);
+            proxy_ports.insert(proxy_port, Target { port, address });
         }
         let sight = scene.sight();
-        let fresh = tables(&sight, &doors);
+        let fresh = tables(&sight, &proxy_ports);
         for (index, (_, fresh)) in fresh.iter().enumerate() {
-            let differs = chains[index].update(&sight, &Touched::Services(&changed), &doors);
+            let differs = chains[index].update(&sight, &Touched::Services(&changed), &proxy_ports);
             if differs {
                 held[index] = Some(chains[index].tables());
             }

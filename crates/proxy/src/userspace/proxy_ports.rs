@@ -1,4 +1,4 @@
-//! Doors: where redirected packets enter the proxy.
+//! Proxy ports: where redirected packets enter the proxy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,13 +8,13 @@ use std::sync::Arc;
 use service::objects::Protocol;
 use service::{Family, List, PortView, ServiceName};
 
-/// The first port of a door in rules that are only shown.
+/// The first port of a proxy port in rules that are only shown.
 const FIRST_SHOWN: u16 = 40_000;
 
 /// One way into the proxy: a Service port in one family, and which of its endpoints may be chosen. A redirected
-/// packet does not say where it was sent to; so there is a door for each list of endpoints that clients may get.
+/// packet does not say where it was sent to; so there is a proxy port for each list of endpoints that clients may get.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Door {
+pub struct ProxyPort {
     /// The Service.
     pub service: ServiceName,
     /// The name of its port.
@@ -36,17 +36,17 @@ pub enum Scope {
     Local,
 }
 
-/// Where a door is on this node.
+/// Where a proxy port is on this node.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Target {
     /// Its port.
     pub port: u16,
-    /// Its address; `None` for a door that is open at all of them.
+    /// Its address; `None` for a proxy port that is open at all of them.
     pub address: Option<IpAddr>,
 }
 
-/// Where each door is.
-pub type Doors = BTreeMap<Door, Target>;
+/// Where each proxy port is.
+pub type ProxyPorts = BTreeMap<ProxyPort, Target>;
 
 impl Scope {
     /// That of a traffic policy.
@@ -55,7 +55,7 @@ impl Scope {
     }
 }
 
-impl Door {
+impl ProxyPort {
     pub(super) fn of(view: &PortView<'_>, scope: Scope) -> Self {
         Self {
             service: view.service.name(),
@@ -67,18 +67,18 @@ impl Door {
     }
 }
 
-/// The doors that a Service port needs, each with its endpoints. SCTP has none: the proxy does not speak it.
-pub(super) fn doors<'a>(view: &'a PortView<'_>) -> impl Iterator<Item = (Door, &'a List)> {
+/// The proxy ports that a Service port needs, each with its endpoints. SCTP has none: the proxy does not speak it.
+pub(super) fn proxy_ports<'a>(view: &'a PortView<'_>) -> impl Iterator<Item = (ProxyPort, &'a List)> {
     let uses = [
         (Scope::Cluster, view.uses_cluster_endpoints(), &view.choice.cluster),
         (Scope::Local, view.uses_local_endpoints(), &view.choice.local),
     ];
     uses.into_iter()
         .filter(|(_, used, list)| *used && !list.endpoints.is_empty() && view.port.protocol != Protocol::Sctp)
-        .map(|(scope, _, list)| (Door::of(view, scope), list))
+        .map(|(scope, _, list)| (ProxyPort::of(view, scope), list))
 }
 
-/// The address that a door is to be open at, on a node with this primary address.
+/// The address that a proxy port is to be open at, on a node with this primary address.
 ///
 /// An answer over UDP must leave from the address that its packet was redirected to, which only a socket bound to
 /// that address ensures. A TCP connection knows its addresses.
@@ -86,16 +86,19 @@ pub(super) fn address(protocol: Protocol, primary: Option<IpAddr>) -> Option<IpA
     primary.filter(|_| protocol == Protocol::Udp)
 }
 
-/// Ports for rules that are only shown: those that are known, and free ones in order. Doors beyond the last port
+/// Ports for rules that are only shown: those that are known, and free ones in order. Proxy ports beyond the last port
 /// have none.
-pub(super) fn numbered(doors: Vec<(Door, Option<IpAddr>)>, known: impl Fn(&Door) -> Option<u16>) -> Doors {
-    let taken: BTreeSet<_> = doors.iter().filter_map(|(door, _)| known(door)).collect();
+pub(super) fn numbered(
+    proxy_ports: Vec<(ProxyPort, Option<IpAddr>)>,
+    known: impl Fn(&ProxyPort) -> Option<u16>,
+) -> ProxyPorts {
+    let taken: BTreeSet<_> = proxy_ports.iter().filter_map(|(proxy_port, _)| known(proxy_port)).collect();
     let mut free = (FIRST_SHOWN..=u16::MAX).filter(|port| !taken.contains(port));
-    let number = |(door, address)| {
-        let port = known(&door).or_else(|| free.next())?;
-        Some((door, Target { port, address }))
+    let number = |(proxy_port, address)| {
+        let port = known(&proxy_port).or_else(|| free.next())?;
+        Some((proxy_port, Target { port, address }))
     };
-    doors.into_iter().filter_map(number).collect()
+    proxy_ports.into_iter().filter_map(number).collect()
 }
 
 impl fmt::Display for Target {

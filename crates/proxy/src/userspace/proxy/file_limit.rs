@@ -1,4 +1,4 @@
-//! How many files the proxy may have open, so that the rest of the process is left some.
+//! A limit on the files that the userspace proxy has open, so that some are left for the rest of the process.
 
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// What may be open where the process has no limit.
+/// The limit where the process has none.
 const MOST: u64 = 1 << 20;
 /// How often a shortage is logged at most.
 const PAUSE: Duration = Duration::from_secs(60);
@@ -15,16 +15,16 @@ const PAUSE: Duration = Duration::from_secs(60);
 /// A share of the files that the proxy may have open. Given back when dropped.
 pub(super) type Permit = OwnedSemaphorePermit;
 
-/// The files that the proxy may have open.
+/// How many files the proxy may have open.
 #[derive(Debug)]
-pub(super) struct Allowance {
+pub(super) struct FileLimit {
     left: Arc<Semaphore>,
     all: u32,
     /// When a shortage was logged last.
     logged: Mutex<Option<Instant>>,
 }
 
-impl Allowance {
+impl FileLimit {
     /// Three quarters of what the process may have. Its limit is raised as far as it may do that by itself
     /// (getrlimit(2)).
     pub(super) fn of_process() -> Self {
@@ -76,10 +76,10 @@ mod tests {
 
     #[test]
     fn what_is_given_back_can_be_taken_again() {
-        let allowance = Allowance::of(5);
-        let permit = allowance.take(4);
-        assert!(permit.is_some() && allowance.take(4).is_none());
+        let file_limit = FileLimit::of(5);
+        let permit = file_limit.take(4);
+        assert!(permit.is_some() && file_limit.take(4).is_none());
         drop(permit);
-        assert!(allowance.take(4).is_some());
+        assert!(file_limit.take(4).is_some());
     }
 }

@@ -1,27 +1,27 @@
-//! How listeners fare that must be at one certain address.
+//! Counts of listeners that need one certain address.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use service::Family;
 
-/// Listeners of both families.
+/// The counts of both families.
 #[derive(Debug, Default)]
-pub(crate) struct Attendance([Arc<Listeners>; 2]);
+pub(crate) struct ListenerCounts([Arc<Listeners>; 2]);
 
-/// Listeners of one family.
+/// The counts of one family.
 #[derive(Debug, Default)]
 pub(crate) struct Listeners {
     listening: AtomicUsize,
     failures: AtomicU64,
 }
 
-/// One that listens, until it is dropped.
+/// A listener that listens, until this is dropped.
 #[derive(Debug)]
 pub(super) struct Present(Arc<Listeners>);
 
-impl Attendance {
-    /// Those of a family.
+impl ListenerCounts {
+    /// The counts of a family.
     pub(crate) fn of(&self, family: Family) -> &Arc<Listeners> {
         &self.0[usize::from(family == Family::V6)]
     }
@@ -33,18 +33,18 @@ impl Listeners {
         self.listening.load(Ordering::Relaxed)
     }
 
-    /// How often one found its address taken.
+    /// How often the address of a listener was taken.
     pub(crate) fn failures(&self) -> u64 {
         self.failures.load(Ordering::Relaxed)
     }
 
-    /// One listens.
+    /// A listener has begun to listen.
     pub(super) fn present(self: &Arc<Self>) -> Present {
         self.listening.fetch_add(1, Ordering::Relaxed);
         Present(self.clone())
     }
 
-    /// One found its address taken.
+    /// The address of a listener was taken.
     pub(super) fn failed(&self) {
         self.failures.fetch_add(1, Ordering::Relaxed);
     }
@@ -62,13 +62,13 @@ mod tests {
 
     #[test]
     fn a_listener_counts_while_it_listens_and_a_failure_for_ever() {
-        let attendance = Attendance::default();
-        let listeners = attendance.of(Family::V4);
+        let listener_counts = ListenerCounts::default();
+        let listeners = listener_counts.of(Family::V4);
         listeners.failed();
         let present = listeners.present();
         assert_eq!((listeners.listening(), listeners.failures()), (1, 1));
         drop(present);
         assert_eq!((listeners.listening(), listeners.failures()), (0, 1));
-        assert_eq!(attendance.of(Family::V6).failures(), 0);
+        assert_eq!(listener_counts.of(Family::V6).failures(), 0);
     }
 }

@@ -1,4 +1,4 @@
-//! The doors that are open.
+//! The proxy ports that are open, and the endpoints behind them.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -12,19 +12,19 @@ use crate::error::Error;
 use crate::iptables::Place;
 use crate::mode::Touched;
 use crate::sight::Sight;
-use crate::userspace::doors::{self, Door, Doors, Target};
 use crate::userspace::proxy::{Behind, Pool, Proxy, Serving, listen};
+use crate::userspace::proxy_ports::{self, ProxyPort, ProxyPorts, Target};
 
-/// The doors that are open, with what is behind them.
+/// The proxy ports that are open, by Service.
 #[derive(Debug, Default)]
-pub(super) struct Reception {
-    services: BTreeMap<ServiceName, BTreeMap<Door, Open>>,
-    doors: Doors,
-    /// Started for the first door.
+pub(super) struct OpenPorts {
+    services: BTreeMap<ServiceName, BTreeMap<ProxyPort, Open>>,
+    proxy_ports: ProxyPorts,
+    /// Started for the first proxy port.
     proxy: Option<Proxy>,
 }
 
-/// An open door. It closes when this is dropped.
+/// An open proxy port. It closes when this is dropped.
 #[derive(Debug)]
 pub(super) struct Open {
     pool: Arc<Pool>,
@@ -34,20 +34,20 @@ pub(super) struct Open {
     _serving: Vec<Serving>,
 }
 
-impl Reception {
-    /// Where each door is.
-    pub(super) fn doors(&self) -> &Doors {
-        &self.doors
+impl OpenPorts {
+    /// Where each proxy port is.
+    pub(super) fn proxy_ports(&self) -> &ProxyPorts {
+        &self.proxy_ports
     }
 
-    /// Closes all doors. Connections that came in go on while the process does.
+    /// Closes all proxy ports. Connections that came in go on while the process does.
     pub(super) fn retire(self) {
         drop(self.services);
         self.proxy.into_iter().for_each(Proxy::retire);
     }
 
-    /// Opens doors that are needed, and tells all which endpoints they lead to. Returns those that nothing needs
-    /// any more. A door that cannot be opened is logged and has no place among [`Reception::doors`].
+    /// Opens proxy ports that are needed, and tells all which endpoints they lead to. Returns those that nothing needs
+    /// any more. A proxy port that cannot be opened is logged and has no place among [`OpenPorts::proxy ports`].
     ///
     /// # Errors
     /// Those of starting the proxy.
@@ -64,27 +64,27 @@ impl Reception {
         let mut closing = Vec::new();
         for name in names {
             let mut held = self.services.remove(&name).unwrap_or_default();
-            held.keys().for_each(|door| {
-                self.doors.remove(door);
+            held.keys().for_each(|proxy_port| {
+                self.proxy_ports.remove(proxy_port);
             });
             let mut open = BTreeMap::new();
             for view in sight.ports(&name) {
-                let wanted = doors::address(view.port.protocol, sight.node.primary(view.family));
-                for (door, list) in doors::doors(&view) {
+                let wanted = proxy_ports::address(view.port.protocol, sight.node.primary(view.family));
+                for (proxy_port, list) in proxy_ports::proxy_ports(&view) {
                     let behind = Behind::of(&view, list);
-                    let there = match held.remove(&door) {
+                    let there = match held.remove(&proxy_port) {
                         Some(there) if there.wanted == wanted => {
                             there.pool.replace(behind);
                             Some(there)
                         }
                         other => {
                             closing.extend(other);
-                            self.open(place, &door, wanted, behind)?
+                            self.open(place, &proxy_port, wanted, behind)?
                         }
                     };
                     if let Some(there) = there {
-                        self.doors.insert(door.clone(), there.target);
-                        open.insert(door, there);
+                        self.proxy_ports.insert(proxy_port.clone(), there.target);
+                        open.insert(proxy_port, there);
                     }
                 }
             }
@@ -99,7 +99,7 @@ impl Reception {
     fn open(
         &mut self,
         place: &Place,
-        door: &Door,
+        proxy_port: &ProxyPort,
         wanted: Option<IpAddr>,
         behind: Behind,
     ) -> Result<Option<Open>, Error> {
@@ -113,12 +113,12 @@ impl Reception {
             }
         };
         let pool = Arc::new(Pool::new(behind));
-        let opened = place.run(|| serve(proxy, door, wanted, pool.clone())).and_then(|opened| opened);
+        let opened = place.run(|| serve(proxy, proxy_port, wanted, pool.clone())).and_then(|opened| opened);
         Ok(match opened {
             Ok((target, serving)) => Some(Open { pool, target, wanted, _serving: serving }),
             Err(error) => {
                 tracing::error!(
-                    service = %door.service, port = &*door.port, protocol = %door.protocol, %error,
+                    service = %proxy_port.service, port = &*proxy_port.port, protocol = %proxy_port.protocol, %error,
                     "the proxy cannot open a port for a Service; its clients are refused"
                 );
                 None
@@ -127,18 +127,18 @@ impl Reception {
     }
 }
 
-/// Opens a door at this address; at all if it has none, or the node does not have it.
+/// Opens a proxy port at this address; at all if it has none, or the node does not have it.
 fn serve(
     proxy: &Proxy,
-    door: &Door,
+    proxy_port: &ProxyPort,
     wanted: Option<IpAddr>,
     pool: Arc<Pool>,
 ) -> io::Result<(Target, Vec<Serving>)> {
-    let (any, loopback): (IpAddr, IpAddr) = match door.family {
+    let (any, loopback): (IpAddr, IpAddr) = match proxy_port.family {
         Family::V4 => (Ipv4Addr::UNSPECIFIED.into(), Ipv4Addr::LOCALHOST.into()),
         Family::V6 => (Ipv6Addr::UNSPECIFIED.into(), Ipv6Addr::LOCALHOST.into()),
     };
-    if door.protocol != Protocol::Udp {
+    if proxy_port.protocol != Protocol::Udp {
         let listener = listen::tcp(SocketAddr::new(any, 0))?;
         let port = listener.local_addr()?.port();
         return Ok((Target { port, address: None }, vec![proxy.serve_tcp(listener, pool)?]));
