@@ -7,10 +7,11 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 use nfnetlink::{Ruleset, Socket};
-use proxy::iptables::text::Tables;
-use proxy::iptables::trace::Walker as TablesWalker;
-use proxy::iptables::{chain_name, endpoint_chain_name, hashed_name, port_name};
+use proxy::iptables::{chain_name, endpoint_chain_name, hashed_name};
 use proxy::nftables::Walker;
+use proxy::xtables::port_name;
+use proxy::xtables::text::Tables;
+use proxy::xtables::trace::Walker as TablesWalker;
 use proxy::{Branch, ModeName, Packet, Still, Touched, Tracer, Untraceable};
 use service::Family;
 use testbed::Namespace;
@@ -81,7 +82,7 @@ fn iptables(recording: &Recording, still: &Still, namespace: &Namespace) -> anyh
         let ours = Tables::parse(&run(namespace, program, &[], "")?)?;
         verdicts.rules += theirs
             .iter()
-            .flat_map(proxy::iptables::text::Table::chains)
+            .flat_map(proxy::xtables::text::Table::chains)
             .map(|chain| chain.rules.len())
             .sum::<usize>();
         verdicts.differences.extend(compare::rules(&theirs, &ours));

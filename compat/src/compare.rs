@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proxy::explain::{Share, Verdict, outcome};
-use proxy::iptables::text::Tables;
+use proxy::xtables::text::Tables;
 use proxy::{Packet, Tracer};
 
 /// What differs, in sentences.

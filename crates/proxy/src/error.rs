@@ -46,7 +46,7 @@ pub enum Error {
     Thread(#[source] std::io::Error),
     /// The rules of iptables mode could not be loaded or removed.
     #[error(transparent)]
-    Iptables(#[from] crate::iptables::Failure),
+    Iptables(#[from] crate::xtables::Failure),
     /// The watches ended, which they do only when the client is shut down.
     #[error("the watches on the API server ended; start the proxy again")]
     WatchEnded,

@@ -26,9 +26,9 @@ pub use state::State;
 pub use trace::Walker;
 pub(crate) use trace::looks_at_weights;
 
-use crate::iptables::Platform;
 use crate::mode::Touched;
 use crate::sight::Sight;
+use crate::xtables::Platform;
 
 /// All that one family asks of the kernel. The same sight gives the same rules.
 pub fn compile(sight: &Sight<'_>, family: Family, platform: Platform) -> Rules {

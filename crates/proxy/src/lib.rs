@@ -10,7 +10,7 @@ pub mod iptables;
 pub mod ipvs;
 pub mod nftables;
 pub mod userspace;
-mod watcher;
+pub mod xtables;
 
 mod config;
 mod conntrack;
@@ -27,6 +27,7 @@ mod packet;
 mod run;
 mod sight;
 mod still;
+mod watcher;
 
 pub use config::{Config, DetectLocal, IpvsConfig, ModeName, NodePortAddresses};
 pub use error::Error;

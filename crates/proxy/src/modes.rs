@@ -14,6 +14,7 @@ use crate::nftables::{self, Kernel, Nftables};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
 use crate::sight::{NodeFacts, Sight};
 use crate::userspace;
+use crate::xtables;
 
 /// How many lines a difference shows around each change.
 const CONTEXT: usize = 2;
@@ -31,7 +32,7 @@ pub struct Compiled {
 enum Rules {
     /// One table for each ruleset.
     Nftables(Vec<nfnetlink::Ruleset>),
-    Iptables(Vec<(Family, iptables::text::Tables)>),
+    Iptables(Vec<(Family, xtables::text::Tables)>),
     Userspace(userspace::Rules, userspace::Endpoints),
     Ipvs(Vec<(Family, ipvs::State)>),
 }
@@ -47,12 +48,12 @@ pub fn compile(sight: &Sight<'_>) -> Result<Compiled, Error> {
         }
         ModeName::Nftables => Rules::Nftables(vec![nftables::compile_rules(sight)]),
         ModeName::Iptables => {
-            let tables = |family| iptables::compile(sight, family, iptables::Platform::default()).tables();
+            let tables = |family| iptables::compile(sight, family, xtables::Platform::default()).tables();
             Rules::Iptables(Family::ALL.map(|family| (family, tables(family))).to_vec())
         }
         ModeName::Userspace => Rules::Userspace(userspace::compile(sight), userspace::endpoints(sight)),
         ModeName::Ipvs => {
-            let rules = |family| ipvs::compile(sight, family, iptables::Platform::default()).state();
+            let rules = |family| ipvs::compile(sight, family, xtables::Platform::default()).state();
             Rules::Ipvs(Family::ALL.map(|family| (family, rules(family))).to_vec())
         }
     };
@@ -79,7 +80,7 @@ pub fn held_and_wanted(sight: &Sight<'_>) -> Result<(Compiled, Compiled), Error>
     let mut wanted = compile(sight)?;
     let rules = match &mut wanted.rules {
         Rules::Ipvs(states) => {
-            let place = iptables::Place::here();
+            let place = xtables::Place::here();
             let mut all = Vec::new();
             for (family, wanted) in states {
                 let held = ipvs::held(&place, *family, sight.node)?;
@@ -104,17 +105,17 @@ pub fn held_and_wanted(sight: &Sight<'_>) -> Result<(Compiled, Compiled), Error>
             Rules::Nftables(held.collect::<Result<_, Error>>()?)
         }
         Rules::Iptables(tables) => {
-            let place = iptables::Place::here();
+            let place = xtables::Place::here();
             let mut all = Vec::new();
             for (family, wanted) in tables {
                 let held = iptables::held(&place, *family)?;
-                *wanted = iptables::compile(sight, *family, iptables::Platform::of(&held)).tables();
+                *wanted = iptables::compile(sight, *family, xtables::Platform::of(&held)).tables();
                 all.push((*family, held));
             }
             Rules::Iptables(all)
         }
         Rules::Userspace(rules, _) => {
-            let place = iptables::Place::here();
+            let place = xtables::Place::here();
             let held = Family::ALL.map(|family| Ok((family, iptables::held(&place, family)?)));
             let held: Vec<_> = held.into_iter().collect::<Result<_, Error>>()?;
             *rules = userspace::compile_like(sight, &held);
@@ -136,7 +137,7 @@ impl Compiled {
             Rules::Iptables(tables) => Box::new(ByFamily(
                 tables
                     .iter()
-                    .map(|(family, tables)| (*family, iptables::trace::Walker::new(tables, &self.node)))
+                    .map(|(family, tables)| (*family, xtables::trace::Walker::new(tables, &self.node)))
                     .collect(),
             )),
             Rules::Userspace(rules, endpoints) => {
@@ -169,7 +170,7 @@ impl Compiled {
 
 impl Rules {
     /// Those of iptables, by family.
-    fn tables(&self) -> Option<&[(Family, iptables::text::Tables)]> {
+    fn tables(&self) -> Option<&[(Family, xtables::text::Tables)]> {
         match self {
             Self::Nftables(_) | Self::Ipvs(_) => None,
             Self::Iptables(tables) | Self::Userspace(userspace::Rules { tables, .. }, _) => Some(tables),
@@ -221,9 +222,9 @@ pub fn start(config: &Config) -> Result<Box<dyn Mode>, Error> {
             Ok(Box::new(nftables::kube_proxy::KubeProxy::new(socket()?)))
         }
         ModeName::Nftables => Ok(Box::new(Nftables::new(Kernel::new(socket()?)))),
-        ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(iptables::Place::here()))),
-        ModeName::Userspace => Ok(Box::new(userspace::Userspace::new(iptables::Place::here()))),
-        ModeName::Ipvs => Ok(Box::new(ipvs::Ipvs::new(iptables::Place::here()))),
+        ModeName::Iptables => Ok(Box::new(iptables::Iptables::new(xtables::Place::here()))),
+        ModeName::Userspace => Ok(Box::new(userspace::Userspace::new(xtables::Place::here()))),
+        ModeName::Ipvs => Ok(Box::new(ipvs::Ipvs::new(xtables::Place::here()))),
     }
 }
 
@@ -268,7 +269,7 @@ impl Leftover {
 
     /// Removes it, but for what has the same name in what is used.
     fn remove(self, used: Option<Self>) -> Result<(), Error> {
-        let place = iptables::Place::here;
+        let place = xtables::Place::here;
         match self {
             Self::OurTable => nftables::cleanup(&mut socket()?),
             Self::KubeProxyTables => nftables::kube_proxy::cleanup(&mut socket()?),

@@ -2,31 +2,25 @@
 
 mod cleanup;
 mod counters;
-mod failure;
 mod half;
-mod place;
-pub(crate) mod programs;
 mod switches;
 
 pub use cleanup::cleanup;
-pub use failure::Failure;
-pub(crate) use half::same;
-pub use place::Place;
-pub(crate) use programs::{Programs, Variant, in_use as programs_in_use};
 
 use std::time::{Duration, Instant};
 
 use service::Family;
 
 use self::half::Half;
-use super::compile::{Platform, Settings};
 use super::rules::Rules;
-use super::text::Tables;
 use crate::config::SYNC_PERIOD;
 use crate::conntrack::stale;
 use crate::error::Error;
 use crate::mode::{Counted, Counter, Mode, Report, RuleCount, Touched};
 use crate::sight::{NodeFacts, Sight};
+use crate::xtables::programs::RANDOM_FULLY;
+use crate::xtables::text::Tables;
+use crate::xtables::{Failure, Place, Platform, Programs, Settings, programs_in_use};
 
 /// After this time all rules are written anew, whatever happened.
 const FULL: Duration = Duration::from_secs(3600);
@@ -48,7 +42,7 @@ pub struct Iptables {
 /// # Errors
 /// [`Failure`] says which program does not work and what to do.
 pub fn held(place: &Place, family: Family) -> Result<Tables, Failure> {
-    Programs::new(programs::in_use(place)?, family).tables(place)
+    Programs::new(programs_in_use(place)?, family).tables(place)
 }
 
 impl Iptables {
@@ -64,7 +58,7 @@ impl Iptables {
 
     /// Finds out which programs work here and what they and the kernel can do.
     fn start(&mut self) -> Result<(), Failure> {
-        let variant = programs::in_use(&self.place)?;
+        let variant = programs_in_use(&self.place)?;
         let counters = counters::ensure(&self.place);
         let platform = Platform {
             counts_invalid: counters.contains(&counters::INVALID),
@@ -77,7 +71,7 @@ impl Iptables {
             let programs = Programs::new(variant, family);
             match programs.version(&self.place).and_then(|version| {
                 programs.check(&self.place)?;
-                Ok(Platform { random_fully: version >= programs::RANDOM_FULLY, ..platform })
+                Ok(Platform { random_fully: version >= RANDOM_FULLY, ..platform })
             }) {
                 Ok(platform) => self.halves.push(Half::new(programs, family, platform)),
                 Err(failure) => refusals.push(failure),

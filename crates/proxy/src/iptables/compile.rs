@@ -4,19 +4,16 @@ mod base;
 mod endpoints;
 mod fragment;
 mod port;
-mod settings;
 
 pub(super) use base::{FILTER_CHAINS, JUMPS, NAT_CHAINS, SHARED_CHAIN};
 pub(super) use fragment::Fragment;
-pub(crate) use fragment::is_writable;
-pub use settings::Platform;
-pub(crate) use settings::{Settings, span};
 
 use service::Family;
 
 use super::rules::Rules;
 use crate::mode::Touched;
 use crate::sight::Sight;
+use crate::xtables::Platform;
 
 /// Beginnings of the names of chains that belong to a Service port.
 pub(super) const CLUSTER: &str = "KUBE-SVC-";

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 
 use super::compile::CANARY;
 use super::ours::{is_ours, is_shared};
-use super::text::{Chain, Normal, Rule, Tables};
+use crate::xtables::text::{Chain, Normal, Rule, Tables};
 
 /// What differs between the rules that are held and those that are wanted, as far as they are ours.
 ///

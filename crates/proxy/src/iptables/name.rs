@@ -11,14 +11,6 @@ const ALPHABET: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
 /// How many characters of the hash a name has: with the prefix they stay below the kernel's limit of 28.
 const CHARACTERS: usize = 16;
 
-/// What a Service port is called in comments: `namespace/name:port`, without the colon if the port has no name.
-pub fn port_name(service: &ServiceName, port: &str) -> String {
-    match port {
-        "" => service.to_string(),
-        port => format!("{service}:{port}"),
-    }
-}
-
 /// What of a Service port goes into hashes: `namespace/name:port`, with the colon even if the port has no name. So
 /// the names are those that are published for well-known examples, such as KUBE-SVC-KEAUNL7HVWWSEZA6 of
 /// `default/my-service`; kube-proxy leaves the colon out since Kubernetes 1.18.
@@ -85,12 +77,5 @@ mod tests {
         let service = ServiceName::new("default", "my-service");
         let chain = chain_name("KUBE-SVC-", &hashed_name(&service, ""), Protocol::Tcp);
         assert_eq!(chain, "KUBE-SVC-KEAUNL7HVWWSEZA6");
-    }
-
-    #[test]
-    fn a_port_without_a_name_adds_nothing_to_that_of_its_service() {
-        let service = ServiceName::new("ns", "svc");
-        assert_eq!(port_name(&service, ""), "ns/svc");
-        assert_eq!(port_name(&service, "p80"), "ns/svc:p80");
     }
 }

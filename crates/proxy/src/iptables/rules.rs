@@ -5,12 +5,14 @@ use std::fmt;
 
 use service::{Family, ServiceName};
 
-use super::compile::{Fragment, JUMPS, Platform, Settings};
-use super::script::Script;
-use super::text::Tables;
+use super::compile::{Fragment, JUMPS};
 use crate::conntrack::stale::Front;
 use crate::mode::Touched;
 use crate::sight::Sight;
+use crate::xtables::Script;
+use crate::xtables::text::Rule;
+use crate::xtables::text::Tables;
+use crate::xtables::{Platform, Settings};
 
 /// With more endpoints than this a cluster is large, and its endpoint rules go without comments.
 const LARGE: usize = 1000;
@@ -173,7 +175,7 @@ impl Rules {
         }
         for jump in JUMPS {
             let table = tables.table_mut(jump.table);
-            table.chain_mut(jump.from).rules.insert(0, super::text::Rule::new(jump.to_string()));
+            table.chain_mut(jump.from).rules.insert(0, Rule::new(jump.to_string()));
             table.chain_mut(jump.to);
         }
         self.everything().load_into(&mut tables);

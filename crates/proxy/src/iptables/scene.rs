@@ -4,8 +4,9 @@ use serde_json::{Value, json};
 use service::objects::{EndpointSlice, Service};
 use service::{Changed, Cluster, Event, Family, Viewpoint};
 
-use super::text::Tables;
-use super::{Platform, Rules, compile};
+use super::{Rules, compile};
+use crate::xtables::Platform;
+use crate::xtables::text::Tables;
 use crate::{Config, NodeFacts, Sight};
 
 /// A platform with all that kube-proxy's own tests assume.

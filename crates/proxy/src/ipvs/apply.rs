@@ -27,10 +27,10 @@ use super::rules::{Change, Rules};
 use crate::config::{IpvsConfig, SYNC_PERIOD};
 use crate::conntrack::stale;
 use crate::error::Error;
-use crate::iptables::apply::programs::{self, Programs};
-use crate::iptables::{Place, Platform};
 use crate::mode::{Mode, Report, Touched};
 use crate::sight::Sight;
+use crate::xtables::programs::{self, Programs};
+use crate::xtables::{Place, Platform};
 
 /// Our interface, which has the addresses of Services.
 pub(crate) const INTERFACE: &str = "kube-ipvs0";

@@ -8,7 +8,7 @@ use service::Family;
 
 use super::sets::Set;
 use super::settings::Settings;
-use crate::iptables::script::{Script, Section};
+use crate::xtables::script::{Script, Section};
 
 /// Built-in chains that lead to ours, in the order in which the kernel shows them.
 pub(super) const BUILT_IN: [(&str, &[&str]); 2] =

@@ -15,11 +15,11 @@ use super::sets::Set;
 use super::settings::Settings;
 use super::state::State;
 use crate::conntrack::stale;
-use crate::iptables::Platform;
-use crate::iptables::script::Script;
-use crate::iptables::text::{Rule, Tables};
 use crate::mode::Touched;
 use crate::sight::Sight;
+use crate::xtables::Platform;
+use crate::xtables::Script;
+use crate::xtables::text::{Rule, Tables};
 
 /// Virtual servers, addresses, sets and rules of one family. Prints as `ipvsadm -Sn`, `ipset save` and
 /// `iptables-save` do.

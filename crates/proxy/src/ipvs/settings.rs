@@ -6,9 +6,9 @@ use std::net::IpAddr;
 use service::Family;
 use service::objects::Scheduler;
 
-use crate::iptables::Platform;
-use crate::iptables::compile::Settings as Common;
 use crate::sight::{NodePortIps, Sight};
+use crate::xtables::Platform;
+use crate::xtables::Settings as Common;
 
 /// What a family's rules need to know beside their Services.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -11,8 +11,9 @@ use service::Family;
 use super::apply::INTERFACE;
 use super::fragment::Server;
 use super::sets::Set;
-use crate::iptables::text::Tables;
-use crate::iptables::{Difference, Platform};
+use crate::iptables::Difference;
+use crate::xtables::Platform;
+use crate::xtables::text::Tables;
 
 /// How many lines a difference shows around each change.
 const CONTEXT: usize = 0;

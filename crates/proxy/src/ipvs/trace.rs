@@ -10,9 +10,9 @@ use service::Cidr;
 
 use super::fragment::Server;
 use super::state::State;
-use crate::iptables::trace::{self, Direction, Lookup};
 use crate::packet::{Branch, Packet, Tracer, Untraceable};
 use crate::sight::NodeFacts;
+use crate::xtables::trace::{self, Direction, Lookup};
 
 /// Schedulers that do not look at weights, except that a weight of 0 gets nothing.
 const UNWEIGHTED: [&str; 4] = ["rr", "lc", "sh", "dh"];

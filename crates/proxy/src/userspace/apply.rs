@@ -16,9 +16,9 @@ use self::open_ports::OpenPorts;
 use crate::config::SYNC_PERIOD;
 use crate::conntrack::stale;
 use crate::error::Error;
-use crate::iptables::{Failure, Place, Programs, programs_in_use};
 use crate::mode::{Mode, Report, Touched};
 use crate::sight::Sight;
+use crate::xtables::{Failure, Place, Programs, programs_in_use};
 
 /// The userspace mode at work in one network namespace.
 #[derive(Debug)]

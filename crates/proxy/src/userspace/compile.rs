@@ -13,9 +13,9 @@ pub(super) use base::{FILTER_CHAINS, JUMPS, NAT_CHAINS};
 pub(super) use chains::Chains;
 
 use super::proxy_ports::{self, ProxyPort, ProxyPorts};
-use crate::iptables::text::Tables;
 use crate::mode::Touched;
 use crate::sight::Sight;
+use crate::xtables::text::Tables;
 
 /// The rules of both families, and the proxy ports they lead to.
 #[derive(Debug, Clone)]

@@ -8,9 +8,9 @@ use service::objects::Protocol;
 
 use super::compile::Rules;
 use super::proxy_ports::{self, ProxyPort};
-use crate::iptables::trace::Walker as Tables;
 use crate::packet::{Branch, Fate, Packet, Tracer, Untraceable};
 use crate::sight::{NodeFacts, Sight};
+use crate::xtables::trace::Walker as Tables;
 
 /// Rules, and the endpoints behind each proxy port.
 #[derive(Debug)]

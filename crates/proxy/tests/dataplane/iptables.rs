@@ -4,9 +4,10 @@ use std::fs::File;
 use std::io::ErrorKind;
 use std::process::Command;
 
-use proxy::iptables::text::{Normal, Tables};
-use proxy::iptables::trace::Walker;
-use proxy::iptables::{self, Difference, Iptables, Place, Platform};
+use proxy::iptables::{self, Difference, Iptables};
+use proxy::xtables::text::{Normal, Tables};
+use proxy::xtables::trace::Walker;
+use proxy::xtables::{Place, Platform};
 use proxy::{Config, Fate, Mode, ModeName, Packet, Tracer};
 use serde_json::{Value, json};
 use service::Family;

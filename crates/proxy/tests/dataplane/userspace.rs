@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use proxy::iptables::{self, Iptables, Place};
+use proxy::iptables::{self, Iptables};
 use proxy::userspace::{self, Userspace};
+use proxy::xtables::Place;
 use proxy::{Config, Mode, ModeName, Touched};
 use serde_json::{Value, json};
 

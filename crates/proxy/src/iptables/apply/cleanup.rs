@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 
 use service::Family;
 
-use super::failure::Failure;
-use super::half::same;
-use super::place::Place;
-use super::programs::{Programs, Variant};
 use crate::iptables::compile::JUMPS;
 use crate::iptables::ours::{is_ours, is_shared};
-use crate::iptables::script::Script;
-use crate::iptables::text::{Chain, Rule, Tables};
+use crate::xtables::Failure;
+use crate::xtables::Place;
+use crate::xtables::Script;
+use crate::xtables::same;
+use crate::xtables::text::{Chain, Rule, Tables};
+use crate::xtables::{Programs, Variant};
 
 /// The chain by which a kubelet shows that it is at work here, and looks after the chain it shares with us.
 const KUBELET: &str = "KUBE-KUBELET-CANARY";

@@ -8,7 +8,7 @@ use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, bind, netlink, recv, send, socket_with,
 };
 
-use super::place::Place;
+use crate::xtables::Place;
 
 /// Packets dropped for belonging to no connection.
 pub(super) const INVALID: &str = "ct_state_invalid_dropped_pkts";

@@ -4,15 +4,16 @@ use std::collections::BTreeSet;
 
 use service::Family;
 
-use super::failure::Failure;
-use super::place::Place;
-use super::programs::Programs;
-use crate::iptables::compile::{CANARY, JUMPS, Platform};
+use crate::iptables::compile::{CANARY, JUMPS};
 use crate::iptables::ours::{is_ours, is_service_chain};
 use crate::iptables::rules::{Change, Rules};
-use crate::iptables::script::Script;
-use crate::iptables::text::{Rule, Table, Tables};
 use crate::mode::RuleCount;
+use crate::xtables::Failure;
+use crate::xtables::Place;
+use crate::xtables::Programs;
+use crate::xtables::Script;
+use crate::xtables::text::{Rule, Table, Tables};
+use crate::xtables::{Platform, same};
 
 /// Tables that have a canary.
 const TABLES: [&str; 3] = ["mangle", "nat", "filter"];
@@ -148,9 +149,4 @@ fn lead_in(held: &Tables, script: &mut Script) {
     for table in TABLES {
         script.section(table).declare(CANARY);
     }
-}
-
-/// Whether two rules mean the same.
-pub(crate) fn same(one: &Rule, other: &Rule) -> bool {
-    one.normal().is_ok_and(|normal| other.normal() == Ok(normal))
 }

@@ -2,8 +2,8 @@
 
 use std::fs;
 
-use super::failure::Failure;
-use super::place::Place;
+use crate::xtables::Failure;
+use crate::xtables::Place;
 
 const ROUTE_LOCALNET: &str = "/proc/sys/net/ipv4/conf/all/route_localnet";
 const TCP_BE_LIBERAL: &str = "/proc/sys/net/netfilter/nf_conntrack_tcp_be_liberal";

@@ -4,9 +4,9 @@ use std::fmt;
 
 use service::Family;
 
-use super::settings::Settings;
-use crate::iptables::lines::Lines;
 use crate::sight::NodePortIps;
+use crate::xtables::Lines;
+use crate::xtables::Settings;
 
 /// A rule of a built-in chain that leads into one of ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,13 +1,13 @@
 //! What one Service adds to the rules of a family.
 
-use service::{PortView, ServiceName};
+use service::ServiceName;
 
-use super::settings::Settings;
 use super::{endpoints, port};
 use crate::conntrack::stale::Front;
-use crate::iptables::lines::Lines;
-use crate::iptables::name::port_name;
 use crate::sight::Sight;
+use crate::xtables::Lines;
+use crate::xtables::Settings;
+use crate::xtables::is_writable;
 
 /// What one Service adds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -50,16 +50,4 @@ impl Fragment {
     pub(crate) fn chains(&self) -> impl Iterator<Item = &String> {
         self.ports.iter().flat_map(|port| &port.chains)
     }
-}
-
-/// Whether a port's name can stand in a comment: no API server lets others in, but a file of objects may have
-/// them, and one would spoil the rules of all.
-pub(crate) fn is_writable(view: &PortView<'_>) -> bool {
-    /// Three DNS labels and what separates them.
-    const LONGEST: usize = 3 * 63 + 2;
-    let name = port_name(&view.service.name(), &view.port.name);
-    name.len() <= LONGEST
-        && name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'/' | b':'))
 }

@@ -8,9 +8,10 @@ use service::objects::SessionAffinity;
 
 use super::endpoints::Endpoints;
 use super::fragment::PortRules;
-use super::settings::Settings;
 use super::{CLUSTER, EXTERNAL, FIREWALL, LOCAL};
-use crate::iptables::name::{chain_name, endpoint_chain_name, hashed_name, port_name};
+use crate::iptables::name::{chain_name, endpoint_chain_name, hashed_name};
+use crate::xtables::Settings;
+use crate::xtables::port_name;
 
 /// The most seconds that the Service API allows; the kernel refuses much larger numbers.
 const LONGEST_AFFINITY: u64 = 86_400;

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::iptables::scene::{COUNTING, Scene, service, slice};
-use crate::iptables::text::Tables;
+use crate::xtables::text::Tables;
 
 mod golden;
 mod sequences;

@@ -8,13 +8,13 @@ use service::Family;
 
 use super::failure::Failure;
 use super::{INTERFACE, half};
-use crate::iptables::Place;
-use crate::iptables::apply::programs::{Programs, Variant};
 use crate::iptables::ours::is_ours as is_of_iptables_mode;
-use crate::iptables::script::Script;
-use crate::iptables::text::{Rule, Tables};
 use crate::ipvs::chains::CHAINS;
 use crate::ipvs::sets::Set;
+use crate::xtables::Place;
+use crate::xtables::Script;
+use crate::xtables::text::{Rule, Tables};
+use crate::xtables::{Programs, Variant};
 
 /// Chains that iptables mode has under the same names.
 const SHARED: [&str; 5] =

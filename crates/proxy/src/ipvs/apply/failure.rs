@@ -32,7 +32,7 @@ pub enum Failure {
     Kernel(#[from] nfnetlink::Error),
     /// The rules of iptables could not be loaded.
     #[error(transparent)]
-    Chains(#[from] crate::iptables::Failure),
+    Chains(#[from] crate::xtables::Failure),
     /// The configuration asks for a scheduler that there is not.
     #[error("ipvs.scheduler: {0}")]
     Scheduler(#[from] UnknownScheduler),

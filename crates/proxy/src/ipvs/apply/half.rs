@@ -6,14 +6,14 @@ use nfnetlink::Socket;
 use nfnetlink::ipset::Entry;
 
 use super::failure::Failure;
-use crate::iptables::Place;
-use crate::iptables::apply::programs::Programs;
-use crate::iptables::apply::same;
-use crate::iptables::script::Script;
-use crate::iptables::text::Rule;
 use crate::ipvs::chains::JUMPS;
 use crate::ipvs::rules::{Change, Rules};
 use crate::ipvs::sets::Set;
+use crate::xtables::Place;
+use crate::xtables::Programs;
+use crate::xtables::Script;
+use crate::xtables::same;
+use crate::xtables::text::Rule;
 
 /// One family, as compiled and as the kernel holds it.
 #[derive(Debug)]

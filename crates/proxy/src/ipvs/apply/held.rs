@@ -8,11 +8,13 @@ use service::Family;
 
 use super::failure::Failure;
 use super::{INTERFACE, half};
-use crate::iptables::{self, Place};
+use crate::iptables;
 use crate::ipvs::fragment::Server;
 use crate::ipvs::sets::Set;
 use crate::ipvs::state::State;
 use crate::sight::NodeFacts;
+use crate::xtables;
+use crate::xtables::Place;
 
 /// What the kernel holds of one family: virtual servers at addresses of our interface and at NodePorts of the node,
 /// our sets and addresses, and all tables of iptables.
@@ -31,7 +33,7 @@ pub fn held(place: &Place, family: Family, node: &NodeFacts) -> Result<State, Fa
                 Some(mut interface) => interface.addresses()?.into_iter().collect(),
                 None => BTreeSet::new(),
             },
-            tables: iptables::text::Tables::new(),
+            tables: xtables::text::Tables::new(),
         };
         state.addresses.retain(|address| Family::of(*address) == family);
         for set in Set::all() {

@@ -4,9 +4,9 @@ use std::collections::BTreeSet;
 
 use service::Family;
 
-use crate::iptables::text::{Rule, Tables};
-use crate::iptables::{Failure, Place, Programs, Script, Variant, same};
 use crate::userspace::compile::{FILTER_CHAINS, JUMPS, NAT_CHAINS};
+use crate::xtables::text::{Rule, Tables};
+use crate::xtables::{Failure, Place, Programs, Script, Variant, same};
 
 /// Removes our chains and what leads to them, of both families and both kinds of iptables. What is not there is
 /// no error, and neither is a kind that does not work here.

@@ -2,9 +2,9 @@
 
 use service::Family;
 
-use crate::iptables::text::Rule;
-use crate::iptables::{Failure, Place, Programs, same};
 use crate::userspace::compile::{Chains, JUMPS};
+use crate::xtables::text::Rule;
+use crate::xtables::{Failure, Place, Programs, same};
 
 /// One family's rules.
 #[derive(Debug)]

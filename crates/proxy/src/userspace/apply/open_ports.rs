@@ -9,11 +9,11 @@ use service::objects::Protocol;
 use service::{Family, ServiceName};
 
 use crate::error::Error;
-use crate::iptables::Place;
 use crate::mode::Touched;
 use crate::sight::Sight;
 use crate::userspace::proxy::{Behind, Pool, Proxy, Serving, listen};
 use crate::userspace::proxy_ports::{self, ProxyPort, ProxyPorts, Target};
+use crate::xtables::Place;
 
 /// The proxy ports that are open, by Service.
 #[derive(Debug, Default)]

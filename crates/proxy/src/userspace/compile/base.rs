@@ -5,8 +5,8 @@ use std::net::IpAddr;
 
 use service::Family;
 
-use crate::iptables::Settings;
 use crate::sight::NodePortIps;
+use crate::xtables::Settings;
 
 /// Packets that come in, to addresses of Services.
 pub(super) const PORTALS_CONTAINER: &str = "KUBE-PORTALS-CONTAINER";

@@ -9,11 +9,11 @@ use super::base::{
     node_port_places,
 };
 use super::port::{self, PortRules};
-use crate::iptables::text::{Rule, Tables};
-use crate::iptables::{Platform, Script, Settings};
 use crate::mode::Touched;
 use crate::sight::{NodePortIps, Sight};
 use crate::userspace::proxy_ports::ProxyPorts;
+use crate::xtables::text::{Rule, Tables};
+use crate::xtables::{Platform, Script, Settings};
 
 /// Built-in chains that lead to ours.
 const BUILT_IN: [(&str, &[&str]); 2] =

@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use service::Family;
 
 use super::base::NON_LOCAL;
-use crate::iptables::port_name;
-use crate::iptables::text::{Rule, Tables};
 use crate::userspace::proxy_ports::{ProxyPort, Scope};
+use crate::xtables::port_name;
+use crate::xtables::text::{Rule, Tables};
 
 /// The ports of proxy ports by family, protocol and what the rules that guard them have as their comment.
 #[derive(Debug, Default)]

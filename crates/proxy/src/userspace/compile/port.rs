@@ -10,10 +10,10 @@ use super::base::{
     node_port_places,
 };
 use super::guard;
-use crate::iptables::{Lines, Settings, port_name, span};
 use crate::userspace::proxy_ports::{ProxyPort, ProxyPorts, Scope, Target};
+use crate::xtables::{Lines, Settings, port_name, span};
 
-pub(super) use crate::iptables::is_writable;
+pub(super) use crate::xtables::is_writable;
 
 /// What one Service port adds.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -6,9 +6,9 @@ use std::process::Command;
 use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use proxy::iptables::Place;
-use proxy::iptables::text::{Normal, Tables};
 use proxy::ipvs::{self, Ipvs};
+use proxy::xtables::Place;
+use proxy::xtables::text::{Normal, Tables};
 use proxy::{Config, IpvsConfig, Mode, ModeName};
 use serde_json::{Value, json};
 use service::Family;

@@ -60,7 +60,7 @@ fn six_services_give_the_rules_that_kube_proxy_gives_in_its_order() {
     let expected = Tables::parse(include_str!("six-services.txt")).unwrap();
     let got = Tables::parse(&six_services().rules().to_string()).unwrap();
     for table in expected.iter() {
-        let names = |table: &crate::iptables::text::Table| -> BTreeSet<String> {
+        let names = |table: &crate::xtables::text::Table| -> BTreeSet<String> {
             table.chains().iter().map(|chain| chain.name.clone()).collect()
         };
         assert_eq!(names(got.table(&table.name).unwrap()), names(table));

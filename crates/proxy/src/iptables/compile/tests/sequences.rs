@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use service::{Client, Entrance, Event, Outcome, PortView};
 
 use super::*;
-use crate::iptables::trace::Walker;
+use crate::xtables::trace::Walker;
 use crate::{Fate, Packet, Tracer};
 
 /// Numbers that look random and are the same each time (the constants are Knuth's for MMIX).
@@ -66,7 +66,7 @@ fn any_slice(numbers: &mut Numbers, number: u64) -> Value {
 /// What the kernel would hold.
 fn chains(tables: &Tables) -> BTreeMap<(String, String), Vec<String>> {
     let chains = tables.iter().flat_map(|table| table.chains().iter().map(move |chain| (table, chain)));
-    let rules = |chain: &crate::iptables::text::Chain| chain.rules.iter().map(ToString::to_string).collect();
+    let rules = |chain: &crate::xtables::text::Chain| chain.rules.iter().map(ToString::to_string).collect();
     chains.map(|(table, chain)| ((table.name.clone(), chain.name.clone()), rules(chain))).collect()
 }
 

@@ -6,8 +6,8 @@ use std::net::SocketAddr;
 use super::matching::{Answer, TracedPacket};
 use super::rule::{Parsed, Target, What};
 use super::{Verdict, Walker};
-use crate::iptables::text;
 use crate::packet::Untraceable;
+use crate::xtables::text;
 
 /// How deep chains may lead into each other; loops are refused by the kernel.
 const DEPTH: usize = 16;

@@ -10,8 +10,8 @@ use service::Family;
 
 use super::failure::Failure;
 use super::place::Place;
-use crate::iptables::script::Script;
-use crate::iptables::text::Tables;
+use crate::xtables::Script;
+use crate::xtables::text::Tables;
 
 /// Since this version the programs know `--random-fully`.
 pub(crate) const RANDOM_FULLY: (u32, u32, u32) = (1, 6, 2);

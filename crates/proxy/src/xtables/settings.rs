@@ -5,8 +5,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use service::{Cidr, Family};
 
 use crate::config::NodePortAddresses;
-use crate::iptables::text::{Table, Tables};
 use crate::sight::{Interface, LocalPods, NodePortIps, Sight};
+use crate::xtables::text::{Table, Tables};
 
 /// What the node's kernel and programs can do. The default gives rules that load everywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use std::ops::RangeInclusive;
 use service::Cidr;
 
 use super::sets::Direction;
-use crate::iptables::text::{Opt, masked, number};
+use crate::xtables::text::{Opt, masked, number};
 
 /// One condition of a rule.
 #[derive(Debug, Clone, PartialEq)]

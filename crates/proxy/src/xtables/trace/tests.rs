@@ -166,7 +166,7 @@ fn each_step_names_the_rule_and_says_what_it_did() {
 fn a_rule_that_is_not_understood_matters_to_packets_that_meet_it() {
     let scene = scene(json!({}), &BOTH[..1]);
     let mut tables = scene.tables();
-    let rule = crate::iptables::text::Rule::new("-d 198.51.100.9/32 -m owner --uid-owner 7 -j ACCEPT");
+    let rule = crate::xtables::text::Rule::new("-d 198.51.100.9/32 -m owner --uid-owner 7 -j ACCEPT");
     tables.table_mut("nat").chain_mut("PREROUTING").rules.push(rule);
     let walker = Walker::new(&tables, &scene.node);
     assert_eq!(fates(&walker, OUTSIDE, VIP), "10.180.0.1:80 masq");

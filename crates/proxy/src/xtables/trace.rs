@@ -14,9 +14,9 @@ pub use sets::{Direction, Lookup, Sets};
 pub use virtual_servers::VirtualServers;
 
 use self::chain::Table;
-use crate::iptables::text::Tables;
 use crate::packet::{Branch, Fate, Packet, Tracer, Untraceable};
 use crate::sight::NodeFacts;
+use crate::xtables::text::Tables;
 
 /// Tables of one family, ready to be walked.
 pub struct Walker {

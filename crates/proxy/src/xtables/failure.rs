@@ -61,7 +61,7 @@ pub enum Failure {
         /// Which one.
         program: String,
         /// What is wrong with it.
-        error: crate::iptables::text::BadDump,
+        error: crate::xtables::text::BadDump,
     },
     /// The network namespace cannot be entered.
     #[error("cannot enter the network namespace: {0}; that needs CAP_SYS_ADMIN")]

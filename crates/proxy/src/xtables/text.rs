@@ -180,5 +180,10 @@ impl fmt::Display for Table {
     }
 }
 
+/// Whether two rules mean the same.
+pub(crate) fn same(one: &Rule, other: &Rule) -> bool {
+    one.normal().is_ok_and(|normal| other.normal() == Ok(normal))
+}
+
 #[cfg(test)]
 mod tests;
