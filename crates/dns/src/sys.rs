@@ -85,7 +85,7 @@ impl Batch {
     pub(crate) fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
         for header in &mut self.headers {
             header.msg_hdr.msg_namelen = size_of::<sockaddr_storage>() as u32;
-            header.msg_hdr.msg_controllen = if self.pktinfo { CONTROL } else { 0 };
+            header.msg_hdr.msg_controllen = if self.pktinfo { CONTROL as _ } else { 0 };
             header.msg_hdr.msg_flags = 0;
         }
         self.pending = 0;
@@ -95,7 +95,7 @@ impl Batch {
                 socket.as_raw_fd(),
                 self.headers.as_mut_ptr(),
                 BATCH as u32,
-                libc::MSG_WAITFORONE,
+                libc::MSG_WAITFORONE as _,
                 std::ptr::null_mut(),
             )
         };
@@ -137,7 +137,7 @@ impl Batch {
         header.msg_iov = &raw mut self.parts[self.pending];
         header.msg_iovlen = 1;
         header.msg_control = if length == 0 { std::ptr::null_mut() } else { incoming.msg_control };
-        header.msg_controllen = length;
+        header.msg_controllen = length as _;
         self.pending += 1;
     }
 
@@ -269,7 +269,7 @@ impl ReplyPath {
         header.msg_iovlen = 1;
         if self.control_length > 0 {
             header.msg_control = self.control.0.as_mut_ptr().cast();
-            header.msg_controllen = self.control_length;
+            header.msg_controllen = self.control_length as _;
         }
         // SAFETY: the header points at values that live until after the call, of the lengths that it says; the
         // kernel only reads them.
