@@ -5,6 +5,7 @@
 
 mod backoff;
 mod container;
+mod context;
 mod dns;
 mod downward;
 mod env;
@@ -36,9 +37,10 @@ mod writer;
 
 use crate::disk;
 
+pub(crate) use context::{Context, News};
 pub(crate) use dns::parse as parse_resolv_conf;
 pub(crate) use host_ports::{HostPorts, remove as remove_host_ports};
-pub(crate) use manager::{Context, News, manage};
+pub(crate) use manager::manage;
 pub(crate) use names::log_file;
 pub(crate) use registry::{Entry, Registry};
 pub(crate) use rotate::rotate_logs;

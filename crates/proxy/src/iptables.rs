@@ -15,7 +15,6 @@ mod rules;
 pub(crate) mod scene;
 
 pub use apply::{Iptables, cleanup, held};
-pub use compile::compile;
 pub use difference::Difference;
 pub use name::{chain_name, endpoint_chain_name, hashed_name};
-pub use rules::{Change, Rules};
+pub use rules::{Change, Rules, compile};

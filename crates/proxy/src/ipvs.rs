@@ -18,10 +18,10 @@ mod trace;
 
 use service::Family;
 
-pub(crate) use apply::INTERFACE;
 pub use apply::{Failure, Ipvs, cleanup, cleanup_iptables_mode, held};
 pub use fragment::Server;
 pub use rules::Rules;
+pub(crate) use state::INTERFACE;
 pub use state::State;
 pub use trace::Walker;
 pub(crate) use trace::looks_at_weights;

@@ -19,7 +19,6 @@ use crate::config::ModeName;
 use crate::health::Question;
 use crate::localhost::ListenerCounts;
 use crate::mode::{Counted, Report, RuleCount};
-use crate::run::Taken;
 
 /// Both values of the label `ip_family`: a sync concerns both families.
 const FAMILIES: [&str; 2] = ["IPv4", "IPv6"];
@@ -74,6 +73,15 @@ pub(crate) enum ChangeOf {
     Service,
     /// An EndpointSlice.
     Endpoints,
+}
+
+/// What became of a change of the configuration.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum RevisionOutcome {
+    /// The proxy goes on with it.
+    Applied,
+    /// It cannot be used; the proxy goes on as before.
+    Refused,
 }
 
 impl Metrics {
@@ -148,8 +156,8 @@ impl Metrics {
             zeros.into_iter().for_each(|counter| drop(counter.with_label_values(&[family])));
             metrics.flows_duration.with_label_values(&[family]);
         }
-        for taken in [Taken::Applied, Taken::Refused] {
-            metrics.revisions.with_label_values(&[outcome(taken)]);
+        for revision in [RevisionOutcome::Applied, RevisionOutcome::Refused] {
+            metrics.revisions.with_label_values(&[outcome(revision)]);
         }
         Ok(metrics)
     }
@@ -263,8 +271,8 @@ impl Metrics {
     }
 
     /// The configuration changed.
-    pub(crate) fn revised(&self, taken: Taken) {
-        self.revisions.with_label_values(&[outcome(taken)]).inc();
+    pub(crate) fn revised(&self, revision: RevisionOutcome) {
+        self.revisions.with_label_values(&[outcome(revision)]).inc();
     }
 
     /// How many rules there are now.
@@ -328,10 +336,10 @@ impl Metrics {
     }
 }
 
-fn outcome(taken: Taken) -> &'static str {
-    match taken {
-        Taken::Applied => "applied",
-        Taken::Refused => "refused",
+fn outcome(revision: RevisionOutcome) -> &'static str {
+    match revision {
+        RevisionOutcome::Applied => "applied",
+        RevisionOutcome::Refused => "refused",
     }
 }
 

@@ -30,7 +30,6 @@ use observers::Observers;
 use proxy::Proxy;
 use reporter::Reporter;
 pub use revision::Revision;
-pub(crate) use revision::Taken;
 
 /// How often to look whether the kernel's table of connections has room.
 const LOOK: Duration = Duration::from_secs(10);

@@ -109,7 +109,7 @@ impl HostPorts {
         if mappings.is_empty() {
             return Ok(());
         }
-        let claim = Claim { pod: super::manager::full_name(pod), mappings, addresses: addresses.to_vec() };
+        let claim = Claim { pod: super::context::full_name(pod), mappings, addresses: addresses.to_vec() };
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         collision(&claims, uid, &claim)?;
         if claims.insert(uid.to_owned(), claim.clone()) == Some(claim) {

@@ -10,7 +10,7 @@ use k8s_openapi::{
 };
 use tokio::{sync::mpsc, time::Instant};
 
-use super::{manager::Context, supervise};
+use super::{context::Context, supervise};
 
 mod grpc;
 mod http;

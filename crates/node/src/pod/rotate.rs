@@ -10,7 +10,7 @@ use std::{
 use jiff::Timestamp;
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 
-use super::{disk, manager::Context, names};
+use super::{context::Context, disk, names};
 use crate::{cri::messages::ReopenContainerLogRequest, logs};
 
 /// A log is set aside when it is larger than this (the kubelet's `containerLogMaxSize`).

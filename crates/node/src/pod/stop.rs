@@ -10,7 +10,7 @@ use follow::EventType;
 use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Container, LifecycleHandler, Pod, Probe};
 
-use super::{manager::Context, plan, probe};
+use super::{context::Context, plan, probe};
 
 /// Even a container without any time left gets this long after its stop signal, as with the kubelet.
 const SHORTEST: Duration = Duration::from_secs(2);

@@ -10,9 +10,8 @@ use tokio::sync::{broadcast, mpsc, watch};
 
 use super::{
     backoff::Backoff,
-    disk,
-    manager::{Context, News, full_name, remove_sandbox},
-    names,
+    context::{Context, News, full_name, remove_sandbox},
+    disk, names,
     observed::{self, Observed, Run, State},
     plan::{self, Memories, Obstacle, Step},
     probe::{self, Probes, Target, Verdict},

@@ -10,8 +10,19 @@ use std::path::{Path, PathBuf};
 use crate::modules::Modules;
 
 /// The crates that hold to it. `CIRCLES=proxy,node cargo test -p portolan --test tidy circle` looks at others too.
-const CRATES: &[&str] =
-    &["api", "controllers", "dns", "follow", "nfnetlink", "pages", "service", "store", "testbed"];
+const CRATES: &[&str] = &[
+    "api",
+    "controllers",
+    "dns",
+    "follow",
+    "nfnetlink",
+    "node",
+    "pages",
+    "proxy",
+    "service",
+    "store",
+    "testbed",
+];
 
 /// Which files each file needs.
 type Graph = BTreeMap<PathBuf, BTreeSet<PathBuf>>;

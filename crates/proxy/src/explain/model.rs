@@ -8,7 +8,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use service::objects::{Balance, Protocol, SessionAffinity};
 use service::{Client, Entrance, Family, List, Outcome, PortView};
 
-use super::{Share, Verdict};
+use super::verdict::{Share, Verdict};
 use crate::config::ModeName;
 use crate::packet::Packet;
 use crate::sight::{Interface, LocalPods, NodePortIps, Sight};

@@ -8,13 +8,6 @@ mod port;
 pub(super) use base::{FILTER_CHAINS, JUMPS, NAT_CHAINS, SHARED_CHAIN};
 pub(super) use fragment::Fragment;
 
-use service::Family;
-
-use super::rules::Rules;
-use crate::mode::Touched;
-use crate::sight::Sight;
-use crate::xtables::Platform;
-
 /// Beginnings of the names of chains that belong to a Service port.
 pub(super) const CLUSTER: &str = "KUBE-SVC-";
 pub(super) const LOCAL: &str = "KUBE-SVL-";
@@ -25,13 +18,6 @@ pub(super) const ENDPOINT: &str = "KUBE-SEP-";
 pub(super) const SERVICE_CHAINS: [&str; 5] = [CLUSTER, LOCAL, EXTERNAL, FIREWALL, ENDPOINT];
 /// A chain without rules: as long as it is there nobody flushed ours.
 pub(super) const CANARY: &str = "KUBE-PROXY-CANARY";
-
-/// All chains and rules of one family. The same sight gives the same rules.
-pub fn compile(sight: &Sight<'_>, family: Family, platform: Platform) -> Rules {
-    let mut rules = Rules::new(family, platform);
-    rules.update(sight, &Touched::Everything);
-    rules
-}
 
 #[cfg(test)]
 mod tests;

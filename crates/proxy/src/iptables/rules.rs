@@ -49,6 +49,13 @@ pub struct Change {
     pub flows: BTreeSet<ServiceName>,
 }
 
+/// All chains and rules of one family. The same sight gives the same rules.
+pub fn compile(sight: &Sight<'_>, family: Family, platform: Platform) -> Rules {
+    let mut rules = Rules::new(family, platform);
+    rules.update(sight, &Touched::Everything);
+    rules
+}
+
 impl Rules {
     /// No Service. What Services share is read from the sight of the first update.
     pub fn new(family: Family, platform: Platform) -> Self {

@@ -24,6 +24,7 @@ use service::{Cidr, Family};
 use self::half::Half;
 use self::servers::Servers;
 use super::rules::{Change, Rules};
+use super::state::INTERFACE;
 use crate::config::{IpvsConfig, SYNC_PERIOD};
 use crate::conntrack::stale;
 use crate::error::Error;
@@ -32,8 +33,6 @@ use crate::sight::Sight;
 use crate::xtables::programs::{self, Programs};
 use crate::xtables::{Place, Platform};
 
-/// Our interface, which has the addresses of Services.
-pub(crate) const INTERFACE: &str = "kube-ipvs0";
 /// How often real servers are asked whether their last connection has ended.
 const DRAIN: Duration = Duration::from_secs(1);
 

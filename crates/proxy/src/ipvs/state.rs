@@ -8,12 +8,14 @@ use nfnetlink::ipset::{Entry, IpSet};
 use nfnetlink::ipvs::Front;
 use service::Family;
 
-use super::apply::INTERFACE;
 use super::fragment::Server;
 use super::sets::Set;
 use crate::iptables::Difference;
 use crate::xtables::Platform;
 use crate::xtables::text::Tables;
+
+/// Our interface, which has the addresses of Services.
+pub(crate) const INTERFACE: &str = "kube-ipvs0";
 
 /// How many lines a difference shows around each change.
 const CONTEXT: usize = 0;

@@ -14,6 +14,7 @@ use crate::config::{Config, ModeName};
 use crate::configuration::Duties;
 use crate::error::Error;
 use crate::localhost::Localhost;
+use crate::metrics::RevisionOutcome;
 use crate::modes;
 use crate::sight::NodeFacts;
 
@@ -28,15 +29,6 @@ pub struct Revision {
     pub duties: Duties,
 }
 
-/// What became of a revision.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Taken {
-    /// The proxy goes on with it.
-    Applied,
-    /// It cannot be used; the proxy goes on as before.
-    Refused,
-}
-
 impl Proxy {
     /// Goes on with another configuration. One whose rules cannot be loaded is refused, and those of the one before
     /// are loaded again.
@@ -49,7 +41,7 @@ impl Proxy {
         }
         self.health.set_sync_period(duties.sync_period);
         self.observers.follow(duties, self.config.mode).await;
-        self.metrics.revised(Taken::Applied);
+        self.metrics.revised(RevisionOutcome::Applied);
         tracing::info!(mode = %self.config.mode, "the configuration changed; the proxy goes on with it");
     }
 
@@ -62,7 +54,7 @@ impl Proxy {
     /// Says that a configuration is not used.
     pub(super) fn refuse(&self, why: &str) {
         tracing::error!(why, "the changed configuration is not used; the proxy goes on with the one before");
-        self.metrics.revised(Taken::Refused);
+        self.metrics.revised(RevisionOutcome::Refused);
         // Events on objects without a namespace are kept in this one.
         let node = Metadata {
             namespace: "default".into(),

@@ -10,9 +10,8 @@ use kube::{
 
 use super::{FIRST_RETRY, LONGEST_RETRY, Wish, Worker, drop_sandbox, stop_sandbox};
 use crate::pod::{
-    disk,
-    manager::{full_name, remove_files},
-    names, stop,
+    context::{full_name, remove_files},
+    disk, names, stop,
 };
 
 /// How long the last status of a pod may take to be written before the pod is deleted.

@@ -8,7 +8,8 @@ use std::net::IpAddr;
 
 use service::{Client, Endpoint, PortView};
 
-use super::{AddressKind, Expected, Model, Share, Verdict};
+use super::{AddressKind, Expected, Model};
+use crate::explain::verdict::{Share, Verdict};
 use crate::ipvs::looks_at_weights;
 use crate::packet::Packet;
 

@@ -2,8 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::*;
+use service::Family;
+
+use crate::iptables::compile;
 use crate::iptables::scene::{COUNTING, Scene, service, slice};
+use crate::mode::Touched;
+use crate::xtables::Platform;
 use crate::xtables::text::Tables;
 
 mod golden;

@@ -7,10 +7,11 @@ use nfnetlink::{Dummy, Socket};
 use service::Family;
 
 use super::failure::Failure;
-use super::{INTERFACE, half};
+use super::half;
 use crate::iptables::ours::is_ours as is_of_iptables_mode;
 use crate::ipvs::chains::CHAINS;
 use crate::ipvs::sets::Set;
+use crate::ipvs::state::INTERFACE;
 use crate::xtables::Place;
 use crate::xtables::Script;
 use crate::xtables::text::{Rule, Tables};

@@ -7,10 +7,11 @@ use nfnetlink::{Dummy, Socket};
 use service::Family;
 
 use super::failure::Failure;
-use super::{INTERFACE, half};
+use super::half;
 use crate::iptables;
 use crate::ipvs::fragment::Server;
 use crate::ipvs::sets::Set;
+use crate::ipvs::state::INTERFACE;
 use crate::ipvs::state::State;
 use crate::sight::NodeFacts;
 use crate::xtables;
