@@ -23,12 +23,10 @@ use crate::{
     health::{self, Health},
     image::{self, Importer, Looked},
     machine::Machine,
-    neighbours::{self, OwnObject},
-    network,
-    pod::{self, Context, HostPorts, News, Registry},
+    network::{self, HostPorts, OwnObject},
+    pod::{self, Context, News, Registry},
     register::{self, Facts},
     server::Server,
-    uplink,
 };
 
 /// Container events that a slow worker may be behind before it must look at the runtime's lists.
@@ -139,12 +137,12 @@ async fn serve(
     tasks.spawn(lease.map(Ok));
     let (nodes_client, name, own) = (client.clone(), config.name.clone(), identity.own.clone());
     let (changed, changes) = watch::channel(());
-    let link = uplink::follow(config.internal_ip, health.clone(), changed);
+    let link = network::follow_uplink(config.internal_ip, health.clone(), changed);
     tasks.spawn(async move {
         link.await;
         Ok(())
     });
-    tasks.spawn(async move { neighbours::follow(nodes_client, &name, &own, changes).await });
+    tasks.spawn(async move { network::follow_nodes(nodes_client, &name, &own, changes).await });
     recorder.record(node.object_ref(&()), EventType::Normal, "Starting", "Starting the node agent.".into());
     tokio::select! {
         outcome = report(&context, &facts, &identity, &images, ready) => outcome,

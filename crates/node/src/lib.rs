@@ -10,13 +10,11 @@
 //! * `agent` starts the parts and ends them; nothing else knows all of them.
 //! * `pod` has a worker for each pod. What to do next (`pod::plan`) and what to report (`pod::status`) are
 //!   pure functions; everything else about a pod is either one of their inputs or a step they ask for.
-//! * The runtime is only ever reached through [`cri`], the kernel's network through [`cni`], `routes`, `uplink`
-//!   and `masquerade`.
+//! * The runtime is only ever reached through [`cri`], the kernel's network through `network`.
 //! * Nothing is global: several nodes run in one process, each on a thread in its own network namespace, with
 //!   its own folders, sockets and cgroups.
 //! * No part polls what has an event; where there is none, a comment says so.
 
-pub mod cni;
 pub mod config;
 pub mod containerd;
 pub mod cri;
@@ -27,24 +25,20 @@ pub mod image;
 pub use agent::run;
 pub use config::{Config, DEFAULT_PORT, is_data_dir};
 pub use error::Error;
+pub use network::cni;
 pub use remove::remove_all;
 
 mod agent;
 mod disk;
-mod disturbance;
 mod error;
 mod health;
 mod logs;
 mod machine;
-mod masquerade;
 mod mounts;
-mod neighbours;
 mod network;
 mod pod;
 mod register;
 mod remove;
-mod routes;
 mod server;
 mod spdy;
 mod sys;
-mod uplink;

@@ -11,7 +11,6 @@ mod downward;
 mod env;
 mod fields;
 mod files;
-mod host_ports;
 mod hosts;
 mod image;
 mod links;
@@ -39,7 +38,6 @@ use crate::disk;
 
 pub(crate) use context::{Context, News};
 pub(crate) use dns::parse as parse_resolv_conf;
-pub(crate) use host_ports::{HostPorts, remove as remove_host_ports};
 pub(crate) use manager::manage;
 pub(crate) use names::log_file;
 pub(crate) use registry::{Entry, Registry};

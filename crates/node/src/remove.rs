@@ -15,9 +15,9 @@ use rustix::{
 };
 
 use crate::{
-    Config, Error, cni,
+    Config, Error,
     containerd::{self, Paths},
-    image, masquerade, mounts, pod, routes,
+    image, mounts, network,
 };
 
 /// Where the cgroup hierarchies are mounted.
@@ -60,7 +60,7 @@ pub async fn remove_all(config: &Config) -> Result<(), Error> {
     for path in sockets {
         note(&path.display().to_string(), absent_is_fine(fs::remove_file(&path)));
     }
-    note("the pod network", remove_network(&config.name).await);
+    note("the pod network", network::remove(&config.name).await);
     if is_bare {
         let dir = config.runtime_dir();
         note(&dir.display().to_string(), absent_is_fine(fs::remove_dir_all(&dir)));
@@ -92,16 +92,6 @@ fn remove_data(config: &Config, note: &mut impl FnMut(&str, io::Result<()>)) {
         });
         note(&dir.display().to_string(), absent_is_fine(removed));
     }
-}
-
-async fn remove_network(node: &str) -> io::Result<()> {
-    masquerade::remove(node).map_err(io::Error::other)?;
-    pod::remove_host_ports(node).map_err(io::Error::other)?;
-    let handle = cni::netlink()?;
-    if cni::delete_bridge(&handle, node).await.map_err(io::Error::other)? {
-        routes::remove_all(&handle).await.map_err(io::Error::other)?;
-    }
-    Ok(())
 }
 
 /// Kills processes and waits until they are gone.

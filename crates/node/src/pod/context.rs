@@ -7,7 +7,7 @@ use k8s_openapi::api::core::v1::{ObjectReference, Pod};
 use kube::{Client, Resource, ResourceExt};
 use tokio::sync::{broadcast, watch};
 
-use super::{HostPorts, Registry};
+use super::Registry;
 use crate::{
     Config,
     cri::{
@@ -18,6 +18,7 @@ use crate::{
     image::Imported,
     machine::Machine,
     mounts,
+    network::HostPorts,
 };
 
 /// What the runtime tells about containers.

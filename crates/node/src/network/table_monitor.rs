@@ -1,4 +1,4 @@
-//! Hearing that somebody else has changed one of our tables, such as by `nft flush ruleset`.
+//! Notices when another program changes one of our tables, such as by `nft flush ruleset`.
 
 use std::{io, os::fd::AsFd};
 
@@ -6,14 +6,14 @@ use nfnetlink::{Monitor, Socket, Table};
 
 use crate::sys::Readable;
 
-/// Listens to one table. Without it nothing is repaired before the next change of ours.
-pub(crate) struct Disturbance {
+/// Listens for changes of one table. If that is impossible, damage is only repaired with the next change of ours.
+pub(crate) struct TableMonitor {
     heard: Option<(Monitor, Readable)>,
     table: String,
 }
 
-impl Disturbance {
-    /// Listens in the network namespace of the calling thread; what `own` does is no disturbance. Must be called within
+impl TableMonitor {
+    /// Listens in the network namespace of the calling thread; changes by `own` are not reported. Must be called within
     /// a tokio runtime.
     pub(crate) fn of(table: &Table, own: &Socket) -> Self {
         let open = || -> io::Result<_> {
@@ -26,8 +26,8 @@ impl Disturbance {
         Self { heard, table: table.name.clone() }
     }
 
-    /// Waits until somebody else changed the table. Nothing is lost when this is no longer waited for.
-    pub(crate) async fn wait(&mut self) {
+    /// Waits until another program changes the table. Dropping the future loses no change.
+    pub(crate) async fn changed(&mut self) {
         let Some((monitor, readable)) = &mut self.heard else { return std::future::pending().await };
         let changes = readable.read(|_| match monitor.read() {
             Ok(changes) if changes.is_empty() => Err(io::ErrorKind::WouldBlock.into()),

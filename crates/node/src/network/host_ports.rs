@@ -16,13 +16,14 @@ use std::{
 };
 
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt;
 use nfnetlink::{
     Batch, Chain, ChainType, Expr, Family, Hook, Rule, Socket, Table, Transaction, Verdict,
     expr::{FibAddress, MetaKey, PayloadBase, RTN_LOCAL, Register},
     priority,
 };
 
-use crate::disturbance::Disturbance;
+use super::table_monitor::TableMonitor;
 
 const TABLE: &str = "portolan-host-ports";
 const PORTS: &str = "ports";
@@ -104,12 +105,16 @@ impl HostPorts {
     ///
     /// # Errors
     /// Another pod has one of them, or the kernel refuses: a sentence.
-    pub(super) fn claim(&self, uid: &str, pod: &Pod, addresses: &[IpAddr]) -> Result<(), String> {
+    pub(crate) fn claim(&self, uid: &str, pod: &Pod, addresses: &[IpAddr]) -> Result<(), String> {
         let mappings = mappings(pod);
         if mappings.is_empty() {
             return Ok(());
         }
-        let claim = Claim { pod: super::context::full_name(pod), mappings, addresses: addresses.to_vec() };
+        let claim = Claim {
+            pod: format!("{}/{}", pod.namespace().unwrap_or_default(), pod.name_any()),
+            mappings,
+            addresses: addresses.to_vec(),
+        };
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         collision(&claims, uid, &claim)?;
         if claims.insert(uid.to_owned(), claim.clone()) == Some(claim) {
@@ -119,7 +124,7 @@ impl HostPorts {
     }
 
     /// Gives a pod's ports back.
-    pub(super) fn release(&self, uid: &str) {
+    pub(crate) fn release(&self, uid: &str) {
         let mut claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         if claims.remove(uid).is_some() {
             self.load(&claims).unwrap_or_else(|error| tracing::warn!("{error}"));
@@ -127,7 +132,7 @@ impl HostPorts {
     }
 
     /// Takes away what an earlier process has left for pods that are gone.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         let claims = self.claims.lock().unwrap_or_else(PoisonError::into_inner);
         self.load(&claims).unwrap_or_else(|error| tracing::warn!("{error}"));
     }
@@ -135,9 +140,9 @@ impl HostPorts {
     /// Writes the table again whenever somebody else has changed it, for ever. Must be called in the node's network
     /// namespace.
     pub(crate) async fn follow(&self) {
-        match self.with_socket(|socket| Ok(Disturbance::of(&table(&self.node), socket))) {
-            Ok(mut disturbance) => loop {
-                disturbance.wait().await;
+        match self.with_socket(|socket| Ok(TableMonitor::of(&table(&self.node), socket))) {
+            Ok(mut monitor) => loop {
+                monitor.changed().await;
                 self.tidy();
             },
             Err(error) => tracing::warn!("host ports are not watched: {error}"),

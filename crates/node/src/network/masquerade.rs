@@ -19,7 +19,9 @@ use nfnetlink::{
 };
 use service::Cidr;
 
-use crate::{Error, disturbance::Disturbance, neighbours::Neighbour};
+use super::nodes::NodeNetwork;
+use super::table_monitor::TableMonitor;
+use crate::Error;
 
 const TABLE: &str = "portolan-pods";
 const CHAIN: &str = "postrouting";
@@ -101,7 +103,7 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn new<'a>(own: Option<&Neighbour>, all: impl Iterator<Item = &'a Neighbour>) -> Self {
+    fn new<'a>(own: Option<&NodeNetwork>, all: impl Iterator<Item = &'a NodeNetwork>) -> Self {
         let mut cluster: Vec<Cidr> =
             LINK.iter().filter_map(|&(address, prefix)| Cidr::new(address, prefix)).collect();
         for node in all {
@@ -139,7 +141,7 @@ fn table(node: &str) -> Table {
 pub(crate) struct Masquerade {
     socket: Socket,
     table: Table,
-    disturbance: Disturbance,
+    monitor: TableMonitor,
     loaded: Option<Wanted>,
 }
 
@@ -151,19 +153,23 @@ impl Masquerade {
     pub(crate) fn open(node: &str) -> Result<Self, Error> {
         let socket = Socket::open().map_err(|error| Error::Network(error.to_string()))?;
         let table = table(node);
-        let disturbance = Disturbance::of(&table, &socket);
-        Ok(Self { socket, table, disturbance, loaded: None })
+        let monitor = TableMonitor::of(&table, &socket);
+        Ok(Self { socket, table, monitor, loaded: None })
     }
 
     /// Waits until somebody else changed the table; the next [`Masquerade::follow`] writes it again.
     pub(crate) async fn disturbed(&mut self) {
-        self.disturbance.wait().await;
+        self.monitor.changed().await;
         self.loaded = None;
     }
 
     /// Makes the table tell `own` pods' packets to the nodes of `all` from those to elsewhere. What fails is
     /// logged and tried again with the next change: pods then still reach each other.
-    pub(crate) fn follow<'a>(&mut self, own: Option<&Neighbour>, all: impl Iterator<Item = &'a Neighbour>) {
+    pub(crate) fn follow<'a>(
+        &mut self,
+        own: Option<&NodeNetwork>,
+        all: impl Iterator<Item = &'a NodeNetwork>,
+    ) {
         let wanted = Wanted::new(own, all);
         if self.loaded.as_ref() == Some(&wanted) {
             return;
@@ -215,7 +221,7 @@ mod tests {
 
     #[test]
     fn the_cluster_is_every_nodes_pods_and_internal_addresses_and_the_link() {
-        let node = |number: u8| Neighbour {
+        let node = |number: u8| NodeNetwork {
             pod_cidrs: blocks(&[&format!("10.244.{number}.0/24")]),
             addresses: vec![IpAddr::from([192, 0, 2, number])],
         };

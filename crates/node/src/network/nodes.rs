@@ -1,7 +1,7 @@
 //! The nodes of the cluster as this one needs to know them: where each node is and which pods it has.
 //!
-//! One watch of the Node objects keeps both what leads to other nodes' pods ([`Routes`]) and what tells the
-//! cluster's addresses from the rest of the world ([`Masquerade`]).
+//! One watch of the Node objects serves both the driver, which leads packets to other nodes' pods, and
+//! [`Masquerade`], which tells the cluster's addresses from the rest of the world.
 
 use std::{collections::BTreeMap, net::IpAddr, sync::Arc};
 
@@ -13,18 +13,20 @@ use k8s_openapi::api::core::v1::Node;
 use kube::{Client, ResourceExt};
 use service::Cidr;
 
-use crate::{Error, masquerade::Masquerade, routes::Routes};
+use super::driver::Driver;
+use super::masquerade::Masquerade;
+use crate::Error;
 
-/// What counts of a Node object.
+/// The part of a Node object that decides how packets reach its pods.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Neighbour {
+pub(crate) struct NodeNetwork {
     /// `spec.podCIDRs`; empty until the cluster has given some out.
     pub(crate) pod_cidrs: Vec<Cidr>,
     /// The addresses of type `InternalIP`.
     pub(crate) addresses: Vec<IpAddr>,
 }
 
-impl From<&Node> for Neighbour {
+impl From<&Node> for NodeNetwork {
     fn from(node: &Node) -> Self {
         let spec = node.spec.as_ref();
         let several = spec.and_then(|spec| spec.pod_cidrs.clone()).unwrap_or_default();
@@ -40,12 +42,13 @@ impl From<&Node> for Neighbour {
     }
 }
 
-/// Who wants to know what others do to the Node object that we are.
+/// Notifications about the Node object of this node.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct OwnObject {
-    /// Told when someone deletes it.
+    /// Notified when someone deletes it.
     pub(crate) deleted: Arc<Notify>,
-    /// Told when the cluster does not know whether the node lives, as after a machine was asleep: our Leases were late.
+    /// Notified when the cluster does not know whether the node is alive, as after the machine was asleep: its Leases
+    /// were late.
     pub(crate) doubted: Arc<Notify>,
 }
 
@@ -56,17 +59,17 @@ fn is_doubted(node: &Node) -> bool {
 }
 
 /// Keeps routes and masquerading of the current network namespace in step with the Node objects, and with what
-/// `changed` says has happened to the kernel's routes. `own_name` is the node that we are; `own` is told what happens to
-/// its object. Ends only with an error.
+/// `changed` says has happened to the kernel's routes. `own_name` is the name of this node; `own` is notified of what
+/// happens to its object. Ends only with an error.
 pub(crate) async fn follow(
     client: Client,
     own_name: &str,
     own: &OwnObject,
     mut changed: watch::Receiver<()>,
 ) -> Result<(), Error> {
-    let mut routes = Routes::open()?;
+    let mut pod_network = Driver::default().open()?;
     let mut masquerade = Masquerade::open(own_name)?;
-    let mut nodes: BTreeMap<String, Neighbour> = BTreeMap::new();
+    let mut nodes: BTreeMap<String, NodeNetwork> = BTreeMap::new();
     let mut listing = true;
     let events = follow::objects::<Node>(client, Selection::all());
     pin_mut!(events);
@@ -78,8 +81,8 @@ pub(crate) async fn follow(
             },
             Ok(()) = changed.changed() => {
                 if !listing {
-                    let others = nodes.iter().filter(|(name, _)| *name != own_name).map(|(_, node)| node);
-                    routes.follow(others).await;
+                    let others = nodes.iter().filter(|(name, _)| *name != own_name).map(|(_, node)| node).collect();
+                    pod_network.follow(others).await;
                 }
                 continue;
             }
@@ -100,7 +103,7 @@ pub(crate) async fn follow(
                 if node.name_any() == own_name && is_doubted(&node) {
                     own.doubted.notify_one();
                 }
-                let known = Neighbour::from(&node);
+                let known = NodeNetwork::from(&node);
                 // Heartbeats change nothing here.
                 if nodes.insert(node.name_any(), known.clone()) == Some(known) {
                     continue;
@@ -114,8 +117,8 @@ pub(crate) async fn follow(
             }
         }
         if !listing {
-            let others = nodes.iter().filter(|(name, _)| *name != own_name).map(|(_, node)| node);
-            routes.follow(others).await;
+            let others = nodes.iter().filter(|(name, _)| *name != own_name).map(|(_, node)| node).collect();
+            pod_network.follow(others).await;
             masquerade.follow(nodes.get(own_name), nodes.values());
         }
     }
@@ -127,13 +130,13 @@ mod tests {
 
     use super::*;
 
-    fn neighbour(spec: serde_json::Value) -> Neighbour {
+    fn node_network(spec: serde_json::Value) -> NodeNetwork {
         let addresses = json!([
             {"type": "Hostname", "address": "n2"}, {"type": "InternalIP", "address": "192.0.2.2"},
             {"type": "ExternalIP", "address": "203.0.113.2"}, {"type": "InternalIP", "address": "2001:db8::2"},
         ]);
         let node = json!({"metadata": {"name": "n2"}, "spec": spec, "status": {"addresses": addresses}});
-        Neighbour::from(&serde_json::from_value::<Node>(node).unwrap())
+        NodeNetwork::from(&serde_json::from_value::<Node>(node).unwrap())
     }
 
     #[test]
@@ -151,15 +154,15 @@ mod tests {
     #[test]
     fn internal_addresses_and_all_pod_cidrs_count() {
         let both =
-            neighbour(json!({"podCIDR": "10.244.2.0/24", "podCIDRs": ["10.244.2.0/24", "fd00:2::/64"]}));
+            node_network(json!({"podCIDR": "10.244.2.0/24", "podCIDRs": ["10.244.2.0/24", "fd00:2::/64"]}));
         assert_eq!(both.pod_cidrs, ["10.244.2.0/24".parse().unwrap(), "fd00:2::/64".parse().unwrap()]);
         assert_eq!(both.addresses, ["192.0.2.2", "2001:db8::2"].map(|text| text.parse::<IpAddr>().unwrap()));
     }
 
     #[test]
     fn the_older_single_pod_cidr_counts_alone_and_nonsense_does_not() {
-        assert_eq!(neighbour(json!({"podCIDR": "10.244.2.0/24"})).pod_cidrs.len(), 1);
-        assert_eq!(neighbour(json!({"podCIDR": "pods"})).pod_cidrs, []);
-        assert_eq!(neighbour(json!({})).pod_cidrs, []);
+        assert_eq!(node_network(json!({"podCIDR": "10.244.2.0/24"})).pod_cidrs.len(), 1);
+        assert_eq!(node_network(json!({"podCIDR": "pods"})).pod_cidrs, []);
+        assert_eq!(node_network(json!({})).pod_cidrs, []);
     }
 }

@@ -26,7 +26,8 @@ use rtnetlink::{
 };
 use tokio::{sync::watch, time::sleep};
 
-use crate::{Error, health::Health, routes};
+use super::host_routes;
+use crate::{Error, health::Health};
 
 /// What is listened to.
 const GROUPS: [MulticastGroup; 7] = [
@@ -299,7 +300,7 @@ fn settable(route: &RouteMessage, index: u32) -> Option<(Place, RouteMessage)> {
     let header = &route.header;
     let by_others =
         !matches!(header.protocol, RouteProtocol::Kernel | RouteProtocol::Ra | RouteProtocol::IcmpRedirect)
-            && header.protocol != routes::PROTOCOL;
+            && header.protocol != host_routes::PROTOCOL;
     let over = route.attributes.contains(&RouteAttribute::Oif(index));
     if !by_others || !over || header.kind != RouteType::Unicast || header.flags.contains(RouteFlags::Cloned) {
         return None;
@@ -405,7 +406,9 @@ mod tests {
             of(RouteProtocol::Static, 254) && of(RouteProtocol::Boot, 100) && of(RouteProtocol::Dhcp, 254)
         );
         assert!(
-            !of(RouteProtocol::Kernel, 254) && !of(routes::PROTOCOL, 254) && !of(RouteProtocol::Static, 255)
+            !of(RouteProtocol::Kernel, 254)
+                && !of(host_routes::PROTOCOL, 254)
+                && !of(RouteProtocol::Static, 255)
         );
         let elsewhere = RouteMessageBuilder::<Ipv4Addr>::new().output_interface(8).build();
         assert_eq!(settable(&elsewhere, 7), None);

@@ -5,14 +5,17 @@ use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr},
 };
 
-use futures::TryStreamExt;
+use futures::future::BoxFuture;
+use futures::{FutureExt, TryStreamExt};
 use rtnetlink::{
     Handle, RouteMessageBuilder,
     packet_route::route::{RouteAddress, RouteAttribute, RouteMessage, RouteProtocol},
 };
 use service::Cidr;
 
-use crate::{Error, cni, neighbours::Neighbour};
+use super::driver::PodNetwork;
+use super::nodes::NodeNetwork;
+use crate::{Error, network::cni};
 
 /// The routing protocol number that marks our routes (rtnetlink(7); numbers above 4 are the users').
 pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x70);
@@ -21,11 +24,11 @@ pub(crate) const PROTOCOL: RouteProtocol = RouteProtocol::Other(0x70);
 type Hop = (Cidr, IpAddr);
 
 /// Our routes in the network namespace in which they were opened.
-pub(crate) struct Routes {
+pub(crate) struct HostRoutes {
     handle: Handle,
 }
 
-impl Routes {
+impl HostRoutes {
     /// Changes nothing yet.
     ///
     /// # Errors
@@ -35,23 +38,27 @@ impl Routes {
         let handle = handle.map_err(|error| Error::Network(format!("cannot manage routes: {error}")))?;
         Ok(Self { handle })
     }
+}
 
-    /// Changes the kernel's routes to those that lead to the pods of these nodes, which are all but this one. What
-    /// the kernel has is looked at each time: an earlier process may have left some, and a link that was down has lost
+impl PodNetwork for HostRoutes {
+    /// What the kernel has is read each time: an earlier process may have left routes, and a link that was down has lost
     /// them.
-    pub(crate) async fn follow(&mut self, others: impl Iterator<Item = &Neighbour>) {
-        match own_routes(&self.handle).await {
-            Ok(installed) => {
-                let installed = installed.iter().filter_map(hop_of).collect();
-                apply(&self.handle, installed, others.flat_map(hops).collect()).await;
+    fn follow<'a>(&'a mut self, others: Vec<&'a NodeNetwork>) -> BoxFuture<'a, ()> {
+        let follow = async move {
+            match own_routes(&self.handle).await {
+                Ok(installed) => {
+                    let installed = installed.iter().filter_map(hop_of).collect();
+                    apply(&self.handle, installed, others.into_iter().flat_map(hops).collect()).await;
+                }
+                Err(error) => tracing::warn!("cannot list the routes to pods of other nodes: {error}"),
             }
-            Err(error) => tracing::warn!("cannot list the routes to pods of other nodes: {error}"),
-        }
+        };
+        follow.boxed()
     }
 }
 
 /// Where the pods of a node are reached: each podCIDR by the first address of its family.
-fn hops(node: &Neighbour) -> impl Iterator<Item = Hop> {
+fn hops(node: &NodeNetwork) -> impl Iterator<Item = Hop> {
     node.pod_cidrs.iter().filter_map(|cidr| {
         let mut addresses = node.addresses.iter().copied();
         Some((*cidr, addresses.find(|address| address.is_ipv4() == cidr.address().is_ipv4())?))
@@ -128,7 +135,7 @@ mod tests {
 
     #[test]
     fn a_route_goes_to_the_pod_cidr_by_way_of_the_address_of_its_family() {
-        let node = Neighbour {
+        let node = NodeNetwork {
             pod_cidrs: vec!["10.244.2.0/24".parse().unwrap(), "fd00:2::/64".parse().unwrap()],
             addresses: vec!["192.0.2.2".parse().unwrap(), "2001:db8::2".parse().unwrap()],
         };
@@ -144,9 +151,9 @@ mod tests {
 
     #[test]
     fn a_node_without_pod_cidr_or_address_needs_no_route() {
-        let none = Neighbour { pod_cidrs: vec![], addresses: vec!["192.0.2.2".parse().unwrap()] };
+        let none = NodeNetwork { pod_cidrs: vec![], addresses: vec!["192.0.2.2".parse().unwrap()] };
         assert_eq!(hops(&none).count(), 0);
-        let none = Neighbour { pod_cidrs: vec!["10.244.2.0/24".parse().unwrap()], addresses: vec![] };
+        let none = NodeNetwork { pod_cidrs: vec!["10.244.2.0/24".parse().unwrap()], addresses: vec![] };
         assert_eq!(hops(&none).count(), 0);
     }
 }
