@@ -2,6 +2,8 @@
 
 #[path = "tidy/circles.rs"]
 mod circles;
+#[path = "tidy/glossary.rs"]
+mod glossary;
 #[path = "tidy/modules.rs"]
 mod modules;
 #[path = "tidy/tokens.rs"]
