@@ -7,6 +7,24 @@
 //! The way of a write: [`codec::decode`] → [`defaults::apply`] → [`validate::create`] or [`validate::update`].
 //! Nothing here does I/O, reads a clock or panics on what a client sent.
 
+//!
+//! ```
+//! use api::codec::{self, FieldValidation, Media};
+//! use api::schema::Schema;
+//! use api::{defaults, validate};
+//!
+//! let schema = Schema::builtin();
+//! let service = schema.kind("", "v1", "Service").unwrap();
+//! let body = br#"{"metadata": {"name": "web", "namespace": "default"}, "spec": {"ports": [{"port": 70000}]}}"#;
+//!
+//! let mut object = codec::decode(schema, service, Media::Json, body, FieldValidation::Strict).unwrap().object;
+//! defaults::apply(schema, service, &mut object);
+//! assert_eq!(object["spec"]["ports"][0]["protocol"], "TCP");
+//!
+//! let errors = validate::create(schema, service, &object);
+//! assert!(errors.iter().any(|error| error.to_string().starts_with("spec.ports[0].port: Invalid value: 70000")));
+//! ```
+
 // Models of tests name this crate as other crates do.
 #[cfg(test)]
 extern crate self as api;

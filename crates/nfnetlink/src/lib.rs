@@ -15,6 +15,26 @@
 //! Beside nf_tables there are [`ipset`] sets, the virtual servers of [`ipvs`], and [`Dummy`] interfaces, which hold
 //! the addresses of those.
 //!
+//! ```
+//! use nfnetlink::{Chain, ChainType, Element, Family, Hook, KeyType, DataType, Rule, Ruleset, Set, SetContent, Table};
+//! use nfnetlink::expr::{LookupResult, PayloadBase, Register};
+//! use nfnetlink::{Expr, Transaction, Verdict, priority};
+//!
+//! // A table whose chain drops what comes from an address of a set. `Batch` takes the same calls for the kernel:
+//! // `Socket::open()?.commit(batch)?`.
+//! let table = Table::new(Family::Ip, "guard");
+//! let mut ruleset = Ruleset::new();
+//! ruleset.add_table(&table);
+//! ruleset.add_set(&table, &Set::new("bad", KeyType::of(&[DataType::Ipv4Addr]), SetContent::Keys, ""));
+//! ruleset.add_elements(&table, "bad", &[Element::key(vec![192, 0, 2, 1])]);
+//! ruleset.add_chain(&table, &Chain::base("in", ChainType::Filter, Hook::Input, priority::FILTER));
+//! let source = Expr::Payload { base: PayloadBase::Network, offset: 12, length: 4, to: Register(0) };
+//! let is_bad = Expr::Lookup { set: "bad".into(), from: Register(0), result: LookupResult::Contained };
+//! ruleset.add_rule(&table, &Rule::new("in", vec![source, is_bad, Expr::Verdict(Verdict::Drop)]));
+//!
+//! assert!(ruleset.to_string().contains("ip saddr @bad drop"));
+//! ```
+//!
 //! Nothing here runs a program or needs a C library. What is written prints readably with `nft list table`:
 //! types, byte orders and comments travel with the objects as the user data `nft` itself would store.
 

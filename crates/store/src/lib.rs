@@ -13,6 +13,36 @@
 //! * The index in memory and the log on disk never differ: what becomes visible is durable, and what is
 //!   forgotten is removed.
 
+//! ```
+//! use store::{Change, Draft, Expect, Store, Write, local::{LocalStore, Retention}};
+//!
+//! # #[tokio::main(flavor = "current_thread")]
+//! # async fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let folder = tempfile::tempdir()?;
+//! let store = LocalStore::open(&folder.path().join("store.redb"), Retention::default())?;
+//! let mut changes = store.watch("/pods/", store.revision())?;
+//!
+//! // The revision of the write goes into the hole.
+//! let value = Draft::with_hole("{\"resourceVersion\":\"", "\"}");
+//! let write = Write { key: "/pods/default/web".into(), change: Change::Put(value), expect: Expect::Absent };
+//! let created = store.commit(write).await?.record;
+//! assert_eq!(created.value, format!("{{\"resourceVersion\":\"{}\"}}", created.revision));
+//!
+//! // Whoever changes it must have seen it as it is now.
+//! let delete = |revision| Write {
+//!     key: "/pods/default/web".into(),
+//!     change: Change::Delete(Draft::plain("")),
+//!     expect: Expect::Revision(revision),
+//! };
+//! assert!(store.commit(delete(created.revision + 1)).await.is_err());
+//! store.commit(delete(created.revision)).await?;
+//!
+//! let first = changes.next().await?;
+//! assert_eq!((first[0].record.revision, first[0].deleted), (created.revision, false));
+//! # Ok(())
+//! # }
+//! ```
+
 mod draft;
 mod engine;
 pub mod local;
